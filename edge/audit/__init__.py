@@ -1,0 +1,1 @@
+"""The log format: entry, Merkle tree, checkpoint, proof. Knows nothing of gates."""

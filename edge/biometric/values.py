@@ -1,0 +1,102 @@
+"""What is known about faces, as values: the reference in the credential, the probe seen now, how alike they are.
+
+None of these hold a picture of the probe: pixels and templates stay inside ``edge-vision`` and a probe is known
+outside by its number only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A biometric reference as an encoded picture: JPEG, WebP, ... bytes as signed by the issuer."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A biometric reference as a vector: ``data`` as the model ``model`` (name and version) wrote it."""
+
+    data: bytes = field(repr=False)
+    model: str
+
+
+Reference = Picture | Template
+
+
+class ReferenceKind(Enum):
+    """Thresholds differ by what the probe is compared with."""
+
+    FULL = "full"  # picture with 96 pixels or more a side
+    SMALL = "small"  # picture of the size that fits a QR code
+    TEMPLATE = "template"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The face seen now: exactly one whole face, found good enough by the wanted quality.
+
+    Attributes:
+        number: name of the probe inside ``edge-vision``; never reused within one run.
+        frame: sequence number of the frame that it was taken from.
+        seen_at: when that frame was handed over, seconds on the monotonic clock of the machine.
+        eyes_px: distance between the eyes, pixels.
+        sharpness: variance of the Laplacian on the aligned face.
+        brightness: mean luma of the aligned face, 0 to 255.
+        bona_fide: probability of a real person, 0 to 1; None when no detector is in the active model set.
+        took_us: detect, align and embed, attack: microseconds per stage.
+    """
+
+    number: int
+    frame: int
+    seen_at: float
+    eyes_px: float
+    sharpness: float
+    brightness: float
+    bona_fide: float | None
+    took_us: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike reference and probe are: a score of one model, to be held against that model's threshold.
+
+    Attributes:
+        probe: number of the probe.
+        score: comparison score (cosine), -1 to 1.
+        model: name and version of the embedder.
+        kind: what the reference was.
+        took_us: microseconds per stage.
+    """
+
+    probe: int
+    score: float
+    model: str
+    kind: ReferenceKind
+    took_us: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ProbeQuality:
+    """What a probe must satisfy before it is compared."""
+
+    eyes_px: float = 48.0
+    sharpness: float = 20.0
+    brightness: tuple[float, float] = (40.0, 225.0)
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """Which models are at work: the name of the set, and per role the model's name and SHA-256."""
+
+    name: str
+    models: dict[str, tuple[str, bytes]]
+
+    @property
+    def detects_attacks(self) -> bool:
+        """Whether a presentation attack detector is in the set."""
+        return any(role.startswith("attack") for role in self.models)

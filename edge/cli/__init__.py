@@ -1,0 +1,33 @@
+"""``edge``: demo · run · check · credential · trust · audit · models · face · bench.
+
+Exit status: 0 good, 1 bad, 2 wrong usage. Each module of this package adds its commands to the parser and imports what
+they need only when they run, so that ``edge run gate`` loads no camera code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+_COMMANDS = ("demo", "run", "check", "credential", "trust", "audit", "models", "bench")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(prog="edge", description="Offline identity gate.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in _COMMANDS:
+        importlib.import_module(f"edge.cli.{name}").add(commands)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    chosen = parser().parse_args(arguments)
+    status: int = chosen.act(chosen)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

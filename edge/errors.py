@@ -1,0 +1,189 @@
+"""Refusals, device errors, and the list of reasons.
+
+Three kinds of failure, by who has to act:
+
+1. ``Refusal``: the person in front of the gate. Shown, recorded, next please.
+2. ``DeviceError``: the technician. Said once, tried again, out of service meanwhile.
+3. Anything else: us. Traceback, gate locked, process ends, systemd starts it again.
+
+A ``Reason`` is written into logs that live for years: add, never rename.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """Why somebody is not let in: a stable code, a sentence for the person, one for the operator."""
+
+    code: str
+    person: str
+    operator: str
+
+    def __new__(cls, code: str, person: str, operator: str) -> Reason:
+        """Make the code the member's value, so that ``Reason("expired")`` finds it in a log."""
+        member = object.__new__(cls)
+        member._value_ = code
+        member.code = code
+        member.person = person
+        member.operator = operator
+        return member
+
+    # the code
+    NOT_A_CREDENTIAL = (
+        "not-a-credential",
+        "This code is not an identity card. Please show the code on your card.",
+        "The code is something else than a Claim 169 credential.",
+    )
+    UNREADABLE = (
+        "unreadable",
+        "This card cannot be read. Please ask for help.",
+        "The credential is malformed: truncated, altered or made by faulty software.",
+    )
+    TOO_LARGE = (
+        "too-large",
+        "This card cannot be read. Please ask for help.",
+        "The code inflates or nests beyond the limits; an attack or a faulty issuer.",
+    )
+    UNSUPPORTED = (
+        "unsupported",
+        "This gate cannot read this kind of card. Please ask for help.",
+        "The credential uses a format or an algorithm that this gate does not accept.",
+    )
+    # trust
+    UNKNOWN_ISSUER = (
+        "unknown-issuer",
+        "This gate does not know who issued this card. Please ask for help.",
+        "The issuer is not on the trust list.",
+    )
+    UNKNOWN_KEY = (
+        "unknown-key",
+        "This gate cannot check this card yet. Please ask for help.",
+        "The issuer is trusted, but the key is not on its list; the trust list may be old.",
+    )
+    KEY_WITHDRAWN = (
+        "key-withdrawn",
+        "This card is no longer accepted. Please ask your issuer for a new one.",
+        "The issuer's key was withdrawn, or is outside its own validity.",
+    )
+    BAD_SIGNATURE = (
+        "bad-signature",
+        "This card was changed after it was issued. Please ask for help.",
+        "The signature does not verify under the issuer's key.",
+    )
+    NO_TRUST = (
+        "no-trust",
+        "This gate is out of service. Please use another one.",
+        "There is no verified trust list, or it is older than the profile allows.",
+    )
+    # time and status
+    EXPIRED = (
+        "expired",
+        "This card has expired. Please ask your issuer for a new one.",
+        "The credential's validity has ended.",
+    )
+    NOT_YET_VALID = (
+        "not-yet-valid",
+        "This card is not valid yet. Please come back later.",
+        "The credential's validity has not begun.",
+    )
+    TIME_UNSURE = (
+        "time-unsure",
+        "This gate cannot tell the date. Please ask for help.",
+        "The clock is not certain enough to tell whether the credential is still valid.",
+    )
+    BAD_CLAIM = (
+        "bad-claim",
+        "This card cannot be read. Please ask for help.",
+        "A claim that the policy uses is missing or malformed.",
+    )
+    # the biometric reference
+    NO_REFERENCE = (
+        "no-biometric-reference",
+        "There is no photo in this card. Please ask for help.",
+        "The credential carries no face to compare with.",
+    )
+    REFERENCE_UNUSABLE = (
+        "reference-unusable",
+        "The photo in this card is not good enough. Please ask for help.",
+        "No face can be found in the credential's photo, or it does not decode.",
+    )
+    # the biometric probe
+    NO_PROBE = (
+        "no-biometric-probe",
+        "We did not see your face. Please look into the camera and show your card again.",
+        "No face came into position before the time was over.",
+    )
+    SEVERAL_FACES = (
+        "several-faces",
+        "Please come one at a time, and show your card again.",
+        "More than one face stood in the capture zone.",
+    )
+    PROBE_QUALITY = (
+        "probe-quality",
+        "We could not see your face well. Please come closer, into the light, and show your card again.",
+        "The face was too small, too dark, blurred, turned or cut off.",
+    )
+    PRESENTATION_ATTACK = (
+        "presentation-attack",
+        "We could not be sure that it is you. Please show your card again.",
+        "A photo, a screen or a mask was suspected.",
+    )
+    NO_ATTACK_DETECTION = (
+        "no-attack-detection",
+        "This gate is out of service. Please use another one.",
+        "The profile asks for presentation attack detection and no detector answered.",
+    )
+    NO_MATCH = (
+        "no-match",
+        "We could not be sure that it is you. Please show your card again.",
+        "The face does not match the credential at the false match rate of the profile.",
+    )
+    # the gate itself
+    CAMERA_FAULT = (
+        "camera-fault",
+        "This gate is out of service. Please use another one.",
+        "The camera or its process gave no fresh picture.",
+    )
+    MODEL_FAULT = (
+        "model-fault",
+        "This gate is out of service. Please use another one.",
+        "The face models did not answer or failed their self-test.",
+    )
+    JOURNAL_FAULT = (
+        "journal-fault",
+        "This gate is out of service. Please use another one.",
+        "The log cannot be written; nothing opens without a durable entry.",
+    )
+    UNSEALED_TOO_LONG = (
+        "unsealed-too-long",
+        "This gate is out of service. Please use another one.",
+        "The token has not sealed the log for longer than the profile allows.",
+    )
+    REFERRED = (
+        "referred",
+        "Please see the reception.",
+        "The profile asks for a person to decide.",
+    )
+
+
+class Refusal(Exception):  # noqa: N818 -- the word of the house for what a person may be told
+    """The person is refused, for this reason.
+
+    ``detail`` is for the operator's trace: what was wrong, never personal data.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"{reason.code}: {detail}" if detail else reason.code)
+        self.reason = reason
+        self.detail = detail
+
+
+class DeviceError(Exception):
+    """A device does not do what the gate needs: ``device`` names it, the message is for the technician."""
+
+    def __init__(self, device: str, message: str) -> None:
+        super().__init__(f"{device}: {message}")
+        self.device = device
+        self.message = message

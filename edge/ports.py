@@ -1,0 +1,160 @@
+"""Every device as the gate sees it. One page: read this after ``accesspoint.py``.
+
+A port is what the story needs from the world, in the story's words. ``devices/`` has a real one and a simulated twin of
+each. All of them raise ``DeviceError`` when the device does not do its part; readers and faces raise ``Refusal`` when
+the person has to act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from edge.audit.entry import Event
+from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference
+from edge.passage import Indication, Sensed
+from edge.trust.interval import Interval
+
+
+@dataclass(frozen=True)
+class Code:
+    """The text of a code that somebody shows.
+
+    Attributes:
+        text: as read, untrusted.
+        frame: sequence number of the frame.
+        seen_at: when that frame was handed over, seconds on the monotonic clock of the machine.
+        took_us: microseconds of reading that frame.
+    """
+
+    text: str = field(repr=False)
+    frame: int
+    seen_at: float
+    took_us: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Proof that an entry is on disk. Only a journal makes one; the lock asks for one before it opens.
+
+    Attributes:
+        index: of the entry in the log.
+        commit_us: microseconds from the call to the durable commit.
+    """
+
+    index: int
+    commit_us: int
+
+
+class Reader(Protocol):
+    """The eye for codes."""
+
+    async def code(self) -> Code:
+        """Wait until somebody shows a code; the same code held up longer counts once."""
+        ...
+
+
+class Faces(Protocol):
+    """The eye for faces. Pixels and templates stay on its side."""
+
+    async def models(self) -> ModelSet:
+        """Say which models are at work."""
+        ...
+
+    async def probe(self, wanted: ProbeQuality, newer_than: int, deadline_s: float) -> Probe:
+        """Wait for exactly one whole face of the wanted quality in a frame after ``newer_than``.
+
+        Raises:
+            Refusal: no-biometric-probe, several-faces or probe-quality when the deadline passes without one.
+        """
+        ...
+
+    async def compare(self, reference: Reference, probe: Probe) -> Comparison:
+        """Compare that probe, not a newer one, with the reference.
+
+        Raises:
+            Refusal: reference-unusable.
+        """
+        ...
+
+    async def forget(self) -> None:
+        """Drop all pixels and templates of this visit."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as an interval, and a stopwatch."""
+
+    def now(self) -> Interval:
+        """Say between which moments now is."""
+        ...
+
+    def raise_floor(self, moment: datetime) -> None:
+        """Note that a verified, signed statement was made at ``moment``: now cannot be earlier."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment of this boot."""
+        ...
+
+
+class Journal(Protocol):
+    """The log, as the gate writes it."""
+
+    async def append(self, event: Event) -> Receipt:
+        """Write one entry and return when it is on disk.
+
+        Raises:
+            DeviceError: it is not on disk; nothing may open.
+        """
+        ...
+
+
+class Lock(Protocol):
+    """The one output that can let somebody in."""
+
+    def unlock(self, receipt: Receipt) -> None:
+        """Energise the release; ``receipt`` proves that the grant is on disk."""
+        ...
+
+    def lock(self) -> None:
+        """Drop the release. Always allowed, idempotent."""
+        ...
+
+
+class Panel(Protocol):
+    """Lights and buzzer: pattern as well as colour, so that nobody depends on seeing colours."""
+
+    def show(self, indication: Indication) -> None:
+        """Show one state until the next."""
+        ...
+
+
+class Sensors(Protocol):
+    """Beams, contacts, buttons."""
+
+    def sensed(self) -> AsyncIterator[Sensed]:
+        """What the sensors report, in order, from now on."""
+        ...
+
+
+class Token(Protocol):
+    """The key that signs checkpoints, inside an HSM or smartcard."""
+
+    async def sign(self, digest: bytes) -> bytes:
+        """Sign a SHA-256 digest; returns r || s, 64 bytes.
+
+        Raises:
+            DeviceError: token gone, locked, or holding another key than the enrolled one.
+        """
+        ...
+
+    async def public_key(self) -> bytes:
+        """The uncompressed point of the P-256 public key, 65 bytes, as read from the token.
+
+        Raises:
+            DeviceError: token gone.
+        """
+        ...

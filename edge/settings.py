@@ -1,0 +1,266 @@
+"""config/edge.toml as types, in the same order. An unknown key is an error that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class SettingsError(ValueError):
+    """The configuration is wrong; the message names the key and what it should be."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where this gate stands."""
+
+    tenant: str
+    site: str
+    gate: str
+    profile: str
+
+    @property
+    def origin(self) -> str:
+        """Name of this gate's log."""
+        return f"urn:gate:{self.tenant}:{self.site}:{self.gate}"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are kept."""
+
+    state: Path
+    run: Path
+    credentials: Path
+
+    @property
+    def journal(self) -> Path:
+        """The log: written by edge-gate, read by the others."""
+        return self.state / "gate" / "journal.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Signed tree heads: written by edge-seal, read by the others."""
+        return self.state / "seal" / "checkpoints.db"
+
+    @property
+    def outbox(self) -> Path:
+        """How far the entries have gone out: written by edge-sync."""
+        return self.state / "sync" / "sync.db"
+
+    @property
+    def vision_socket(self) -> Path:
+        """Where edge-vision answers edge-gate."""
+        return self.run / "vision.sock"
+
+    @property
+    def health_socket(self) -> Path:
+        """Where edge-gate hears how the others are."""
+        return self.run / "health.sock"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which lists the gate believes."""
+
+    list: Path
+    roots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far the system clock may be believed."""
+
+    source: typing.Literal["system", "floor"]
+    uncertainty_s: float
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The eye."""
+
+    kind: typing.Literal["picamera2", "opencv", "footage"]
+    source: str
+    width: int
+    height: int
+    fps: float
+    frozen_s: float
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which models look."""
+
+    set: typing.Literal["best", "default", "standard"]
+    folder: Path
+    threads: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Relay, lights and sensors: BCM numbers, seconds."""
+
+    kind: typing.Literal["gpio", "simulated"]
+    lock_pin: int
+    red_pin: int
+    green_pin: int
+    amber_pin: int
+    buzzer_pin: int
+    door_pin: int
+    beam_1_pin: int
+    beam_2_pin: int
+    exit_request_pin: int
+    fire_pin: int
+    tamper_pin: int
+    release_s: float
+    held_s: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """The HSM or smartcard that signs checkpoints."""
+
+    module: Path
+    label: str
+    serial: str
+    key_id: str
+    public_key: Path
+
+
+@dataclass(frozen=True)
+class Seal:
+    """When checkpoints are signed."""
+
+    entries: int
+    after_s: float
+    not_within_s: float
+
+
+@dataclass(frozen=True)
+class Mqtt:
+    """Where entries go out."""
+
+    enabled: bool
+    host: str
+    port: int
+    ca: Path
+    certificate: Path
+    key: str
+    collector_key: Path
+
+
+@dataclass(frozen=True)
+class Web:
+    """Operator and kiosk pages."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole file."""
+
+    site: Site
+    paths: Paths
+    trust: Trust
+    clock: Clock
+    camera: Camera
+    models: Models
+    gate: Gate
+    token: Token
+    seal: Seal
+    mqtt: Mqtt
+    web: Web
+    source: Path = field(default=Path())
+
+
+def load(path: Path) -> Settings:
+    """Read and check the configuration.
+
+    Raises:
+        SettingsError: the file cannot be read, a key is unknown, missing, or of the wrong kind.
+    """
+    tables = read_toml(path)
+    base = path.resolve().parent
+    known = {f.name: f for f in dataclasses.fields(Settings) if f.name != "source"}
+    hints = typing.get_type_hints(Settings)
+    _same_keys(known, tables, str(path), "")
+    sections = {name: section(hints[name], tables[name], name, base, str(path)) for name in known}
+    return Settings(**sections, source=path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SettingsError: it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def section(kind: type, table: Any, name: str, base: Path, source: str) -> Any:
+    """One table of the file as the dataclass ``kind``; relative paths are taken from ``base``.
+
+    Raises:
+        SettingsError: names the key.
+    """
+    if not isinstance(table, dict):
+        raise SettingsError(f"{source}: [{name}] should be a table")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    _same_keys(fields, table, source, f"{name}.")
+    return kind(**{key: _value(hints[key], value, f"{name}.{key}", base, source) for key, value in table.items()})
+
+
+def _same_keys(fields: dict[str, Any], table: dict[str, Any], source: str, prefix: str) -> None:
+    for key in table:
+        if key not in fields:
+            raise SettingsError(f"{source}: unknown key {prefix}{key}")
+    for key, known in fields.items():
+        optional = known.default is not dataclasses.MISSING or known.default_factory is not dataclasses.MISSING
+        if key not in table and not optional:
+            raise SettingsError(f"{source}: missing key {prefix}{key}")
+
+
+def _value(hint: Any, value: Any, key: str, base: Path, source: str) -> Any:
+    """``value`` as the field wants it."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    wrong = SettingsError(f"{source}: {key} should be {_said(hint)}, not {value!r}")
+    if origin is typing.Literal:
+        if value in args and type(value) in {type(arg) for arg in args}:
+            return value
+        raise wrong
+    if origin is types.UnionType:
+        return _value(next(arg for arg in args if arg is not type(None)), value, key, base, source)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise wrong
+        kinds = [args[0]] * len(value) if args[-1] is ... else list(args)
+        if len(kinds) != len(value):
+            raise wrong
+        return tuple(_value(kind, item, key, base, source) for kind, item in zip(kinds, value, strict=True))
+    if hint is Path and isinstance(value, str):
+        return base / Path(value).expanduser() if value else Path()
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is hint:
+        return value
+    raise wrong
+
+
+def _said(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(repr(arg) for arg in typing.get_args(hint))
+    names = {Path: "a path", float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
+    return names.get(hint, "a list" if typing.get_origin(hint) is tuple else str(hint))

@@ -1,0 +1,1 @@
+"""What the gate believes: which keys sign for which issuer, and what time it can be."""

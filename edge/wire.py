@@ -1,0 +1,249 @@
+"""What the five processes say to each other on this machine: typed, length-limited messages over Unix sockets.
+
+Rules:
+
+1. A message is a four-byte big-endian length and that many bytes of CBOR: ``[name, {field: value}]``.
+2. No message is longer than ``LIMIT``; a longer one, an unknown name, an unknown or missing field or a wrong type ends
+   the connection.
+3. Both ends have deadlines. Silence is an answer too: a device error.
+
+``edge-gate`` asks, ``edge-vision`` answers, one request at a time. The other processes tell ``edge-gate`` how their
+device is once a second (``Health``), a datagram each: the present state, not the change, so a lost one costs a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import struct
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Any
+
+import cbor2
+
+from edge.biometric.values import (
+    Comparison,
+    ModelSet,
+    Picture,
+    Probe,
+    ProbeQuality,
+    Reference,
+    ReferenceKind,
+    Template,
+)
+from edge.errors import DeviceError
+from edge.ports import Code
+
+LIMIT = 256 * 1024
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True)
+class AskCode:
+    """Wait up to ``deadline_s`` for the next code."""
+
+    deadline_s: float
+
+
+@dataclass(frozen=True)
+class AskModels:
+    """Which models are at work?"""
+
+
+@dataclass(frozen=True)
+class AskProbe:
+    """Find one whole face in a frame after ``newer_than``."""
+
+    wanted: ProbeQuality
+    newer_than: int
+    deadline_s: float
+
+
+@dataclass(frozen=True)
+class AskComparison:
+    """Compare that probe with this reference."""
+
+    reference: Reference
+    probe: int
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The visit is over: drop its pixels and templates."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing to report: a code did not come before the deadline, or a visit was forgotten."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The person has to act: the code of a ``Reason``, and a detail for the operator."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A device failed: its name, and what the technician should know."""
+
+    device: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """How one device is, as its own process sees it; ``detail`` is for the technician, empty when all is well."""
+
+    device: str
+    ok: bool
+    detail: str = field(default="")
+
+
+Message = (
+    AskCode
+    | AskModels
+    | AskProbe
+    | AskComparison
+    | Forget
+    | Done
+    | Refused
+    | Failed
+    | Health
+    | Code
+    | ModelSet
+    | Probe
+    | Comparison
+)
+_NAMED: dict[str, type] = {t.__name__: t for t in typing.get_args(Message)}
+_VALUES: dict[str, type] = {t.__name__: t for t in (Picture, Template)}
+
+
+class WireError(ValueError):
+    """Bytes that are not one of our messages."""
+
+
+def encode(message: Message) -> bytes:
+    """One message as CBOR, without the length."""
+    body = cbor2.dumps([type(message).__name__, _plain(message)])
+    if len(body) > LIMIT:
+        raise WireError(f"message of {len(body)} bytes")
+    return body
+
+
+def decode(body: bytes) -> Message:
+    """The message in these bytes.
+
+    Raises:
+        WireError: anything else than exactly one known message with exactly its fields.
+    """
+    try:
+        name, value = cbor2.loads(body, allow_duplicate_keys=False, allow_indefinite=False, max_depth=8)
+        return typing.cast(Message, _typed(_NAMED[name], value))
+    except WireError:
+        raise
+    except (cbor2.CBORDecodeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise WireError(f"{type(error).__name__} in a message of {len(body)} bytes") from error
+
+
+async def send(writer: asyncio.StreamWriter, message: Message) -> None:
+    """Send one message."""
+    body = encode(message)
+    writer.write(_LENGTH.pack(len(body)) + body)
+    await writer.drain()
+
+
+async def receive(reader: asyncio.StreamReader) -> Message:
+    """Wait for one message.
+
+    Raises:
+        WireError: the other end speaks something else.
+        EOFError: the other end is gone.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > LIMIT:
+        raise WireError(f"message of {length} bytes")
+    return decode(await reader.readexactly(length))
+
+
+def raised(message: Failed) -> DeviceError:
+    """The device error that the other end met."""
+    return DeviceError(message.device, message.message)
+
+
+def _plain(value: Any) -> Any:
+    """A value as CBOR knows it: dataclasses as maps, alternatives with their name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return [type(value).__name__, fields] if type(value).__name__ in _VALUES else fields
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+@cache
+def _fields(kind: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """The plain value as the type that the field promises, or WireError."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None and type(None) in args:
+            return None
+        if any(arg.__name__ in _VALUES for arg in args):
+            name, fields = value
+            return _typed(_VALUES[name], fields)
+        return _typed(next(arg for arg in args if arg is not type(None)), value)
+    if origin is dict:
+        return {_typed(args[0], key): _typed(args[1], item) for key, item in dict(value).items()}
+    if origin is tuple:
+        if len(value) != len(args):
+            raise WireError("wrong number of items")
+        return tuple(_typed(arg, item) for arg, item in zip(args, value, strict=True))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    if dataclasses.is_dataclass(hint):
+        fields = _fields(typing.cast(type, hint))
+        if set(value) != set(fields):
+            raise WireError(f"fields {sorted(set(value) ^ set(fields))} of {getattr(hint, '__name__', hint)}")
+        return typing.cast(type, hint)(**{name: _typed(kind, value[name]) for name, kind in fields.items()})
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise WireError(f"{type(value).__name__} where {hint} belongs")
+    return value
+
+
+__all__ = [
+    "LIMIT",
+    "AskCode",
+    "AskComparison",
+    "AskModels",
+    "AskProbe",
+    "Done",
+    "Failed",
+    "Forget",
+    "Health",
+    "Message",
+    "ReferenceKind",
+    "Refused",
+    "WireError",
+    "decode",
+    "encode",
+    "raised",
+    "receive",
+    "send",
+]

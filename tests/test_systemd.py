@@ -1,0 +1,214 @@
+"""What each process may do on the machine, and that it comes back: the unit files."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "systemd"
+PROCESSES = ("vision", "gate", "seal", "sync", "web")
+EXPOSURE = {"vision": 1.2, "gate": 0.5, "seal": 0.3, "sync": 1.0, "web": 1.5}
+WITHOUT_NETWORK = ("vision", "gate", "seal")
+WITHOUT_DEVICES = ("seal", "sync", "web")
+SECRETS = {"seal": "pkcs11-pin", "sync": "mqtt-key"}
+
+Unit = dict[str, list[str]]
+
+SANDBOX = {
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateMounts": "yes",
+    "PrivateUsers": "yes",
+    "PrivateIPC": "yes",
+    "ProtectProc": "invisible",
+    "ProtectClock": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectControlGroups": "yes",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "RemoveIPC": "yes",
+    "KeyringMode": "private",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+    "SystemCallErrorNumber": "EPERM",
+    "NoExecPaths": "/",
+    "ExecPaths": "/usr /lib /opt/edge-gate/.venv",
+    "LimitCORE": "0",
+    "DevicePolicy": "closed",
+    "IPAddressDeny": "any",
+    "MemorySwapMax": "0",
+    "UMask": "0027",
+}
+
+
+def sections(name: str) -> dict[str, Unit]:
+    """The sections of a unit file; a key may stand more than once."""
+    found: dict[str, Unit] = {}
+    unit: Unit = {}
+    for line in (FOLDER / name).read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            unit = found.setdefault(heading[1], {})
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            unit.setdefault(key, []).append(value)
+    return found
+
+
+def service(process: str) -> Unit:
+    """What systemd reads about one of the five processes."""
+    return sections(f"edge-{process}.service")["Service"]
+
+
+def only(unit: Unit, key: str) -> str:
+    """The value of a key that stands exactly once."""
+    [value] = unit[key]
+    return value
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_runs_as_its_own_user_in_the_common_group(process: str) -> None:
+    unit = service(process)
+    assert (only(unit, "User"), only(unit, "Group")) == (f"edge-{process}", "edge")
+    users = (FOLDER / "edge-gate.sysusers").read_text(encoding="utf-8")
+    assert re.search(rf"^u\s+edge-{process}\s+-:edge\s", users, re.MULTILINE)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_is_started_watched_and_started_again_for_ever(process: str) -> None:
+    unit = service(process)
+    assert only(unit, "Type") == "notify"
+    assert only(unit, "ExecStart") == f"/opt/edge-gate/.venv/bin/edge run {process} --config /etc/edge-gate/edge.toml"
+    assert only(unit, "Restart") == "always"
+    assert 0 < int(only(unit, "WatchdogSec").removesuffix("s")) <= 60
+    assert only(sections(f"edge-{process}.service")["Unit"], "StartLimitIntervalSec") == "0"
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_lives_in_the_whole_sandbox(process: str) -> None:
+    unit = service(process)
+    assert {key: unit.get(key) for key in SANDBOX} == {key: [value] for key, value in SANDBOX.items()}
+    assert unit["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert {"MemoryMax", "TasksMax"} <= unit.keys()
+
+
+@pytest.mark.parametrize("process", WITHOUT_NETWORK)
+def test_who_sees_decides_or_signs_has_no_network(process: str) -> None:
+    unit = service(process)
+    assert only(unit, "PrivateNetwork") == "yes"
+    assert only(unit, "RestrictAddressFamilies") == "AF_UNIX"
+    assert only(unit, "SocketBindDeny") == "any"
+    assert "IPAddressAllow" not in unit
+
+
+@pytest.mark.parametrize("process", ["sync", "web"])
+def test_who_talks_reaches_private_networks_only(process: str) -> None:
+    allowed = only(service(process), "IPAddressAllow").split()
+    assert set(allowed) == {"localhost", "link-local", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}
+
+
+@pytest.mark.parametrize("process", WITHOUT_DEVICES)
+def test_who_needs_no_device_has_none(process: str) -> None:
+    unit = service(process)
+    assert only(unit, "PrivateDevices") == "yes"
+    assert "DeviceAllow" not in unit
+    assert "SupplementaryGroups" not in unit
+
+
+def test_the_gate_has_the_pins_and_vision_the_camera() -> None:
+    assert service("gate")["DeviceAllow"] == ["char-gpiochip rw"]
+    assert service("vision")["DeviceAllow"] == ["char-video4linux rw", "char-media rw", "char-dma_heap rw"]
+
+
+def test_every_exit_of_the_gate_drives_the_relay_off() -> None:
+    assert only(service("gate"), "ExecStopPost") == (
+        "/opt/edge-gate/.venv/bin/edge lock --config /etc/edge-gate/edge.toml"
+    )
+
+
+def test_the_gpio_library_keeps_its_pipes_in_a_directory_of_its_own() -> None:
+    unit = service("gate")
+    assert only(unit, "RuntimeDirectory") == "edge-gate-gpio"
+    assert only(unit, "Environment") == "LG_WD=/run/edge-gate-gpio"
+    assert only(unit, "WorkingDirectory") == "/run/edge-gate-gpio"
+
+
+def test_each_writing_process_owns_its_directory_and_the_group_reads() -> None:
+    owned = {process: service(process).get("StateDirectory") for process in PROCESSES}
+    assert owned == {
+        "vision": None,
+        "gate": ["edge-gate/gate"],
+        "seal": ["edge-gate/seal"],
+        "sync": ["edge-gate/sync"],
+        "web": None,
+    }
+    assert {only(service(process), "StateDirectoryMode") for process in ("gate", "seal", "sync")} == {"0750"}
+
+
+def test_vision_sees_neither_log_nor_secrets() -> None:
+    unit = service("vision")
+    assert only(unit, "InaccessiblePaths") == "-/var/lib/edge-gate"
+    assert not any("Credential" in key for key in unit)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_secret_comes_encrypted_and_to_the_one_that_needs_it(process: str) -> None:
+    loaded = service(process).get("LoadCredentialEncrypted", [])
+    assert [each.partition(":")[0] for each in loaded] == ([SECRETS[process]] if process in SECRETS else [])
+    assert "EnvironmentFile" not in service(process)
+
+
+def test_the_target_wants_all_five() -> None:
+    target = sections("edge.target")
+    assert only(target["Unit"], "Wants").split() == [f"edge-{process}.service" for process in PROCESSES]
+    assert only(target["Install"], "WantedBy") == "multi-user.target"
+    for process in PROCESSES:
+        unit = sections(f"edge-{process}.service")
+        assert only(unit["Install"], "WantedBy") == "edge.target"
+        assert only(unit["Unit"], "PartOf") == "edge.target"
+
+
+def test_no_process_waits_for_another() -> None:
+    for process, other in itertools.permutations(PROCESSES, 2):
+        about = sections(f"edge-{process}.service")["Unit"]
+        assert not any(f"edge-{other}.service" in value for values in about.values() for value in values)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_exposure_stays_below_its_limit(process: str) -> None:
+    told = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=100", "--no-pager", f"./edge-{process}.service"],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+    exposure = re.search(r"exposure level for edge-\w+\.service: ([\d.]+)", told)
+    assert exposure and float(exposure[1]) <= EXPOSURE[process]
+
+
+def test_systemd_finds_nothing_to_say_about_the_units() -> None:
+    """Unknown keys, wrong sections and bad values; the program itself is not installed here."""
+    units = [f"./edge-{process}.service" for process in PROCESSES]
+    told = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units, "./edge.target"],
+        cwd=FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    ).stderr
+    assert [line for line in told.splitlines() if "edge" in line and "is not executable" not in line] == []

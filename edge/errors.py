@@ -98,6 +98,11 @@ class Reason(Enum):
         "This card cannot be read. Please ask for help.",
         "A claim that the policy uses is missing or malformed.",
     )
+    WRONG_AUDIENCE = (
+        "wrong-audience",
+        "This card is not meant for this gate. Please ask for help.",
+        "The credential names whom it is for, and this gate is not among them.",
+    )
     # the biometric reference
     NO_REFERENCE = (
         "no-biometric-reference",

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from edge.audit.entry import Event
+from edge.audit.checkpoint import Checkpoint
+from edge.audit.entry import Entry, Event
 from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference
 from edge.passage import Indication, Sensed
 from edge.trust.interval import Interval
@@ -140,14 +141,85 @@ class Sensors(Protocol):
         ...
 
 
+class Log(Protocol):
+    """The log, as everybody else reads it: entries by position, proofs, and word of new ones.
+
+    Calls read a local file, take microseconds and may come from any thread. All raise ``DeviceError("journal", ...)``
+    when it cannot be read. Before the gate first ran there is no log: epoch 0, size 0.
+    """
+
+    def epoch(self) -> int:
+        """Number of the present log; a new one follows damage."""
+        ...
+
+    def size(self) -> int:
+        """How many entries it has."""
+        ...
+
+    def read(self, first: int, count: int) -> list[bytes]:
+        """Up to ``count`` entries from index ``first``, as they are on disk."""
+        ...
+
+    def entries(self, first: int, count: int) -> list[Entry]:
+        """Up to ``count`` entries from index ``first``, decoded."""
+        ...
+
+    def root(self, size: int) -> bytes:
+        """Root of the tree over the first ``size`` entries."""
+        ...
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Proof that entry ``index`` is among the first ``size``."""
+        ...
+
+    def consistency(self, older: int, newer: int) -> tuple[bytes, ...]:
+        """Proof that the tree of ``newer`` entries continues that of ``older``."""
+        ...
+
+    async def grown(self, beyond: int, epoch: int | None = None) -> int:
+        """Wait until there are more than ``beyond`` entries, or another epoch than ``epoch``; returns the size."""
+        ...
+
+    def follow(self, first: int) -> AsyncIterator[Entry]:
+        """All entries from index ``first`` on, those to come included; goes on at 0 when a new epoch begins."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """The signed tree heads, as everybody reads them; ``DeviceError("checkpoints", ...)`` when they cannot be read."""
+
+    def last(self) -> Checkpoint | None:
+        """The newest checkpoint of the newest epoch."""
+        ...
+
+    def covering(self, epoch: int, index: int) -> Checkpoint | None:
+        """The first checkpoint of the epoch that covers entry ``index``."""
+        ...
+
+    def after(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
+        """Up to ``count`` checkpoints after that of ``size`` entries in ``epoch``, in order, over epochs."""
+        ...
+
+
+class CheckpointStore(Checkpoints, Protocol):
+    """The signed tree heads, as the sealer keeps them."""
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Keep one more; it is on disk on return."""
+        ...
+
+
 class Token(Protocol):
     """The key that signs checkpoints, inside an HSM or smartcard."""
 
-    async def sign(self, digest: bytes) -> bytes:
-        """Sign a SHA-256 digest; returns r || s, 64 bytes.
+    async def sign(self, statement: bytes) -> bytes:
+        """Sign the statement of a checkpoint with ES256; returns r || s, 64 bytes.
+
+        The token's side parses the statement and signs nothing else, so that nobody can have other things signed.
 
         Raises:
-            DeviceError: token gone, locked, or holding another key than the enrolled one.
+            DeviceError: token gone, locked, or holding another key than the enrolled one; or not a statement that
+                continues what was signed before.
         """
         ...
 

@@ -8,7 +8,9 @@ import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class SettingsError(ValueError):
@@ -62,6 +64,11 @@ class Paths:
     def health_socket(self) -> Path:
         """Where edge-gate hears how the others are."""
         return self.run / "health.sock"
+
+    @property
+    def panel_socket(self) -> Path:
+        """Where edge-web hears what the panel shows."""
+        return self.run / "panel.sock"
 
 
 @dataclass(frozen=True)
@@ -156,10 +163,17 @@ class Mqtt:
 
 @dataclass(frozen=True)
 class Web:
-    """Operator and kiosk pages."""
+    """Operator and kiosk pages.
+
+    ``names``: host names under which they may be asked for, beside the address and localhost.
+    ``languages``: of the kiosk, the one shown largest first. ``sound``: short tones of the kiosk, beside its screens.
+    """
 
     host: str
     port: int
+    names: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
+    sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,6 +207,17 @@ def load(path: Path) -> Settings:
     _same_keys(known, tables, str(path), "")
     sections = {name: section(hints[name], tables[name], name, base, str(path)) for name in known}
     return Settings(**sections, source=path)
+
+
+def profile(name: str, kind: type[T], source: Path) -> T:
+    """The policy of a profile, ``profiles/<name>.toml`` beside the configuration, as the dataclass ``kind``.
+
+    Raises:
+        SettingsError: names the file and the key.
+    """
+    path = source.resolve().parent / "profiles" / f"{name}.toml"
+    made: T = section(kind, read_toml(path), "policy", path.parent, str(path))
+    return made
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from edge.biometric.values import (
     Template,
 )
 from edge.errors import DeviceError
+from edge.passage import Indication
 from edge.ports import Code
 
 LIMIT = 256 * 1024
@@ -106,6 +107,13 @@ class Health:
     detail: str = field(default="")
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the panel shows now: told to ``edge-web`` at each change and once a second."""
+
+    indication: Indication
+
+
 Message = (
     AskCode
     | AskModels
@@ -116,6 +124,7 @@ Message = (
     | Refused
     | Failed
     | Health
+    | Shown
     | Code
     | ModelSet
     | Probe
@@ -240,6 +249,7 @@ __all__ = [
     "Message",
     "ReferenceKind",
     "Refused",
+    "Shown",
     "WireError",
     "decode",
     "encode",

@@ -1,0 +1,251 @@
+"""edge-gate: decision, GPIO, journal. No network, no camera, no token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+from edge.accesspoint import AccessPoint
+from edge.app.service import keep_alive, notify, secret
+from edge.audit.entry import Event, Kind, Value
+from edge.biometric.manifest import Manifest, parse
+from edge.biometric.values import ReferenceKind
+from edge.decision import Policy, pseudonym
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.clock import SystemClock
+from edge.devices.follower import Follower
+from edge.devices.gate import GpioGate, drop_relay
+from edge.devices.journal import LastHead, SqliteJournal
+from edge.devices.simulated import SimulatedGate
+from edge.devices.trustfile import TrustFile
+from edge.devices.vision import VisionClient
+from edge.doorway import Doorway
+from edge.errors import DeviceError
+from edge.passage import Indication
+from edge.ports import Panel
+from edge.settings import Settings, SettingsError, profile, read_toml
+from edge.trust.list import TrustList
+from edge.watch import Watch
+from edge.wire import Health, Shown, WireError, decode, encode
+
+_log = logging.getLogger("edge.gate")
+
+
+async def run(settings: Settings) -> None:
+    """Serve the entrance until cancelled; locked on the way out."""
+    policy = policy_of(settings)
+    manifest = manifest_of(settings)
+    site_key = secret(settings.paths, "site-key")
+    folder = settings.paths.journal.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock(settings.clock, folder / "clock-floor")
+    with contextlib.ExitStack() as closing:
+        gate = gate_of(settings)
+        closing.callback(gate.close)
+        closing.callback(gate.lock)
+        checkpoints = CheckpointReader(settings.paths.checkpoints)
+        journal = SqliteJournal.open(
+            settings.paths.journal, settings.site.origin, settings.site.gate, clock, LastHead.of(checkpoints.last())
+        )
+        closing.callback(journal.close)
+        closing.callback(clock.keep)
+        trust = TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
+        follower = Follower(settings.paths.journal)
+        closing.callback(follower.close)
+        standing = GateStanding(trust, follower, checkpoints)
+        watch = Watch(journal, clock)
+        panel = ToldPanel(gate, settings.paths.panel_socket)
+        doorway = Doorway(
+            gate, panel, gate, journal, clock, release_s=settings.gate.release_s, held_s=settings.gate.held_s
+        )
+        vision = VisionClient(settings.paths.vision_socket)
+        await journal.append(
+            Event(Kind.CONFIGURATION, {"policy": policy.digest, "profile": policy.name, "fmr": str(policy.fmr)})
+        )
+        point = AccessPoint(
+            vision,
+            vision,
+            journal,
+            clock,
+            panel,
+            doorway,
+            watch,
+            standing,
+            policy,
+            partial(_threshold, manifest, policy.fmr),
+            partial(pseudonym, site_key),
+        )
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(doorway.run())
+                parts.create_task(watch.run())
+                parts.create_task(hear_health(settings.paths.health_socket, watch))
+                parts.create_task(look_round(standing, clock, journal, watch, panel))
+                parts.create_task(point.run())
+                parts.create_task(keep_alive(lambda: True))
+                notify("READY=1")
+        finally:
+            doorway.stop()
+            await vision.close()
+            with contextlib.suppress(DeviceError):
+                await asyncio.shield(journal.append(Event(Kind.SHUTDOWN)))
+
+
+def lock(settings: Settings) -> None:
+    """Drive the relay off; nothing else."""
+    if settings.gate.kind == "gpio":
+        drop_relay(settings.gate)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The profile of this site.
+
+    Raises:
+        SettingsError: it is not there, or a key is wrong.
+    """
+    return profile(settings.site.profile, Policy, settings.source)
+
+
+def manifest_of(settings: Settings) -> Manifest:
+    """What was measured about the models.
+
+    Raises:
+        SettingsError: models.toml cannot be read.
+    """
+    path = settings.models.folder / "models.toml"
+    try:
+        return parse(read_toml(path))
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def gate_of(settings: Settings) -> GpioGate:
+    """The gate's pins, real or simulated."""
+    match settings.gate.kind:
+        case "gpio":
+            return GpioGate(settings.gate)
+        case "simulated":
+            stage = Path(settings.camera.source) if settings.camera.kind == "footage" else None
+            return SimulatedGate(settings.gate, stage)
+
+
+def _threshold(manifest: Manifest, fmr: float, model: str, kind: ReferenceKind) -> float:
+    return manifest.threshold(model, kind, fmr)
+
+
+class GateStanding:
+    """What the gate knows before anybody comes: trust and seal, looked at in the background."""
+
+    def __init__(self, trust: TrustFile, follower: Follower, checkpoints: CheckpointReader) -> None:
+        self.trustfile = trust
+        self._follower = follower
+        self._checkpoints = checkpoints
+        self._unsealed: tuple[int, float] = (0, 0.0)
+
+    def trust(self) -> TrustList | None:
+        """The trust list in force."""
+        return self.trustfile.current
+
+    def unsealed(self) -> tuple[int, float]:
+        """Entries that wait for the token, and the age of the oldest in seconds, as of the last look."""
+        return self._unsealed
+
+    def look(self) -> None:
+        """Count what waits for the token."""
+        with contextlib.suppress(DeviceError):
+            last = self._checkpoints.last()
+            size, epoch = self._follower.size(), self._follower.epoch()
+            sealed = last.head.size if last is not None and last.head.epoch == epoch else 0
+            if size <= sealed:
+                self._unsealed = (0, 0.0)
+                return
+            oldest = self._follower.entries(sealed, 1)[0]
+            self._unsealed = (size - sealed, max(0.0, time.time() - oldest.wall_ms / 1000))
+
+
+class ToldPanel:
+    """The gate's lights, and the same word to the kiosk page: a datagram at each change and once a second."""
+
+    def __init__(self, panel: Panel, ear: Path) -> None:
+        self._panel = panel
+        self._ear = str(ear)
+        self._shown = Indication.OUT_OF_SERVICE
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._channel.setblocking(False)
+
+    def show(self, indication: Indication) -> None:
+        """Show it and tell it."""
+        self._panel.show(indication)
+        if indication is not self._shown:
+            self._shown = indication
+            self.tell()
+
+    def tell(self) -> None:
+        """Say what is shown; nobody listening is no matter."""
+        with contextlib.suppress(OSError):
+            self._channel.sendto(encode(Shown(self._shown)), self._ear)
+
+
+async def hear_health(path: Path, watch: Watch) -> None:
+    """Hear from the other processes how their devices are, until cancelled."""
+    async for health in _datagrams(path):
+        watch.heard(health.device[:32], health.ok, health.detail)
+
+
+def _ear(path: Path) -> socket.socket:
+    """A datagram socket that processes of our group may speak to."""
+    path.unlink(missing_ok=True)
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ear.setblocking(False)
+    ear.bind(str(path))
+    path.chmod(0o660)
+    return ear
+
+
+async def _datagrams(path: Path) -> AsyncIterator[Health]:
+    loop = asyncio.get_running_loop()
+    with _ear(path) as ear:
+        while True:
+            body = await loop.sock_recv(ear, 4096)
+            try:
+                message = decode(body)
+            except WireError as error:
+                _log.warning("health: %s", error)
+                continue
+            if isinstance(message, Health):
+                yield message
+
+
+async def look_round(
+    standing: GateStanding, clock: SystemClock, journal: SqliteJournal, watch: Watch, panel: ToldPanel
+) -> None:
+    """Once a second: trust list, seal, clock; each change is an entry."""
+    while True:
+        try:
+            if standing.trustfile.reload() and (trust := standing.trustfile.current) is not None:
+                if trust.issued_at is not None:
+                    clock.raise_floor(trust.issued_at)
+                fields: dict[str, Value] = {
+                    "version": trust.version,
+                    "digest": trust.digest,
+                    "issuers": len(trust.issuers),
+                }
+                await journal.append(Event(Kind.TRUST_UPDATE, fields))
+            if step := clock.stepped():
+                await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
+        except DeviceError as error:
+            watch.lost(error.device, error.message)
+        if standing.trust() is None:
+            watch.lost("trust", standing.trustfile.detail)
+        else:
+            watch.back("trust")
+        standing.look()
+        clock.keep_now_and_then()
+        panel.tell()
+        await asyncio.sleep(1.0)

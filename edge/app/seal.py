@@ -1,0 +1,49 @@
+"""edge-seal: the token signs checkpoints. No network, no devices but the token."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from edge.app.service import keep_alive, notify, report_health, secret
+from edge.audit.sealing import SealingPolicy
+from edge.devices.checkpoints import SqliteCheckpoints
+from edge.devices.clock import SystemClock
+from edge.devices.follower import Follower
+from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point
+from edge.errors import DeviceError
+from edge.sealer import Sealer
+from edge.settings import Settings
+
+_log = logging.getLogger("edge.seal")
+
+
+async def run(settings: Settings) -> None:
+    """Seal the log by the policy until cancelled; once more on the way out."""
+    folder = settings.paths.checkpoints.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    log = Follower(settings.paths.journal)
+    checkpoints = SqliteCheckpoints(settings.paths.checkpoints)
+    pin = secret(settings.paths, "pkcs11-pin").decode().strip()
+    place = TokenPlace(settings.token.module, settings.token.label, settings.token.serial, settings.token.key_id)
+    enrolled = enrolled_point(await asyncio.to_thread(settings.token.public_key.read_bytes))
+    token = Pkcs11Token(place, pin, enrolled, settings.site.origin, folder / "pin-refused")
+    token.resume(checkpoints.last())
+    policy = SealingPolicy(settings.seal.entries, settings.seal.after_s, settings.seal.not_within_s)
+    clock = SystemClock(settings.clock, folder / "clock-floor")
+    sealer = Sealer(settings.site.origin, policy, log, checkpoints, token, clock)
+    try:
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(sealer.run())
+            parts.create_task(report_health(settings.paths.health_socket, lambda: {"token": sealer.condition()}))
+            parts.create_task(keep_alive(lambda: not token.stuck))
+            notify("READY=1")
+    finally:
+        try:
+            async with asyncio.timeout(5.0):
+                await sealer.seal()
+        except (DeviceError, TimeoutError) as error:
+            _log.warning("not sealed at the end: %s", error)
+        token.close()
+        checkpoints.close()
+        log.close()

@@ -1,0 +1,126 @@
+"""What every process of the gate does the same way: readiness, watchdog, health, secrets, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+
+from edge.errors import DeviceError
+from edge.settings import Paths, SettingsError
+from edge.wire import Health, encode
+
+_HEALTH_S = 1.0
+_log = logging.getLogger("edge.service")
+
+
+def notify(state: str) -> None:
+    """Tell systemd how we are (sd_notify); without systemd, nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, contextlib.suppress(OSError):
+        channel.sendto(state.encode(), address)
+
+
+def watchdog_s() -> float | None:
+    """How often systemd wants to hear from us: half of its patience; None when it does not watch."""
+    patience_us = os.environ.get("WATCHDOG_USEC", "")
+    return int(patience_us) / 2e6 if patience_us.isdigit() else None
+
+
+async def keep_alive(well: Callable[[], bool]) -> None:
+    """Feed the watchdog for as long as the process does its part."""
+    every_s = watchdog_s()
+    while every_s is not None:
+        if well():
+            notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+
+
+async def report_health(socket_path: Path, conditions: Callable[[], Mapping[str, str]]) -> None:
+    """Tell edge-gate once a second how our devices are; "" is well, anything else the technician's sentence."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        while True:
+            for device, detail in conditions().items():
+                with contextlib.suppress(OSError):  # edge-gate is away; it hears from us in a second
+                    channel.sendto(encode(Health(device, not detail, detail[:200])), str(socket_path))
+            await asyncio.sleep(_HEALTH_S)
+
+
+async def wait_for(path: Path) -> None:
+    """Wait until another part has made this file."""
+    while not path.exists():  # noqa: ASYNC110, ASYNC240 -- a file has no event, and a look takes microseconds
+        await asyncio.sleep(0.01)
+
+
+def secret(paths: Paths, name: str) -> bytes:
+    """A secret from the credentials directory: systemd's, or the configured one; never from file, environment or argv.
+
+    Raises:
+        SettingsError: it is not there.
+    """
+    path = credential_path(paths, name)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"credential {path}: {error.strerror}") from error
+
+
+def credential_path(paths: Paths, name: str) -> Path:
+    """Where the secret of that name lies."""
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY", "") or paths.credentials) / name
+
+
+def serve(name: str, story: Callable[[], Coroutine[None, None, None]]) -> int:
+    """Run one process until it is told to stop; its exit status."""
+    line = f"edge-{name} %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.umask(0o027)
+    try:
+        asyncio.run(_until_told(story()))
+    except BaseExceptionGroup as errors:
+        ours, others = errors.split((SettingsError, DeviceError))
+        if others is not None or ours is None:
+            raise
+        return max(_said(error) for error in _leaves(ours))
+    except (SettingsError, DeviceError) as error:
+        return _said(error)
+    return 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _said(error: BaseException) -> int:
+    """One sentence for the technician, and the exit status that goes with it."""
+    _log.error("%s", error)
+    return 2 if isinstance(error, SettingsError) else 1
+
+
+async def _until_told(story: Awaitable[None]) -> None:
+    """Run the story; SIGTERM and SIGINT end it as a cancellation, so that every ``finally`` is reached."""
+    task = asyncio.ensure_future(story)
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        notify("STOPPING=1")

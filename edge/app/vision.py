@@ -1,0 +1,57 @@
+"""edge-vision: camera, code reading, faces: hostile pixels and picture bytes. No network, no GPIO, no journal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from edge.app.service import keep_alive, notify, report_health, wait_for
+from edge.biometric.manifest import Manifest, parse
+from edge.errors import DeviceError
+from edge.settings import Settings, SettingsError, read_toml
+from edge.vision import selftest
+from edge.vision.server import Vision
+from edge.vision.sessions import ModelSessions
+
+_log = logging.getLogger("edge.vision")
+
+
+async def run(settings: Settings) -> None:
+    """Look and answer until cancelled."""
+    sessions = await asyncio.to_thread(tested_models, settings)
+    vision = Vision(settings.camera, sessions)
+    socket = settings.paths.vision_socket
+    socket.unlink(missing_ok=True)
+    async with asyncio.TaskGroup() as parts:
+        parts.create_task(vision.run(socket))
+        parts.create_task(report_health(settings.paths.health_socket, vision.conditions))
+        await wait_for(socket)
+        parts.create_task(keep_alive(lambda: True))
+        notify("READY=1")
+
+
+def tested_models(settings: Settings) -> ModelSessions | DeviceError:
+    """The models, after their self-test; or what is wrong with them, which every question is then answered with."""
+    try:
+        manifest = manifest_of(settings)
+        sessions = ModelSessions.open(manifest, settings.models.folder, settings.models.set, settings.models.threads)
+        selftest.run(sessions, manifest, settings.models.folder)
+    except DeviceError as error:
+        _log.error("refusing to serve: %s", error)
+        return error
+    if not sessions.models.detects_attacks:
+        _log.warning("model set %s: attacks by photo or screen are NOT detected", sessions.models.name)
+    return sessions
+
+
+def manifest_of(settings: Settings) -> Manifest:
+    """What is known about the models.
+
+    Raises:
+        SettingsError: models.toml cannot be read.
+    """
+    path = settings.models.folder / "models.toml"
+    try:
+        return parse(read_toml(path))
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from error

@@ -1,0 +1,34 @@
+"""edge-web: operator page, kiosk page, health and metrics. Local network only."""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge.app.service import keep_alive, notify, report_health
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.follower import Follower
+from edge.settings import Settings
+from edge.web.board import Board
+from edge.web.pages import application
+from edge.web.panel import listen
+from edge.web.server import serve
+
+
+async def run(settings: Settings) -> None:
+    """Serve the pages until cancelled."""
+    log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
+    board = Board(log, checkpoints)
+    pages = application(board, settings.site, settings.web)
+    ready = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(board.follow())
+            parts.create_task(listen(settings.paths.panel_socket, board.shown))
+            parts.create_task(serve(pages, board, settings.web, ready))
+            parts.create_task(report_health(settings.paths.health_socket, lambda: {"pages": ""}))
+            await ready.wait()
+            parts.create_task(keep_alive(lambda: True))
+            notify("READY=1")
+    finally:
+        log.close()
+        checkpoints.close()

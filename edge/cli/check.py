@@ -1,0 +1,38 @@
+"""``edge check``: what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: Any) -> None:
+    """Add ``check`` to the command line."""
+    check = commands.add_parser("check", help="say device by device what works, and the remedy for what does not")
+    check.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
+    check.add_argument("--json", action="store_true", help="one JSON object a device")
+    check.set_defaults(act=_check)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from edge.app.check import check
+    from edge.settings import SettingsError, load
+
+    try:
+        settings = load(args.config)
+    except SettingsError as error:
+        print(f"edge check: {error}", file=sys.stderr)
+        return 2
+    well = True
+    for finding in check(settings):
+        well &= finding.well
+        if args.json:
+            print(json.dumps(vars(finding)))
+            continue
+        print(f"{'ok ' if finding.well else 'BAD'}  {finding.device:<8}  {finding.said}")
+        if finding.remedy:
+            print(f"     {'':<8}  → {finding.remedy}")
+    return 0 if well else 1

@@ -1,0 +1,226 @@
+"""Policy and facts → access decision. One pure function; the log can recompute every decision from its entry.
+
+Rules:
+
+1. A grant is an AND over every required fact. A missing fact is a reason against, never a pass.
+2. Facts are whole numbers, as they stand in the entry; so a replay sees exactly what was decided on.
+3. Checks run in the order of the gate: what needs no face comes first. The first reason against is the decision.
+4. Thresholds come as scores of one model at the policy's false match rate; the policy itself holds no score.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from edge.audit.entry import Event, Kind, Value
+from edge.credential import Credential
+from edge.errors import Reason
+from edge.trust.interval import Interval, Validity
+
+SCALE = 10_000
+
+
+def scaled(number: float) -> int:
+    """A score as it is written down: ten-thousandths."""
+    return round(number * SCALE)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One profile of a site (config/profiles/*.toml).
+
+    Attributes:
+        name: of the profile.
+        fmr: false match rate at which the comparison threshold is taken.
+        attack_detection: ``required``, or ``optional`` where a pilot runs without a detector.
+        attack_threshold: probability of a real person from which a face counts as one.
+        capture_s: seconds a person has to bring the face into position.
+        tries: failed comparisons of one credential before a person has to decide.
+        eyes_px: least distance between the eyes, pixels.
+        sharpness: least variance of the Laplacian.
+        brightness: least and greatest mean luma of the face.
+        clock_floor: what to do when the clock cannot tell whether a credential is still valid.
+        skew_s: tolerance on both edges of a validity, seconds.
+        trust_warn_h: age of the trust list from which it is called old, hours.
+        trust_refuse_h: age of the trust list from which nobody is admitted, hours.
+        unsealed_h: how long entries may wait for the token, hours.
+        unsealed_entries: how many entries may wait for the token.
+    """
+
+    name: str
+    fmr: float
+    attack_detection: Literal["required", "optional"]
+    attack_threshold: float
+    capture_s: float
+    tries: int
+    eyes_px: float
+    sharpness: float
+    brightness: tuple[float, float]
+    clock_floor: Literal["accept", "refer"]
+    skew_s: int
+    trust_warn_h: float
+    trust_refuse_h: float
+    unsealed_h: float
+    unsealed_entries: int
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the policy, the same for the same rules wherever they were read."""
+        told = "\n".join(f"{name}={value!r}" for name, value in sorted(asdict(self).items()))
+        return hashlib.sha256(told.encode()).digest()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a decision rests on, as whole numbers and short words.
+
+    Attributes:
+        refusal: code of the reason with which a step before ended, or None.
+        trust_age_s: least age of the trust list.
+        unsealed: entries that the token has not sealed yet.
+        unsealed_s: age of the oldest of them.
+        validity: of the credential, or None before it was verified.
+        tries: failed comparisons of this credential shortly before.
+        reference: whether the credential carries a face, or None before it was verified.
+        bona_fide: probability of a real person, ten-thousandths; None when no detector answered.
+        score: comparison score, ten-thousandths; None when nothing was compared.
+        threshold: score to reach at the policy's false match rate, ten-thousandths.
+    """
+
+    refusal: str | None = None
+    trust_age_s: int | None = None
+    unsealed: int = 0
+    unsealed_s: int = 0
+    validity: str | None = None
+    tries: int = 0
+    reference: bool | None = None
+    bona_fide: int | None = None
+    score: int | None = None
+    threshold: int | None = None
+
+
+Check = Callable[[Policy, Facts], Reason | None]
+
+
+def _refused_before(_: Policy, facts: Facts) -> Reason | None:
+    return None if facts.refusal is None else Reason(facts.refusal)
+
+
+def _trust_fresh(policy: Policy, facts: Facts) -> Reason | None:
+    known = facts.trust_age_s is not None and facts.trust_age_s <= policy.trust_refuse_h * 3600
+    return None if known else Reason.NO_TRUST
+
+
+def _log_sealed(policy: Policy, facts: Facts) -> Reason | None:
+    waiting = facts.unsealed > policy.unsealed_entries or facts.unsealed_s > policy.unsealed_h * 3600
+    return Reason.UNSEALED_TOO_LONG if waiting else None
+
+
+def _still_valid(policy: Policy, facts: Facts) -> Reason | None:
+    match facts.validity:
+        case Validity.VALID.value:
+            return None
+        case Validity.UNSURE.value:
+            return None if policy.clock_floor == "accept" else Reason.TIME_UNSURE
+        case Validity.NOT_YET.value:
+            return Reason.NOT_YET_VALID
+        case _:
+            return Reason.EXPIRED
+
+
+def _has_reference(_: Policy, facts: Facts) -> Reason | None:
+    return None if facts.reference else Reason.NO_REFERENCE
+
+
+def _may_try_again(policy: Policy, facts: Facts) -> Reason | None:
+    return None if facts.tries < policy.tries else Reason.REFERRED
+
+
+def _bona_fide(policy: Policy, facts: Facts) -> Reason | None:
+    if facts.bona_fide is None:
+        return None if policy.attack_detection == "optional" else Reason.NO_ATTACK_DETECTION
+    return None if facts.bona_fide >= scaled(policy.attack_threshold) else Reason.PRESENTATION_ATTACK
+
+
+def _matches(_: Policy, facts: Facts) -> Reason | None:
+    if facts.score is None or facts.threshold is None:
+        return Reason.MODEL_FAULT
+    return None if facts.score >= facts.threshold else Reason.NO_MATCH
+
+
+BEFORE_FACE: tuple[Check, ...] = (
+    _refused_before,
+    _trust_fresh,
+    _log_sealed,
+    _still_valid,
+    _has_reference,
+    _may_try_again,
+)
+WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _matches)
+
+
+def first_against(checks: tuple[Check, ...], policy: Policy, facts: Facts) -> Reason | None:
+    """The first reason against, or None when all checks are content."""
+    return next((reason for check in checks if (reason := check(policy, facts)) is not None), None)
+
+
+def admit(policy: Policy, facts: Facts) -> Reason | None:
+    """None to admit, or the first reason against. This is the decision; a replay calls the same function."""
+    return first_against(WITH_FACE, policy, facts)
+
+
+@dataclass(frozen=True)
+class AccessDecision:
+    """Granted, or the first reason against, with the facts that it rests on."""
+
+    at: Interval
+    reason: Reason | None
+    facts: Facts
+    detail: str = ""
+    told: Mapping[str, Value] = field(default_factory=dict)
+    subject: bytes | None = field(default=None, repr=False)
+
+    @property
+    def granted(self) -> bool:
+        """Whether the person may pass."""
+        return self.reason is None
+
+
+def facts_of(told: Mapping[str, Value]) -> Facts:
+    """The facts as they stand in an entry, for a replay.
+
+    Raises:
+        TypeError: the entry names a fact that this version does not know.
+    """
+    known: dict[str, Any] = dict(told)
+    return Facts(**known)
+
+
+def entry(decision: AccessDecision, policy: Policy) -> Event:
+    """The decision as it is written down."""
+    upper = decision.at.upper
+    told: dict[str, Value] = {
+        "reason": None if decision.reason is None else decision.reason.code,
+        "detail": decision.detail,
+        "facts": {name: value for name, value in asdict(decision.facts).items() if value is not None},
+        "policy": policy.digest,
+        "profile": policy.name,
+        "lower": int(decision.at.lower.timestamp()),
+        "upper": None if upper is None else int(upper.timestamp()),
+        "clock": decision.at.state.value,
+        **decision.told,
+    }
+    if decision.subject is not None:
+        told["subject"] = decision.subject
+    return Event(Kind.GRANTED if decision.granted else Kind.DENIED, told)
+
+
+def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:
+    """A name for this holder that only this site's key can make again, another one every month: 16 bytes."""
+    period = at.lower.strftime("%Y-%m").encode()
+    month = hmac.digest(site_key, b"period\0" + period, "sha256")
+    return hmac.digest(month, credential.subject, "sha256")[:16]

@@ -1,0 +1,126 @@
+"""Relay, lights, buzzer and sensors through gpiozero.
+
+Rules:
+
+1. Outputs are claimed at their safe level before anything else happens; the lock is active-high on a pin that the
+   hardware pulls down, so that reset, crash and a pulled plug all mean locked.
+2. Sensor edges arrive on gpiozero's own thread and are handed to the loop at once; nothing waits in a callback.
+3. The fire contact is normally closed: a cut wire is a fire. It also cuts the lock's power in hardware; software only
+   reports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import gpiozero
+
+from edge.errors import DeviceError
+from edge.passage import Indication, Sensed
+from edge.ports import Receipt
+from edge.settings import Gate
+
+_BOUNCE_S = 0.02
+
+# red, green, amber, buzzer: on, off, or seconds of one blink; pattern as well as colour
+_LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float | bool]] = {
+    Indication.READY: (False, False, True, False),
+    Indication.READING: (False, False, 0.1, False),
+    Indication.LOOK: (False, False, 0.4, False),
+    Indication.WELCOME: (False, True, False, False),
+    Indication.REFUSED: (0.25, False, False, False),
+    Indication.ALARM: (0.1, False, 0.1, 0.25),
+    Indication.OUT_OF_SERVICE: (True, False, False, False),
+}
+
+
+class GpioGate:
+    """The gate's own pins: implements the ports Lock, Panel and Sensors."""
+
+    def __init__(self, pins: Gate, factory: Any = None) -> None:
+        self._sensed: asyncio.Queue[Sensed] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._devices: list[Any] = []
+        try:
+            self._relay = self._claim(
+                gpiozero.OutputDevice, pins.lock_pin, factory, active_high=True, initial_value=False
+            )
+            lights = (pins.red_pin, pins.green_pin, pins.amber_pin)
+            self._lights = [self._claim(gpiozero.LED, pin, factory, initial_value=False) for pin in lights]
+            self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
+            for pin, closed, opened in (
+                (pins.door_pin, Sensed.DOOR_CLOSED, Sensed.DOOR_OPEN),
+                (pins.beam_1_pin, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
+                (pins.beam_2_pin, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2),
+                (pins.fire_pin, Sensed.FIRE_OVER, Sensed.FIRE),
+                (pins.exit_request_pin, Sensed.EXIT_REQUEST, None),
+                (pins.tamper_pin, None, Sensed.TAMPER),
+            ):
+                self._watch(pin, factory, closed, opened)
+        except (gpiozero.GPIOZeroError, OSError) as error:
+            self.close()
+            raise DeviceError("gate", f"GPIO: {error}") from error
+        self._shown: Indication | None = None
+
+    def unlock(self, receipt: Receipt) -> None:
+        """Energise the release; the receipt proves that the grant is on disk."""
+        if not isinstance(receipt, Receipt):
+            raise TypeError("unlocking takes the receipt of a durable entry")
+        self._relay.on()
+
+    def lock(self) -> None:
+        """Drop the release."""
+        self._relay.off()
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether the release is energised, as the pin says."""
+        return bool(self._relay.value)
+
+    def show(self, indication: Indication) -> None:
+        """Set lights and buzzer, once per change so that a blink keeps its rhythm."""
+        if indication is self._shown:
+            return
+        self._shown = indication
+        for light, wanted in zip(self._lights, _LIGHTS[indication], strict=True):
+            if wanted is True:
+                light.on()
+            elif wanted is False:
+                light.off()
+            else:
+                light.blink(on_time=wanted, off_time=wanted)
+
+    async def sensed(self) -> AsyncIterator[Sensed]:
+        """What the sensors report, in order, starting with what does not stand as it should."""
+        while True:
+            yield await self._sensed.get()
+
+    def close(self) -> None:
+        """Lock and give the pins back."""
+        for device in self._devices:
+            device.close()
+
+    def _claim(self, kind: Any, pin: int, factory: Any, **options: Any) -> Any:
+        device = kind(pin, pin_factory=factory, **options)
+        self._devices.append(device)
+        return device
+
+    def _watch(self, pin: int, factory: Any, closed: Sensed | None, opened: Sensed | None) -> None:
+        """A contact to ground with the internal pull-up: closed is low, open or a cut wire is high."""
+        contact = self._claim(gpiozero.Button, pin, factory, pull_up=True, bounce_time=_BOUNCE_S)
+        if closed is not None:
+            contact.when_pressed = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, closed)
+        if opened is not None:
+            contact.when_released = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, opened)
+            if opened in (Sensed.FIRE, Sensed.TAMPER, Sensed.DOOR_OPEN) and not contact.is_pressed:
+                self._sensed.put_nowait(opened)
+
+
+def drop_relay(pins: Gate, factory: Any = None) -> None:
+    """Drive the release off, whoever left it on: the last act of systemd after any exit."""
+    try:
+        gpiozero.OutputDevice(pins.lock_pin, active_high=True, initial_value=False, pin_factory=factory).close()
+    except (gpiozero.GPIOZeroError, OSError) as error:
+        raise DeviceError("gate", f"GPIO: {error}") from error

@@ -1,0 +1,198 @@
+"""Simulated twins, for the demo and the tests: the same code over pins that no hardware is behind.
+
+The simulated gate is ``GpioGate`` on gpiozero's mock pins, with a simulated person who walks through when it unlocks.
+It refuses what the real one refuses, because it is the real one down to the pin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from gpiozero.pins.mock import MockFactory, MockPin
+
+from edge.audit.entry import Event
+from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference, ReferenceKind
+from edge.devices.gate import GpioGate
+from edge.errors import DeviceError, Refusal
+from edge.passage import Indication
+from edge.ports import Code, Receipt
+from edge.settings import Gate
+from edge.trust.interval import ClockState, Interval
+
+_STEP_S = 0.12
+
+
+class ContactPin(MockPin):  # type: ignore[misc] # gpiozero ships no types
+    """A mock pin with a contact to ground behind it: while that is closed, a pull-up does not lift the pin."""
+
+    closed = False
+
+    def _set_pull(self, value: str) -> None:
+        super()._set_pull(value)
+        if self.closed:
+            self._change_state(False)
+
+
+class SimulatedGate(GpioGate):
+    """A gate on mock pins, and a person who does what ``<stage>/person`` says (see ``_walk``)."""
+
+    def __init__(self, pins: Gate, stage: Path | None = None) -> None:
+        self._pins = pins
+        self._stage = stage
+        self.factory: Any = MockFactory(pin_class=ContactPin)
+        for pin in (pins.door_pin, pins.beam_1_pin, pins.beam_2_pin, pins.fire_pin, pins.tamper_pin):
+            self.factory.pin(pin).closed = True
+        self._walking: set[asyncio.Task[None]] = set()
+        self.unlocks = 0
+        super().__init__(pins, self.factory)
+
+    def unlock(self, receipt: Receipt) -> None:
+        """Energise the release, and let the simulated person walk."""
+        super().unlock(receipt)
+        self.unlocks += 1
+        task = asyncio.get_running_loop().create_task(self._walk())
+        self._walking.add(task)
+        task.add_done_callback(self._walking.discard)
+
+    def show(self, indication: Indication) -> None:
+        """Show it, and tell the stage, so that the simulated person can react."""
+        super().show(indication)
+        if self._stage is not None:
+            new = self._stage / "panel.new"
+            new.write_text(f"{indication.value}\n", encoding="ascii")
+            new.replace(self._stage / "panel")
+
+    def sense(self, pin: int, *, broken: bool) -> None:
+        """Break or mend the contact on a pin."""
+        mock = self.factory.pin(pin)
+        if broken:
+            mock.drive_high()
+        else:
+            mock.drive_low()
+
+    async def _walk(self) -> None:
+        """Each plan is a list of beams, broken when positive and cleared when negative."""
+        plans = {
+            "through": (1, 2, -1, -2),
+            "turns-back": (1, -1),
+            "tailgate": (1, 2, -1, 1, -2, 2, -1, -2),
+            "stays": (),
+        }
+        pins = {1: self._pins.beam_1_pin, 2: self._pins.beam_2_pin}
+        for move in plans.get(self._person(), plans["through"]):
+            await asyncio.sleep(_STEP_S)
+            self.sense(pins[abs(move)], broken=move > 0)
+
+    def _person(self) -> str:
+        if self._stage is not None:
+            with contextlib.suppress(OSError):
+                return (self._stage / "person").read_text(encoding="ascii").strip()
+        return "through"
+
+
+class SimulatedClock:
+    """A clock that goes only when it is told to."""
+
+    def __init__(self, moment: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)) -> None:
+        self.moment = moment
+        self.state = ClockState.SYNCED
+        self.ticks = 0.0
+
+    def now(self) -> Interval:
+        """The told moment; with a floor only, no upper bound."""
+        return Interval(self.moment, None if self.state is ClockState.FLOOR else self.moment, self.state)
+
+    def raise_floor(self, moment: datetime) -> None:
+        """Now cannot be earlier than ``moment``."""
+        self.moment = max(self.moment, moment)
+
+    def monotonic(self) -> float:
+        """Told seconds."""
+        return self.ticks
+
+    def go(self, seconds: float) -> None:
+        """Let time pass."""
+        self.moment += timedelta(seconds=seconds)
+        self.ticks += seconds
+
+
+class SimulatedJournal:
+    """A log in memory whose disk can fail: ``fault`` is the technician's sentence while it does."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.fault = ""
+
+    async def append(self, event: Event) -> Receipt:
+        """Keep the event, or fail as a full disk does."""
+        await asyncio.sleep(0)
+        if self.fault:
+            raise DeviceError("journal", self.fault)
+        self.events.append(event)
+        return Receipt(len(self.events) - 1, 100)
+
+
+class SimulatedVision:
+    """A person with a code and a face, as edge-vision would report them: implements the ports Reader and Faces.
+
+    ``probe_outcome`` and ``compare_outcome`` are what the camera would find: a value, or the error it would raise.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.shown: asyncio.Queue[str | DeviceError] = asyncio.Queue()
+        self.score = 0.95
+        self.bona_fide: float | None = None
+        self.probe_outcome: Refusal | DeviceError | None = None
+        self.compare_outcome: Refusal | DeviceError | None = None
+        self.forgotten = 0
+        self.wanted: list[ProbeQuality] = []
+        self._frame = 0
+
+    async def code(self) -> Code:
+        """The next code that the person shows."""
+        shown = await self.shown.get()
+        if isinstance(shown, DeviceError):
+            raise shown
+        self._frame += 1
+        return Code(shown, self._frame, self._clock(), 2_000)
+
+    async def models(self) -> ModelSet:
+        """A set with a detector exactly when ``bona_fide`` is told."""
+        attack = {} if self.bona_fide is None else {"attack": ("simulated-attack", bytes(32))}
+        return ModelSet("simulated", {"embedder": ("simulated", bytes(32)), **attack})
+
+    async def probe(self, wanted: ProbeQuality, newer_than: int, deadline_s: float) -> Probe:
+        """One face of the wanted quality, or what stood in its way."""
+        self.wanted.append(wanted)
+        if self.probe_outcome is not None:
+            raise self.probe_outcome
+        frame = max(self._frame, newer_than + 1)
+        return Probe(1, frame, self._clock(), 90.0, 100.0, 120.0, self.bona_fide, {"detect": 1_000})
+
+    async def compare(self, reference: Reference, probe: Probe) -> Comparison:
+        """The told score."""
+        if self.compare_outcome is not None:
+            raise self.compare_outcome
+        return Comparison(probe.number, self.score, "simulated", ReferenceKind.SMALL, {"compare": 500})
+
+    async def forget(self) -> None:
+        """Count that the visit was forgotten."""
+        self.forgotten += 1
+
+
+class SimulatedPanel:
+    """Remembers what was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[Indication] = []
+
+    def show(self, indication: Indication) -> None:
+        """Note it, once per change."""
+        if not self.shown or self.shown[-1] is not indication:
+            self.shown.append(indication)

@@ -1,0 +1,165 @@
+"""The passage table at work: sensors and timers in, lock and alarm out, and an entry for whatever happened.
+
+The step itself never waits: a lock command is given in the same moment as the event that asks for it, whatever the
+disk does. Entries are queued behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import assert_never
+
+from edge.audit.entry import Event, Kind
+from edge.errors import DeviceError
+from edge.passage import Command, Happening, Indication, State, step
+from edge.passage import Event as Occurrence
+from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
+
+_log = logging.getLogger("edge.doorway")
+
+_REPORTS: dict[Command, Kind] = {
+    Command.REPORT_FORCED: Kind.DOOR_FORCED,
+    Command.REPORT_HELD: Kind.DOOR_HELD,
+    Command.REPORT_TAILGATE: Kind.TAILGATE,
+    Command.REPORT_EXIT_REQUEST: Kind.EXIT_REQUEST,
+    Command.REPORT_FIRE: Kind.FIRE,
+    Command.REPORT_FIRE_OVER: Kind.FIRE_OVER,
+    Command.REPORT_TAMPER: Kind.TAMPER,
+}
+
+
+class Doorway:
+    """One passage with its lock, sensors and alarm."""
+
+    def __init__(
+        self,
+        lock: Lock,
+        panel: Panel,
+        sensors: Sensors,
+        journal: Journal,
+        clock: Clock,
+        *,
+        release_s: float,
+        held_s: float,
+    ) -> None:
+        self._lock = lock
+        self._panel = panel
+        self._sensors = sensors
+        self._journal = journal
+        self._clock = clock
+        self._seconds = {Happening.RELEASE_OVER: release_s, Happening.HELD_OVER: held_s}
+        self._timers: dict[Happening, asyncio.TimerHandle] = {}
+        self._state = State.LOCKED
+        self._receipt: Receipt | None = None
+        self._outcome: asyncio.Future[Kind] | None = None
+        self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
+        self.unlocked_at = 0.0
+
+    @property
+    def state(self) -> State:
+        """Where the passage is."""
+        return self._state
+
+    async def let_through(self, receipt: Receipt) -> Kind:
+        """Unlock for one person; ``TAKEN`` or ``NOT_TAKEN`` when it is over.
+
+        ``receipt`` is the grant on disk: without one there is nothing to unlock with.
+        """
+        self._receipt = receipt
+        self._outcome = asyncio.get_running_loop().create_future()
+        self.happened(Happening.GRANTED)
+        try:
+            return await self._outcome
+        finally:
+            self._receipt = self._outcome = None
+
+    def happened(self, occurrence: Occurrence) -> None:
+        """Take one step of the table and carry out its commands."""
+        to = step(self._state, occurrence)
+        self._state = to.state
+        for command in to.commands:
+            self._carry_out(command)
+
+    def stop(self) -> None:
+        """Lock, whatever is going on."""
+        self.happened(Happening.STOP)
+
+    async def run(self) -> None:
+        """Follow the sensors and write reports down, until cancelled; locked on the way out."""
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(self._follow())
+                parts.create_task(self._write())
+        finally:
+            self.stop()
+
+    async def _follow(self) -> None:
+        async for sensed in self._sensors.sensed():
+            self.happened(sensed)
+
+    async def _write(self) -> None:
+        while True:
+            report = await self._reports.get()
+            try:
+                await self._journal.append(report)
+            except DeviceError as error:
+                _log.error("%s not written: %s", report.kind.name, error)
+                self._reports.put_nowait(report)
+                await asyncio.sleep(1.0)
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Command.UNLOCK:
+                self._unlock()
+            case Command.LOCK:
+                self._lock.lock()
+            case Command.TIME_RELEASE:
+                self._time(Happening.RELEASE_OVER)
+            case Command.TIME_HELD:
+                self._time(Happening.HELD_OVER)
+            case Command.STOP_TIMERS:
+                for timer in self._timers.values():
+                    timer.cancel()
+            case Command.TAKEN:
+                self._settle(Kind.TAKEN)
+            case Command.NOT_TAKEN:
+                self._settle(Kind.NOT_TAKEN)
+            case Command.ALARM:
+                self._panel.show(Indication.ALARM)
+            case Command.SILENCE:
+                self._panel.show(Indication.READY)
+            case (
+                Command.REPORT_FORCED
+                | Command.REPORT_HELD
+                | Command.REPORT_TAILGATE
+                | Command.REPORT_EXIT_REQUEST
+                | Command.REPORT_FIRE
+                | Command.REPORT_FIRE_OVER
+                | Command.REPORT_TAMPER
+            ):
+                self._report(_REPORTS[command])
+            case _:
+                assert_never(command)
+
+    def _unlock(self) -> None:
+        if self._receipt is None:
+            raise RuntimeError("the table unlocked without a grant on disk")
+        self._lock.unlock(self._receipt)
+        self.unlocked_at = self._clock.monotonic()
+
+    def _time(self, end: Happening) -> None:
+        if (running := self._timers.get(end)) is not None:
+            running.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[end] = loop.call_later(self._seconds[end], self.happened, end)
+
+    def _settle(self, outcome: Kind) -> None:
+        if self._outcome is not None and not self._outcome.done():
+            self._outcome.set_result(outcome)
+
+    def _report(self, kind: Kind) -> None:
+        try:
+            self._reports.put_nowait(Event(kind))
+        except asyncio.QueueFull:
+            _log.error("%s not written: too many reports are waiting", kind.name)

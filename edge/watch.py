@@ -1,0 +1,116 @@
+"""Which devices are well, said once per change: a device that goes is an entry, a device that is back is another.
+
+Rules:
+
+1. The other processes tell how their device is once a second. Silence for ``SILENT_S`` is a device lost.
+2. A device that the gate cannot do without takes it out of service; the others never do.
+3. What cannot be written down now (the journal itself may be the device) is written when it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+
+from edge.audit.entry import Event, Kind
+from edge.errors import DeviceError
+from edge.ports import Clock, Journal
+
+SILENT_S = 5.0
+SETTLE_S = 2.0
+REQUIRED = frozenset({"camera", "models", "journal", "gate"})
+_log = logging.getLogger("edge.watch")
+
+
+@dataclass
+class _Condition:
+    ok: bool
+    detail: str
+    changed_at: float
+    heard_at: float
+    told_by_process: bool
+
+
+class Watch:
+    """Remembers how every device is."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._devices: dict[str, _Condition] = {}
+        self._unwritten: deque[Event] = deque(maxlen=256)
+        self._wake = asyncio.Event()
+
+    def lost(self, device: str, detail: str) -> None:
+        """A device failed under our own hands."""
+        self._note(device, False, detail, told_by_process=False)
+
+    def back(self, device: str) -> None:
+        """A device did its part under our own hands."""
+        self._note(device, True, "", told_by_process=False)
+
+    def heard(self, device: str, ok: bool, detail: str) -> None:
+        """The device's own process says how it is."""
+        known = self._devices.get(device)
+        if known is not None:
+            known.heard_at = self._clock.monotonic()
+            known.told_by_process = True
+            if ok and not known.ok and known.heard_at - known.changed_at < SETTLE_S:
+                return  # said before it knew of the failure that we saw
+        self._note(device, ok, detail, told_by_process=True)
+
+    def out_of_service(self) -> str:
+        """Why the gate cannot serve, as a sentence for the technician; empty when it can."""
+        return next(
+            (f"{name}: {c.detail}" for name, c in self._devices.items() if name in REQUIRED and not c.ok),
+            "",
+        )
+
+    def conditions(self) -> dict[str, tuple[bool, str]]:
+        """Every device that was heard of: well or not, and why."""
+        return {name: (c.ok, c.detail) for name, c in self._devices.items()}
+
+    async def run(self) -> None:
+        """Notice silence and write changes down, until cancelled."""
+        while True:
+            self._notice_silence()
+            await self._write()
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _note(self, device: str, ok: bool, detail: str, *, told_by_process: bool) -> None:
+        now = self._clock.monotonic()
+        known = self._devices.get(device)
+        if known is not None and known.ok == ok:
+            known.detail = detail
+            return
+        heard = known.told_by_process if known is not None else told_by_process
+        self._devices[device] = _Condition(ok, detail, now, now, told_by_process or heard)
+        if known is None and ok:
+            return
+        _log.warning("device %s %s%s", device, "back" if ok else "lost", f": {detail}" if detail else "")
+        fields = {"device": device, "detail": detail[:200]}
+        self._unwritten.append(Event(Kind.DEVICE_BACK if ok else Kind.DEVICE_LOST, fields))
+        self._wake.set()
+
+    def _notice_silence(self) -> None:
+        now = self._clock.monotonic()
+        for name, condition in list(self._devices.items()):
+            if condition.told_by_process and condition.ok and now - condition.heard_at > SILENT_S:
+                self._note(name, False, "its process is silent", told_by_process=True)
+
+    async def _write(self) -> None:
+        while self._unwritten:
+            try:
+                await self._journal.append(self._unwritten[0])
+            except DeviceError as error:
+                self.lost("journal", error.message)
+                return
+            self._unwritten.popleft()
+            self.back("journal")

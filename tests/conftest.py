@@ -1,0 +1,59 @@
+"""What many tests share: pins of a gate, a loop to run a story in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.settings import Gate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def pins() -> Gate:
+    """The default wiring, with short times."""
+    return Gate(
+        kind="simulated",
+        lock_pin=17,
+        red_pin=22,
+        green_pin=23,
+        amber_pin=24,
+        buzzer_pin=25,
+        door_pin=5,
+        beam_1_pin=16,
+        beam_2_pin=20,
+        exit_request_pin=21,
+        fire_pin=26,
+        tamper_pin=19,
+        release_s=1.0,
+        held_s=1.0,
+    )
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run one story to its end, for at most ten seconds."""
+
+    def within_ten_seconds(story: Coroutine[Any, Any, Any]) -> Any:
+        async def bounded() -> Any:
+            async with asyncio.timeout(10):
+                return await story
+
+        return asyncio.run(bounded())
+
+    return within_ten_seconds
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Public vectors and samples beside the project; tests that want them skip where they are not."""
+    folder = Path(os.environ.get("EDGE_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("the folder of public vectors is not here")
+    return folder

@@ -1,0 +1,134 @@
+"""The policy: an AND over facts, where what is missing is a reason against."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.audit.entry import Kind
+from edge.decision import AccessDecision, Facts, Policy, admit, entry, facts_of, scaled
+from edge.devices.simulated import SimulatedClock
+from edge.errors import Reason
+from edge.settings import profile
+
+POLICY = Policy(
+    name="turnstile",
+    fmr=0.001,
+    attack_detection="required",
+    attack_threshold=0.5,
+    capture_s=6.0,
+    tries=3,
+    eyes_px=60.0,
+    sharpness=20.0,
+    brightness=(40.0, 225.0),
+    clock_floor="accept",
+    skew_s=120,
+    trust_warn_h=168.0,
+    trust_refuse_h=720.0,
+    unsealed_h=24.0,
+    unsealed_entries=1000,
+)
+GOOD = Facts(trust_age_s=60, validity="valid", reference=True, bona_fide=9000, score=9500, threshold=9300)
+
+
+def test_a_person_against_whom_nothing_stands_is_admitted() -> None:
+    assert admit(POLICY, GOOD) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(GOOD, refusal="bad-signature"), Reason.BAD_SIGNATURE),
+        (replace(GOOD, trust_age_s=720 * 3600 + 1), Reason.NO_TRUST),
+        (replace(GOOD, unsealed=1001), Reason.UNSEALED_TOO_LONG),
+        (replace(GOOD, unsealed_s=24 * 3600 + 1), Reason.UNSEALED_TOO_LONG),
+        (replace(GOOD, validity="expired"), Reason.EXPIRED),
+        (replace(GOOD, validity="not-yet"), Reason.NOT_YET_VALID),
+        (replace(GOOD, reference=False), Reason.NO_REFERENCE),
+        (replace(GOOD, tries=3), Reason.REFERRED),
+        (replace(GOOD, bona_fide=4999), Reason.PRESENTATION_ATTACK),
+        (replace(GOOD, score=9299), Reason.NO_MATCH),
+    ],
+)
+def test_one_fact_against_is_the_decision(facts: Facts, reason: Reason) -> None:
+    assert admit(POLICY, facts) is reason
+
+
+@pytest.mark.parametrize("missing", ["trust_age_s", "validity", "reference", "bona_fide", "score", "threshold"])
+def test_a_missing_fact_is_never_a_pass(missing: str) -> None:
+    assert admit(POLICY, replace(GOOD, **{missing: None})) is not None
+
+
+def test_no_facts_at_all_is_no_grant() -> None:
+    assert admit(POLICY, Facts()) is not None
+
+
+def test_only_a_policy_that_says_so_does_without_attack_detection() -> None:
+    pilot = replace(POLICY, attack_detection="optional")
+    assert admit(pilot, replace(GOOD, bona_fide=None)) is None
+    assert admit(pilot, replace(GOOD, bona_fide=100)) is Reason.PRESENTATION_ATTACK
+
+
+def test_what_an_unsure_clock_means_is_the_profile_s_to_say() -> None:
+    unsure = replace(GOOD, validity="unsure")
+    assert admit(POLICY, unsure) is None
+    assert admit(replace(POLICY, clock_floor="refer"), unsure) is Reason.TIME_UNSURE
+
+
+@given(
+    st.builds(
+        Facts,
+        refusal=st.none() | st.sampled_from([r.code for r in Reason]),
+        trust_age_s=st.none() | st.integers(0, 10**7),
+        unsealed=st.integers(0, 2000),
+        unsealed_s=st.integers(0, 200_000),
+        validity=st.none() | st.sampled_from(["valid", "unsure", "expired", "not-yet"]),
+        tries=st.integers(0, 5),
+        reference=st.none() | st.booleans(),
+        bona_fide=st.none() | st.integers(0, 10_000),
+        score=st.none() | st.integers(-10_000, 10_000),
+        threshold=st.none() | st.integers(0, 10_000),
+    )
+)
+def test_a_grant_means_every_fact_was_there_and_good(facts: Facts) -> None:
+    if admit(POLICY, facts) is None:
+        assert facts.refusal is None
+        assert facts.validity in ("valid", "unsure")
+        assert facts.reference is True
+        assert facts.score is not None
+        assert facts.threshold is not None
+        assert facts.score >= facts.threshold
+        assert facts.bona_fide is not None
+        assert facts.bona_fide >= scaled(POLICY.attack_threshold)
+
+
+@given(st.integers(-10_000, 10_000), st.none() | st.integers(0, 10_000))
+def test_a_replay_from_the_entry_decides_the_same(score: int, bona_fide: int | None) -> None:
+    facts = replace(GOOD, score=score, bona_fide=bona_fide)
+    decision = AccessDecision(SimulatedClock().now(), admit(POLICY, facts), facts)
+    event = entry(decision, POLICY)
+    assert event.kind is (Kind.GRANTED if decision.granted else Kind.DENIED)
+    told = event.fields["facts"]
+    assert isinstance(told, dict)
+    assert admit(POLICY, facts_of(told)) is decision.reason
+
+
+def test_changing_one_rule_changes_the_digest() -> None:
+    digests = {POLICY.digest} | {
+        replace(POLICY, **{name: value}).digest
+        for name, value in [("fmr", 0.01), ("tries", 4), ("clock_floor", "refer"), ("brightness", (41.0, 225.0))]
+    }
+    assert len(digests) == 5
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "config" / "profiles").glob("*.toml")))
+def test_every_profile_that_ships_can_be_read(path: Path) -> None:
+    policy = profile(path.stem, Policy, path.parents[1] / "edge.toml")
+    assert policy.name == path.stem
+    assert set(tomllib.loads(path.read_text())) == {f.name for f in fields(Policy)}
+    assert policy.attack_detection == "required" or policy.name == "pilot"

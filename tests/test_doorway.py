@@ -1,0 +1,167 @@
+"""The passage at work on mock pins: what the relay does, and what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.audit.entry import Kind
+from edge.devices.simulated import SimulatedClock, SimulatedGate, SimulatedJournal
+from edge.doorway import Doorway
+from edge.passage import Happening, Indication, State
+from edge.ports import Receipt
+from edge.settings import Gate
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def doorway(gate: SimulatedGate, journal: SimulatedJournal, release_s: float = 1.0, held_s: float = 1.0) -> Doorway:
+    return Doorway(gate, gate, gate, journal, SimulatedClock(), release_s=release_s, held_s=held_s)
+
+
+async def beside(door: Doorway, story: Coroutine[Any, Any, Any]) -> Any:
+    task = asyncio.ensure_future(door.run())
+    try:
+        return await story
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("person", "outcome"),
+    [("through", Kind.TAKEN), ("turns-back", Kind.NOT_TAKEN), ("stays", Kind.NOT_TAKEN), ("tailgate", Kind.TAKEN)],
+)
+def test_a_granted_person_is_let_through_and_the_relay_drops(
+    pins: Gate, run: Run, tmp_path: Path, person: str, outcome: Kind
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text(person)
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=0.5)
+
+        async def visit() -> None:
+            assert await door.let_through(Receipt(0, 0)) is outcome
+            assert not gate.unlocked
+            await asyncio.sleep(1.0 if person == "tailgate" else 0)
+
+        await beside(door, visit())
+        assert [e.kind for e in journal.events] == ([Kind.TAILGATE] if person == "tailgate" else [])
+        gate.close()
+
+    run(story())
+
+
+def test_nothing_unlocks_without_a_receipt(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        door = doorway(gate, SimulatedJournal())
+        with pytest.raises(RuntimeError):
+            door.happened(Happening.GRANTED)
+        assert not gate.unlocked
+        with pytest.raises(TypeError):
+            gate.unlock(None)  # type: ignore[arg-type] # what a careless caller would do
+        assert not gate.unlocked
+        gate.close()
+
+    run(story())
+
+
+def test_the_gate_is_locked_when_the_part_is_cancelled(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=60)
+        running = asyncio.ensure_future(door.run())
+        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0)))
+        await asyncio.sleep(0.05)
+        states = [gate.unlocked]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        states.append(gate.unlocked)
+        assert states == [True, False]
+        assert await passing is Kind.NOT_TAKEN
+        gate.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("pin", "kind"),
+    [("door_pin", Kind.DOOR_FORCED), ("fire_pin", Kind.FIRE), ("tamper_pin", Kind.TAMPER)],
+)
+def test_a_cut_wire_is_reported_and_opens_nothing(pins: Gate, run: Run, pin: str, kind: Kind) -> None:
+    async def story() -> None:
+        gate, journal = SimulatedGate(pins), SimulatedJournal()
+        door = doorway(gate, journal)
+
+        async def cut() -> None:
+            await asyncio.sleep(0.05)
+            gate.sense(getattr(pins, pin), broken=True)
+            await asyncio.sleep(0.05)
+
+        await beside(door, cut())
+        assert [e.kind for e in journal.events] == [kind]
+        assert not gate.unlocked
+        gate.close()
+
+    run(story())
+
+
+def test_a_report_waits_for_a_full_disk(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate, journal = SimulatedGate(pins), SimulatedJournal()
+        journal.fault = "disk full"
+        door = doorway(gate, journal)
+
+        async def cut() -> None:
+            gate.sense(pins.tamper_pin, broken=True)
+            await asyncio.sleep(0.1)
+            assert journal.events == []
+            journal.fault = ""
+            await asyncio.sleep(1.2)
+            assert [e.kind for e in journal.events] == [Kind.TAMPER]
+
+        await beside(door, cut())
+        gate.close()
+
+    run(story())
+
+
+def test_somebody_standing_in_the_gate_is_held_and_then_locked(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=0.2, held_s=0.3)
+
+        async def stand() -> None:
+            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0)))
+            await asyncio.sleep(0.05)
+            gate.sense(pins.beam_1_pin, broken=True)
+            began = time.monotonic()
+            assert await passing is Kind.NOT_TAKEN
+            assert time.monotonic() - began < 1.0
+            assert not gate.unlocked
+            await asyncio.sleep(0.05)
+
+        await beside(door, stand())
+        assert Kind.DOOR_HELD in [e.kind for e in journal.events]
+        assert (tmp_path / "panel").read_text().strip() == Indication.ALARM.value
+        gate.close()
+
+    run(story())
+
+
+def test_the_state_is_locked_before_anybody_comes(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        assert doorway(gate, SimulatedJournal()).state is State.LOCKED
+        assert not gate.unlocked
+        gate.close()
+
+    run(story())

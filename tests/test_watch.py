@@ -1,0 +1,98 @@
+"""Devices that go and come back: said once, written down, and out of service only where it must be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from edge.audit.entry import Kind
+from edge.devices.simulated import SimulatedClock, SimulatedJournal
+from edge.watch import SETTLE_S, SILENT_S, Watch
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+async def written(watch: Watch) -> None:
+    task = asyncio.ensure_future(watch.run())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_a_device_that_goes_and_comes_back_is_two_entries_however_often_it_says_so(run: Run) -> None:
+    async def story() -> None:
+        journal, clock = SimulatedJournal(), SimulatedClock()
+        watch = Watch(journal, clock)
+        for ok in (True, True, False, False, False):
+            watch.heard("token", ok, "" if ok else "pulled out")
+        await written(watch)
+        assert watch.out_of_service() == ""
+        clock.go(SETTLE_S + 1)
+        watch.heard("token", True, "")
+        await written(watch)
+        assert [(e.kind, e.fields["device"]) for e in journal.events] == [
+            (Kind.DEVICE_LOST, "token"),
+            (Kind.DEVICE_BACK, "token"),
+        ]
+
+    run(story())
+
+
+def test_silence_is_a_device_lost(run: Run) -> None:
+    async def story() -> None:
+        journal, clock = SimulatedJournal(), SimulatedClock()
+        watch = Watch(journal, clock)
+        watch.heard("camera", True, "")
+        clock.go(SILENT_S + 1)
+        await written(watch)
+        assert "silent" in watch.out_of_service()
+        assert [e.kind for e in journal.events] == [Kind.DEVICE_LOST]
+
+    run(story())
+
+
+def test_only_required_devices_take_the_gate_out_of_service(run: Run) -> None:
+    async def story() -> None:
+        watch = Watch(SimulatedJournal(), SimulatedClock())
+        for device in ("token", "broker", "pages"):
+            watch.lost(device, "gone")
+        assert watch.out_of_service() == ""
+        watch.lost("camera", "no frame for 2 s")
+        assert watch.out_of_service() == "camera: no frame for 2 s"
+
+    run(story())
+
+
+def test_what_cannot_be_written_now_is_written_when_the_disk_is_back(run: Run) -> None:
+    async def story() -> None:
+        journal, clock = SimulatedJournal(), SimulatedClock()
+        journal.fault = "disk full"
+        watch = Watch(journal, clock)
+        watch.lost("camera", "gone")
+        await written(watch)
+        assert watch.conditions()["journal"] == (False, "disk full")
+        journal.fault = ""
+        await written(watch)
+        await written(watch)
+        told = [(e.kind, e.fields["device"]) for e in journal.events]
+        assert (Kind.DEVICE_LOST, "camera") in told
+        assert (Kind.DEVICE_LOST, "journal") in told
+        assert (Kind.DEVICE_BACK, "journal") in told
+
+    run(story())
+
+
+def test_an_older_word_of_the_process_does_not_undo_what_we_saw(run: Run) -> None:
+    async def story() -> None:
+        clock = SimulatedClock()
+        watch = Watch(SimulatedJournal(), clock)
+        watch.heard("camera", True, "")
+        watch.lost("camera", "edge-vision does not answer")
+        watch.heard("camera", True, "")
+        assert watch.out_of_service()
+        clock.go(SETTLE_S + 1)
+        watch.heard("camera", True, "")
+        assert not watch.out_of_service()
+
+    run(story())

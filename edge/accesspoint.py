@@ -31,7 +31,6 @@ from edge.trust.list import TrustList
 from edge.watch import Watch
 
 _log = logging.getLogger("edge.visit")
-_RESULT_S = 1.2
 _FORGET_TRIES_S = 600.0
 _FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal": Reason.JOURNAL_FAULT}
 
@@ -68,6 +67,8 @@ class AccessPoint:
         policy: Policy,
         thresholds: Thresholds,
         pseudonym: Callable[[Credential, Interval], bytes],
+        *,
+        result_s: float = 1.2,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -80,6 +81,7 @@ class AccessPoint:
         self.policy = policy
         self.thresholds = thresholds
         self.pseudonym = pseudonym
+        self.result_s = result_s
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -91,7 +93,7 @@ class AccessPoint:
             if receipt is not None and decision.granted:
                 await self.let_through(code, receipt)
             else:
-                await asyncio.sleep(_RESULT_S)
+                await asyncio.sleep(self.result_s)
 
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""

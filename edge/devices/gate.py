@@ -25,14 +25,14 @@ from edge.settings import Gate
 _BOUNCE_S = 0.02
 
 # red, green, amber, buzzer: on, off, or seconds of one blink; pattern as well as colour
-_LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float | bool]] = {
-    Indication.READY: (False, False, True, False),
+LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float | bool]] = {
+    Indication.READY: (False, False, 1.0, False),
     Indication.READING: (False, False, 0.1, False),
     Indication.LOOK: (False, False, 0.4, False),
     Indication.WELCOME: (False, True, False, False),
     Indication.REFUSED: (0.25, False, False, False),
     Indication.ALARM: (0.1, False, 0.1, 0.25),
-    Indication.OUT_OF_SERVICE: (True, False, False, False),
+    Indication.OUT_OF_SERVICE: (True, False, True, False),
 }
 
 
@@ -84,7 +84,7 @@ class GpioGate:
         if indication is self._shown:
             return
         self._shown = indication
-        for light, wanted in zip(self._lights, _LIGHTS[indication], strict=True):
+        for light, wanted in zip(self._lights, LIGHTS[indication], strict=True):
             if wanted is True:
                 light.on()
             elif wanted is False:
@@ -98,7 +98,9 @@ class GpioGate:
             yield await self._sensed.get()
 
     def close(self) -> None:
-        """Lock and give the pins back."""
+        """Lock and give the pins back: a released output may keep its level (Raspberry Pi OS does)."""
+        if hasattr(self, "_relay") and not self._relay.closed:
+            self.lock()
         for device in self._devices:
             device.close()
 

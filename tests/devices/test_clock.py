@@ -1,0 +1,62 @@
+"""The clock: what it may be believed, and that time never goes back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from edge.devices.clock import BUILT_AT, SystemClock
+from edge.settings import Clock
+from edge.trust.interval import ClockState
+
+
+def clock(kept: Path, source: Literal["system", "floor"] = "floor") -> SystemClock:
+    return SystemClock(Clock(source=source, uncertainty_s=5.0), kept)
+
+
+def test_a_floor_is_a_lower_bound_and_nothing_more(tmp_path: Path) -> None:
+    now = clock(tmp_path / "floor").now()
+    assert now.state is ClockState.FLOOR
+    assert now.upper is None
+    assert now.lower >= BUILT_AT
+
+
+def test_a_vouched_system_clock_is_an_interval_around_it(tmp_path: Path) -> None:
+    now = clock(tmp_path / "floor", "system").now()
+    assert now.state is ClockState.SYNCED
+    assert now.upper is not None
+    assert now.upper - now.lower == timedelta(seconds=10)
+    assert now.lower < datetime.now(UTC) < now.upper
+
+
+def test_the_floor_survives_a_power_cut(tmp_path: Path) -> None:
+    signed = datetime(2031, 5, 1, tzinfo=UTC)
+    clock(tmp_path / "floor").raise_floor(signed)
+    assert clock(tmp_path / "floor").now().lower >= signed
+
+
+def test_the_floor_never_goes_back(tmp_path: Path) -> None:
+    here = clock(tmp_path / "floor")
+    here.raise_floor(datetime(2031, 5, 1, tzinfo=UTC))
+    here.raise_floor(datetime(2027, 5, 1, tzinfo=UTC))
+    assert here.now().lower >= datetime(2031, 5, 1, tzinfo=UTC)
+
+
+def test_a_system_clock_before_the_floor_is_not_believed(tmp_path: Path) -> None:
+    here = clock(tmp_path / "floor", "system")
+    here.raise_floor(datetime.now(UTC) + timedelta(days=400))
+    now = here.now()
+    assert now.state is ClockState.FLOOR
+    assert now.upper is None
+
+
+def test_an_unreadable_floor_starts_from_the_build(tmp_path: Path) -> None:
+    (tmp_path / "floor").write_text("yesterday")
+    assert clock(tmp_path / "floor").now().lower >= BUILT_AT
+
+
+def test_the_stopwatch_goes_on(tmp_path: Path) -> None:
+    here = clock(tmp_path / "floor")
+    assert here.monotonic() <= here.monotonic()
+    assert here.stepped() == 0.0

@@ -1,0 +1,80 @@
+"""Pins: locked first, locked last, and a wire that is cut says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from gpiozero.pins.mock import MockFactory
+
+from edge.devices.gate import LIGHTS, GpioGate, drop_relay
+from edge.devices.simulated import SimulatedGate
+from edge.errors import DeviceError
+from edge.passage import Indication, Sensed
+from edge.ports import Receipt
+from edge.settings import Gate
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def test_the_lock_pin_is_low_at_start_and_never_pulses(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        lock = gate.factory.pin(pins.lock_pin)
+        assert [bool(state.state) for state in lock.states if state.state] == []
+        gate.unlock(Receipt(0, 0))
+        levels = [bool(lock.state)]
+        gate.close()
+        levels.append(bool(lock.state))
+        assert levels == [True, False]
+
+    run(story())
+
+
+def test_a_gate_that_is_not_wired_reports_fire_tampering_and_an_open_door(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = GpioGate(pins, MockFactory())
+        sensed = gate.sensed()
+        first = {await anext(sensed) for _ in range(3)}
+        assert first == {Sensed.FIRE, Sensed.TAMPER, Sensed.DOOR_OPEN}
+        gate.close()
+
+    run(story())
+
+
+def test_every_indication_differs_by_pattern_and_not_only_by_colour() -> None:
+    patterns = {
+        what: tuple(sorted(float(lamp) + (lamp is True) for lamp in lamps if lamp)) for what, lamps in LIGHTS.items()
+    }
+    assert set(LIGHTS) == set(Indication)
+    assert len(set(patterns.values())) == len(Indication)
+
+
+def test_a_pin_that_is_used_twice_is_a_device_error(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        factory = MockFactory()
+        with pytest.raises(DeviceError, match="gate"):
+            GpioGate(replace(pins, red_pin=pins.lock_pin), factory)
+        assert not factory.pin(pins.lock_pin).state
+
+    run(story())
+
+
+def test_the_last_act_drops_the_relay(pins: Gate) -> None:
+    factory = MockFactory()
+    drop_relay(pins, factory)
+    assert not factory.pin(pins.lock_pin).state
+
+
+def test_no_gpio_at_all_is_a_device_error_with_a_sentence(pins: Gate, run: Run) -> None:
+    class Nothing:
+        def __getattr__(self, name: str) -> Any:
+            raise OSError("no GPIO chip")
+
+    async def story() -> None:
+        with pytest.raises(DeviceError, match="GPIO"):
+            GpioGate(pins, Nothing())
+
+    run(story())

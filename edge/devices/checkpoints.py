@@ -1,0 +1,112 @@
+"""The signed tree heads on disk: one SQLite file, written by edge-seal alone, read by the others.
+
+``SqliteCheckpoints`` writes and reads, ``CheckpointReader`` only reads. A checkpoint is small (about 600 bytes) and one
+a minute at most, so all are kept: they are the anchors that witnesses and exports refer to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.audit.checkpoint import Checkpoint, parse
+from edge.audit.entry import LogError
+from edge.errors import DeviceError
+
+_TABLE = """CREATE TABLE IF NOT EXISTS checkpoint(
+    epoch INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, cose BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (epoch, size)) STRICT"""
+
+
+class CheckpointReader:
+    """The checkpoints of ``ports.Checkpoints``, read from the sealer's file; none while there is no file yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def last(self) -> Checkpoint | None:
+        """The newest checkpoint of the newest epoch."""
+        return next(iter(self._found("ORDER BY epoch DESC, size DESC LIMIT 1")), None)
+
+    def covering(self, epoch: int, index: int) -> Checkpoint | None:
+        """The first checkpoint of the epoch that covers entry ``index``."""
+        return next(iter(self._found("WHERE epoch = ? AND size > ? ORDER BY size LIMIT 1", epoch, index)), None)
+
+    def after(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
+        """Up to ``count`` checkpoints after that of ``size`` entries in ``epoch``, in order, over epochs."""
+        return self._found("WHERE (epoch, size) > (?, ?) ORDER BY epoch, size LIMIT ?", epoch, size, count)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._drop()
+
+    def _found(self, where: str, *values: int) -> list[Checkpoint]:
+        with self._lock, self._errors():
+            file = self._present()
+            if file is None:
+                return []
+            rows = file.execute(f"SELECT cose FROM checkpoint {where}", values)  # noqa: S608 -- fixed texts of this class
+            return [parse(bytes(row[0])) for row in rows]
+
+    def _present(self) -> sqlite3.Connection | None:
+        """A connection to the file that now has the name."""
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            self._drop()
+            return None
+        if self._file is None or inode != self._inode:
+            self._drop()
+            self._inode = inode
+            self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        made = self._file.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'").fetchone()
+        return self._file if made == (1,) else None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as the technician's; the next call opens the file anew."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._drop()
+            raise DeviceError("checkpoints", f"{self._path}: {error}") from error
+        except LogError as error:
+            raise DeviceError("checkpoints", f"{self._path}: {error}") from error
+
+    def _drop(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+class SqliteCheckpoints(CheckpointReader):
+    """The checkpoints of ``ports.CheckpointStore``."""
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Keep one more, or the same one with more receipts; it is on disk on return.
+
+        Raises:
+            DeviceError: it is not on disk.
+        """
+        head = checkpoint.head
+        row = (head.epoch, head.size, head.root, checkpoint.encode(), head.at_s)
+        with self._lock, self._errors():
+            file = self._present()
+            if file is not None:
+                file.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+
+    def _present(self) -> sqlite3.Connection | None:
+        """The one connection that writes."""
+        if self._file is None:
+            self._file = file = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute("PRAGMA synchronous = FULL")
+            file.execute(_TABLE)
+        return self._file

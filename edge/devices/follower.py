@@ -1,0 +1,134 @@
+"""The log as the other processes read it: read-only, by position, with word of new entries.
+
+A commit becomes visible to readers after it reached the disk, so a follower never sees an entry that a power cut could
+take back. When the gate opens a new epoch the file is replaced; the follower notices and reads the new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from edge.audit.entry import Entry, LogError, decode
+from edge.audit.tree import consistency, inclusion, root_of
+from edge.devices import leaves
+from edge.errors import DeviceError
+
+T = TypeVar("T")
+_BATCH = 256
+
+
+class Follower:
+    """The log of ``ports.Log``, read from the gate's journal."""
+
+    def __init__(self, path: Path, poll_s: float = 0.1) -> None:
+        self._path = path
+        self._poll_s = poll_s
+        self._lock = threading.Lock()
+        self._file: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def epoch(self) -> int:
+        """Number of the present log."""
+        return self._ask(lambda file: int(file.execute("SELECT epoch FROM log").fetchone()[0]), 0)
+
+    def size(self) -> int:
+        """How many entries it has."""
+        return self._ask(leaves.count, 0)
+
+    def read(self, first: int, count: int) -> list[bytes]:
+        """Up to ``count`` entries from index ``first``, as they are on disk; pruned ones are left out."""
+        query = "SELECT CAST(entry AS BLOB) FROM leaf WHERE ix >= ? AND ix < ? AND entry IS NOT NULL ORDER BY ix"
+        return self._ask(lambda file: [bytes(row[0]) for row in file.execute(query, (first, first + count))], [])
+
+    def entries(self, first: int, count: int) -> list[Entry]:
+        """Up to ``count`` entries from index ``first``, decoded."""
+        try:
+            return [decode(entry) for entry in self.read(first, count)]
+        except LogError as error:
+            raise DeviceError("journal", f"an entry after {first} is damaged: {error}") from error
+
+    def root(self, size: int) -> bytes:
+        """Root of the tree over the first ``size`` entries."""
+        return self._ask(lambda file: root_of(size, leaves.nodes(file)), None)
+
+    def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
+        """Proof that entry ``index`` is among the first ``size``."""
+        return self._ask(lambda file: inclusion(index, size, leaves.nodes(file)), None)
+
+    def consistency(self, older: int, newer: int) -> tuple[bytes, ...]:
+        """Proof that the tree of ``newer`` entries continues that of ``older``."""
+        return self._ask(lambda file: consistency(older, newer, leaves.nodes(file)), None)
+
+    async def grown(self, beyond: int, epoch: int | None = None) -> int:
+        """Wait until there are more than ``beyond`` entries, or another epoch than ``epoch``; returns the size."""
+        while True:
+            size = self.size()
+            if size > beyond or (epoch is not None and self.epoch() != epoch):
+                return size
+            await asyncio.sleep(self._poll_s)  # another process writes: there is nothing to be woken by
+
+    async def follow(self, first: int) -> AsyncIterator[Entry]:
+        """All entries from index ``first`` on, those to come included; goes on at 0 when a new epoch begins."""
+        epoch = self.epoch()
+        while True:
+            await self.grown(first, epoch)
+            if epoch != (epoch := self.epoch()):
+                first = 0
+            batch = self.entries(first, _BATCH)
+            for entry in batch:
+                yield entry
+            first = batch[-1].index + 1 if batch else first
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._drop()
+
+    def _ask(self, query: Callable[[sqlite3.Connection], T], absent: T | None) -> T:
+        """The answer of the present file; ``absent`` when there is none yet."""
+        with self._lock, self._errors():
+            file = self._present()
+            if file is not None:
+                return query(file)
+            if absent is None:
+                raise DeviceError("journal", f"{self._path} is not there yet")
+            return absent
+
+    def _present(self) -> sqlite3.Connection | None:
+        """A connection to the file that now has the name, None when there is none or it is still being made."""
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            self._drop()
+            return None
+        if self._file is None or inode != self._inode:
+            self._drop()
+            self._inode = inode
+            self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            self._file.isolation_level = None
+        if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
+            self._drop()
+            return None
+        return self._file
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """SQLite's errors as the technician's; the next call opens the file anew."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self._drop()
+            raise DeviceError("journal", f"{self._path} cannot be read: {error}") from error
+        except LogError as error:
+            raise DeviceError("journal", f"{self._path}: {error}") from error
+
+    def _drop(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()

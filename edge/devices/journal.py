@@ -1,0 +1,324 @@
+"""The log on disk: one SQLite file, written by edge-gate alone.
+
+Rules:
+
+1. Write-ahead log with ``synchronous=FULL``: ``append`` returns when the entry has reached the disk, and not before.
+   NORMAL loses acknowledged entries when the power goes.
+2. One row per entry: the entry and the tree nodes that it completes, in one transaction and on one page. The frontier
+   of any size is a subset of those nodes, so it cannot disagree with them. Nothing is ever rewritten.
+3. At the start the file is checked: SQLite's own check, then entries against nodes, then the tree against the last
+   checkpoint anybody holds.
+4. A damaged, missing or older file is never repaired. It is kept beside the new one as evidence, and a new epoch
+   begins whose first entry names the last known head.
+5. After any error the next call opens the file anew and believes only what is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.audit.checkpoint import Checkpoint
+from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, encode
+from edge.audit.tree import Frontier, leaf_hash, root_of
+from edge.devices import leaves
+from edge.devices.follower import Follower
+from edge.devices.worker import Worker
+from edge.errors import DeviceError
+from edge.ports import Clock, Receipt
+
+_CHECKED = 4096
+"""Entries at the end that are hashed again at every start; ``verify_log.py`` does all of them."""
+_DEADLINE_S = 5.0
+
+
+class Damaged(Exception):  # noqa: N818 -- a finding, not a failure of ours
+    """The file is not the log it should be; the message says why."""
+
+
+@dataclass(frozen=True)
+class LastHead:
+    """The last known head of this gate's log: from the checkpoints, the token, or a witness."""
+
+    epoch: int
+    size: int
+    root: bytes
+    digest: bytes
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint | None) -> LastHead | None:
+        """The head of this checkpoint."""
+        if checkpoint is None:
+            return None
+        head = checkpoint.head
+        return cls(head.epoch, head.size, head.root, checkpoint.digest)
+
+
+class SqliteJournal:
+    """The journal of ``ports.Journal``."""
+
+    def __init__(self, path: Path, origin: str, gate: str, clock: Clock) -> None:
+        """For ``open`` only."""
+        self._path = path
+        self._origin = origin
+        self._gate = gate
+        self._clock = clock
+        self._frontier = Frontier()
+        self._epoch = 1
+        self._boot = 1
+        self._file: sqlite3.Connection | None = None
+        self._worker = Worker("journal")
+
+    @classmethod
+    def open(cls, path: Path, origin: str, gate: str, clock: Clock, last: LastHead | None = None) -> SqliteJournal:
+        """Open the log, or begin it; begin a new epoch when the file is not what it should be.
+
+        Args:
+            path: of the SQLite file; its directory exists.
+            origin: name of the log.
+            gate: written into each entry.
+            clock: for the time of each entry.
+            last: the last head that anybody holds, None when nobody holds one.
+
+        Raises:
+            DeviceError: the disk is full, read-only or gone, or the file belongs to another gate.
+        """
+        journal = cls(path, origin, gate, clock)
+        try:
+            journal._start(last)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    @property
+    def epoch(self) -> int:
+        """Number of this log."""
+        return self._epoch
+
+    @property
+    def boot(self) -> int:
+        """How often the log was opened, this time included."""
+        return self._boot
+
+    async def append(self, event: Event) -> Receipt:
+        """Write one entry and return when it is on disk.
+
+        Raises:
+            DeviceError: it is not on disk; nothing may open.
+        """
+        (receipt,) = await self.append_all((event,))
+        return receipt
+
+    async def append_all(self, events: Sequence[Event]) -> list[Receipt]:
+        """Write several entries in one commit and return when they are on disk.
+
+        Raises:
+            DeviceError: none of them counts as written.
+        """
+        called = time.perf_counter()
+        return await self._worker.call(lambda: self._append(events, called), _DEADLINE_S)
+
+    def close(self) -> None:
+        """Finish what is being written and close the file."""
+        self._worker.close(self._drop)
+
+    def _append(self, events: Sequence[Event], called: float) -> list[Receipt]:
+        """Write them in one transaction; on the worker's thread."""
+        try:
+            file = self._file or self._reopen()
+            file.execute("BEGIN IMMEDIATE")
+            frontier = self._insert(file, self._frontier, events)
+            file.execute("COMMIT")
+        except (sqlite3.Error, OSError, Damaged, LogError) as error:
+            self._drop()
+            raise DeviceError("journal", f"entry not written: {error}") from error
+        first, self._frontier = self._frontier.size, frontier
+        took_us = int((time.perf_counter() - called) * 1e6)
+        return [Receipt(index, took_us) for index in range(first, frontier.size)]
+
+    def _insert(self, file: sqlite3.Connection, frontier: Frontier, events: Sequence[Event]) -> Frontier:
+        """The rows of these events, inside the caller's transaction; returns the frontier after them."""
+        for event in events:
+            entry = encode(self._entry(event, frontier.size))
+            frontier, done = frontier.append(leaf_hash(entry))
+            row = (frontier.size - 1, entry, b"".join(done))
+            file.execute("INSERT INTO leaf(ix, entry, nodes) VALUES (?, ?, ?)", row)
+        return frontier
+
+    def _entry(self, event: Event, index: int) -> Entry:
+        now = self._clock.now()
+        return Entry(
+            index=index,
+            epoch=self._epoch,
+            wall_ms=int(now.lower.timestamp() * 1000),
+            quality=Quality[now.state.name],
+            monotonic_ms=int(self._clock.monotonic() * 1000),
+            boot=self._boot,
+            kind=event.kind,
+            gate=self._gate,
+            fields=event.fields,
+            subject=event.subject,
+            issuer=event.issuer,
+            trust=event.trust,
+            digests=event.digests,
+            body=event.body,
+        )
+
+    def _start(self, last: LastHead | None) -> None:
+        """Check what is there, and go on with it or begin anew."""
+        try:
+            try:
+                self._go_on(last)
+            except Damaged as damage:
+                self._begin_epoch(str(damage), last)
+        except (sqlite3.Error, OSError) as error:
+            raise DeviceError("journal", f"{self._path}: {error}") from error
+
+    def _go_on(self, last: LastHead | None) -> None:
+        """Open the file that is there, check it, and count this boot."""
+        try:
+            file = self._file = _connect(self._path)
+            if file.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+                if last is not None or _evidence(self._path):
+                    raise Damaged("the log is missing")
+                self._create(file, 1)
+                return
+            self._check(file, last)
+        except sqlite3.DatabaseError as error:
+            if _is_corrupt(error):
+                raise Damaged(f"the file is damaged: {error}") from error
+            raise
+        except LogError as error:
+            raise Damaged(str(error)) from error
+        self._boot += 1
+        file.execute("UPDATE log SET boot = ?", (self._boot,))
+
+    def _check(self, file: sqlite3.Connection, last: LastHead | None) -> None:
+        """Rule 3."""
+        if file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
+            raise Damaged("the file is not a log")
+        found = file.execute("PRAGMA quick_check(1)").fetchone()
+        if found != ("ok",):
+            raise Damaged(f"the file is damaged: {found[0]}")
+        origin, self._epoch, self._boot = file.execute("SELECT origin, epoch, boot FROM log").fetchone()
+        if origin != self._origin:
+            raise DeviceError("journal", f"{self._path} is the log of {origin}")
+        self._frontier = leaves.frontier_on_disk(file, _CHECKED)
+        if last is None or last.epoch < self._epoch:
+            return
+        if last.epoch > self._epoch or last.size > self._frontier.size:
+            raise Damaged(f"the log is older than its last checkpoint of {last.size} entries")
+        if root_of(last.size, leaves.nodes(file)) != last.root:
+            raise Damaged(f"the log was rewritten below its last checkpoint of {last.size} entries")
+
+    def _begin_epoch(self, why: str, last: LastHead | None) -> None:
+        """Rule 4."""
+        self._drop()
+        known = _epoch_of(self._path)
+        kept = _set_aside(self._path, known)
+        epoch = max(known, last.epoch if last else 0, *_evidence(self._path), 0) + 1
+        fields: dict[str, Value] = {"why": why, "kept": kept}
+        if last is not None:
+            fields |= {"epoch": last.epoch, "size": last.size, "root": last.root, "digest": last.digest}
+        self._file = _connect(self._path)
+        self._create(self._file, epoch, Event(Kind.EPOCH_OPEN, fields))
+
+    def _create(self, file: sqlite3.Connection, epoch: int, *first: Event) -> None:
+        """Make an empty file the log of this epoch, its first entry included."""
+        self._epoch, self._boot = epoch, 1
+        file.execute("BEGIN IMMEDIATE")
+        for statement in leaves.SCHEMA:
+            file.execute(statement)
+        file.execute("INSERT INTO log VALUES (1, 1, ?, ?, 1)", (self._origin, epoch))
+        self._frontier = self._insert(file, Frontier(), first)
+        file.execute("COMMIT")
+        _sync_directory(self._path.parent)
+
+    def _reopen(self) -> sqlite3.Connection:
+        """Rule 5."""
+        if not self._path.exists():
+            raise Damaged("the log is missing")
+        file = _connect(self._path)
+        try:
+            found = leaves.frontier_on_disk(file, 64)
+            known = self._frontier
+            if found.size < known.size or root_of(known.size, leaves.nodes(file)) != known.root():
+                raise Damaged("the log changed under us")
+        except BaseException:
+            file.close()
+            raise
+        self._frontier, self._file = found, file
+        return file
+
+    def _drop(self) -> None:
+        """Close the file, whatever state it is in."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection for writing; rule 1."""
+    file = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+    try:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.execute("PRAGMA synchronous = FULL")
+        file.execute("PRAGMA trusted_schema = OFF")
+        file.execute("PRAGMA journal_size_limit = 8388608")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file is wrong, rather than the disk full or the directory read-only."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error)
+
+
+def _epoch_of(path: Path) -> int:
+    """The epoch that a damaged file still tells, else 0."""
+    try:
+        with closing(sqlite3.connect(path)) as file:
+            return int(file.execute("SELECT epoch FROM log").fetchone()[0])
+    except (sqlite3.Error, TypeError, ValueError):
+        return 0
+
+
+def _evidence(path: Path) -> list[int]:
+    """The epochs of the files that were set aside."""
+    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d+)\.\d+\.db")
+    return [int(found[1]) for part in path.parent.iterdir() if (found := pattern.fullmatch(part.name))]
+
+
+def _set_aside(path: Path, epoch: int) -> str:
+    """Rename the file and what belongs to it; returns the new name."""
+    number = 0
+    while (kept := path.with_name(f"{path.stem}.epoch-{epoch}.{number}.db")).exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(kept.with_name(kept.name + suffix))
+    _sync_directory(path.parent)
+    return kept.name
+
+
+def _sync_directory(path: Path) -> None:
+    """Have the names in this directory on disk."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+__all__ = ["Follower", "LastHead", "SqliteJournal"]

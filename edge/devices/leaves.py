@@ -1,0 +1,62 @@
+"""What the journal and its followers read from the log's file in the same way.
+
+One row per entry: ``ix``, ``entry`` (None once it is pruned), ``nodes``: the hashes of the tree nodes that this entry
+completes, level 0 first, 32 bytes each. So node (level, i) is in the row of the last leaf below it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from edge.audit.entry import LogError
+from edge.audit.tree import HASH, Frontier, Nodes, completed, frontier_of, leaf_hash
+
+APPLICATION = 0x45444745
+SCHEMA = (
+    f"PRAGMA application_id = {APPLICATION}",
+    """CREATE TABLE log(
+        one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, origin TEXT NOT NULL,
+        epoch INTEGER NOT NULL, boot INTEGER NOT NULL) STRICT""",
+    "CREATE TABLE leaf(ix INTEGER PRIMARY KEY, entry BLOB, nodes BLOB NOT NULL, tag BLOB) STRICT",
+)
+_NODE = "SELECT substr(CAST(nodes AS BLOB), ?, ?) FROM leaf WHERE ix = ?"
+_ROWS = "SELECT ix, CAST(entry AS BLOB), CAST(nodes AS BLOB) FROM leaf WHERE ix >= ? ORDER BY ix"
+
+
+def count(file: sqlite3.Connection) -> int:
+    """How many entries there are."""
+    (last,) = file.execute("SELECT max(ix) FROM leaf").fetchone()
+    return 0 if last is None else int(last) + 1
+
+
+def nodes(file: sqlite3.Connection) -> Nodes:
+    """The hashes of complete subtrees, as they are on disk."""
+
+    def node(level: int, index: int) -> bytes:
+        leaf = ((index + 1) << level) - 1
+        row = file.execute(
+            "SELECT substr(nodes, ?, ?) FROM leaf WHERE ix = ?", (level * HASH + 1, HASH, leaf)
+        ).fetchone()
+        if row is None or len(row[0]) != HASH:
+            raise LogError(f"entry {leaf} is missing")
+        return bytes(row[0])
+
+    return node
+
+
+def frontier_on_disk(file: sqlite3.Connection, last: int) -> Frontier:
+    """The frontier, after hashing the ``last`` entries again.
+
+    Raises:
+        LogError: they do not give the nodes beside them, or one is missing.
+    """
+    size = count(file)
+    first = max(0, size - last)
+    frontier = frontier_of(first, nodes(file))
+    for index, entry, kept in file.execute(_ROWS, (first,)):
+        if index != frontier.size or len(kept) != completed(index) * HASH:
+            raise LogError(f"entry {frontier.size} is missing")
+        frontier, done = frontier.append(kept[:HASH] if entry is None else leaf_hash(entry))
+        if b"".join(done) != kept:
+            raise LogError(f"entry {index} was changed")
+    return frontier

@@ -1,0 +1,150 @@
+"""Picture bytes that somebody else wrote: a picture, or a refusal, at a known cost.
+
+Rules:
+
+1. The bytes say what they are, not a label beside them: JPEG, PNG, WebP, JPEG 2000, AVIF; all others are refused.
+2. Size is read from the header and judged before anything is decoded; the decoded picture must have that size.
+3. One still picture: moving ones are refused, not cut.
+4. EXIF turns are followed; CMYK, grey, palette and 16-bit pictures become 8-bit BGR.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from edge.errors import Reason, Refusal
+from edge.vision.frames import Pixels
+
+LIMIT_BYTES = 64 * 1024
+LIMIT_PIXELS = 2048 * 2048
+LIMIT_SIDE = 8192
+LEAST_SIDE = 32
+
+_JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE = {0x01, *range(0xD0, 0xD8)}
+
+
+def picture(data: bytes) -> Pixels:
+    """The picture in these bytes, BGR.
+
+    Raises:
+        Refusal: reference-unusable.
+    """
+    if len(data) > LIMIT_BYTES:
+        raise _unusable(f"picture of {len(data)} bytes")
+    try:
+        width, height = size(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise _unusable("picture with a broken header") from error
+    if min(width, height) < LEAST_SIDE or max(width, height) > LIMIT_SIDE or width * height > LIMIT_PIXELS:
+        raise _unusable(f"picture of {width}x{height}")
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _unusable("picture does not decode") from error
+    if decoded is None or decoded.dtype != np.uint8 or decoded.ndim != 3:
+        raise _unusable("picture does not decode")
+    if {decoded.shape[0], decoded.shape[1]} != {width, height}:  # turned by EXIF: the same two sides
+        raise _unusable("picture differs from its header")
+    return np.ascontiguousarray(decoded, np.uint8)
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Width and height that the header promises.
+
+    Raises:
+        Refusal: a format that is not read here, or a moving picture.
+        ValueError, IndexError, struct.error: a broken header.
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _webp(data)
+    if data[:4] == b"\xff\x4f\xff\x51":
+        return _codestream(data, 0)
+    if data[4:8] == b"jP  ":
+        return _codestream(data, data.index(b"\xff\x4f\xff\x51"))
+    if data[4:8] == b"ftyp":
+        return _avif(data)
+    raise _unusable("picture in a format that is not read here")
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    """The frame header: walk the segments until there is one."""
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF or marker in _JPEG_BARE:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in _JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if length < 2:
+            raise ValueError("segment shorter than its length")
+        at += 2 + length
+    raise ValueError("no frame header")
+
+
+def _png(data: bytes) -> tuple[int, int]:
+    if data[12:16] != b"IHDR":
+        raise ValueError("no IHDR")
+    at = 8
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"acTL":
+            raise _unusable("moving picture")
+        if kind == b"IDAT":
+            break
+        at += 12 + length
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    match data[12:16]:
+        case b"VP8 ":
+            if data[23:26] != b"\x9d\x01\x2a":
+                raise ValueError("no key frame")
+            width, height = struct.unpack_from("<HH", data, 26)
+            return width & 0x3FFF, height & 0x3FFF
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8X":
+            if data[20] & 0x02 or b"ANIM" in data:
+                raise _unusable("moving picture")
+            return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    raise ValueError("no picture chunk")
+
+
+def _codestream(data: bytes, at: int) -> tuple[int, int]:
+    """JPEG 2000: the SIZ segment, which the decoder believes too."""
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    return right - left, bottom - top
+
+
+def _avif(data: bytes) -> tuple[int, int]:
+    if data[8:12] != b"avif" or b"avis" in data[: struct.unpack_from(">I", data, 0)[0]]:
+        raise _unusable("moving picture, or a format that is not read here")
+    sizes = list(_extents(data))
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+
+def _extents(data: bytes) -> Iterator[tuple[int, int]]:
+    """Every image size that the file promises, thumbnails and masks too."""
+    at = data.find(b"ispe")
+    while at >= 0:
+        yield struct.unpack_from(">II", data, at + 8)
+        at = data.find(b"ispe", at + 4)
+
+
+def _unusable(detail: str) -> Refusal:
+    return Refusal(Reason.REFERENCE_UNUSABLE, detail)

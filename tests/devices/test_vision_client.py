@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import wire
+from edge.biometric.values import Comparison, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind
+from edge.devices.vision import VisionClient
+from edge.errors import DeviceError, Reason, Refusal
+from edge.ports import Code, Faces, Reader
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+WANTED = ProbeQuality()
+
+
+def code(frame: int, **changes: Any) -> Code:
+    values: dict[str, Any] = {"text": "NCFX", "frame": frame, "seen_at": time.monotonic(), "took_us": 900}
+    return Code(**values | changes)
+
+
+def probe(**changes: Any) -> Probe:
+    values: dict[str, Any] = {
+        "number": 5,
+        "frame": 11,
+        "seen_at": time.monotonic(),
+        "eyes_px": 80.0,
+        "sharpness": 90.0,
+        "brightness": 120.0,
+        "bona_fide": None,
+        "took_us": {"detect": 4000},
+    }
+    return Probe(**values | changes)
+
+
+def comparison(**changes: Any) -> Comparison:
+    values: dict[str, Any] = {
+        "probe": 5,
+        "score": 0.9,
+        "model": "m-1",
+        "kind": ReferenceKind.SMALL,
+        "took_us": {"compare": 10},
+    }
+    return Comparison(**values | changes)
+
+
+@asynccontextmanager
+async def answering(path: Path, *answers: wire.Message | bytes | float | None) -> AsyncIterator[VisionClient]:
+    """A vision that gives these answers whatever it is asked: a message, bytes, a silence in seconds, or goodbye."""
+    script = iter(answers)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await wire.receive(reader)
+                match next(script, None):
+                    case None:
+                        return
+                    case float(seconds):
+                        await asyncio.sleep(seconds)
+                    case bytes(noise):
+                        writer.write(noise)
+                    case message:
+                        await wire.send(writer, message)
+        except (EOFError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(talk, path)
+    client = VisionClient(path, grace_s=0.1, answer_s=0.2)
+    try:
+        yield client
+    finally:
+        await client.close()
+        server.close()
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "vision.sock"
+
+
+def failing(
+    run: Run, path: Path, ask: Callable[[VisionClient], Coroutine[Any, Any, Any]], *answers: Any
+) -> DeviceError:
+    async def story() -> None:
+        async with answering(path, *answers) as client:
+            await ask(client)
+
+    with pytest.raises(DeviceError) as caught:
+        run(story())
+    assert caught.value.device == "camera"
+    return caught.value
+
+
+def test_the_client_is_a_reader_and_an_eye_for_faces(path: Path) -> None:
+    # The type checker is the judge here.
+    def serves(reader: Reader, faces: Faces) -> None: ...
+
+    client = VisionClient(path)
+    serves(client, client)
+
+
+def test_silence_before_the_deadline_is_asked_again(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, wire.Done(), wire.Done(), code(3)) as client:
+            assert (await client.code()).frame == 3
+
+    run(story())
+
+
+def test_a_whole_visit(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, code(10), ModelSet("m", {}), probe(), comparison(), wire.Done()) as client:
+            shown = await client.code()
+            assert (await client.models()).name == "m"
+            seen = await client.probe(WANTED, shown.frame, 1.0)
+            assert (await client.compare(Picture(b""), seen)).score == 0.9
+            await client.forget()
+
+    run(story())
+
+
+def test_a_refusal_comes_through(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, wire.Refused("several-faces", "2 faces")) as client:
+            await client.probe(WANTED, 0, 1.0)
+
+    with pytest.raises(Refusal) as caught:
+        run(story())
+    assert caught.value.reason is Reason.SEVERAL_FACES
+    assert caught.value.detail == "2 faces"
+
+
+def test_a_failed_device_comes_through_under_its_own_name(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, wire.Failed("models", "self-test failed")) as client:
+            await client.models()
+
+    with pytest.raises(DeviceError, match="self-test") as caught:
+        run(story())
+    assert caught.value.device == "models"
+
+
+def test_nobody_at_the_socket_is_a_device_error(run: Run, path: Path) -> None:
+    async def story() -> None:
+        await VisionClient(path).code()
+
+    with pytest.raises(DeviceError, match="does not answer"):
+        run(story())
+
+
+@pytest.mark.parametrize("answer", [5.0, None, b"\xff" * 8, b"\0\0\0\2\x81\x00"])
+def test_a_vision_that_hangs_leaves_or_babbles_is_a_device_error(run: Run, path: Path, answer: Any) -> None:
+    began = time.monotonic()
+    error = failing(run, path, lambda client: client.models(), answer)
+    assert "does not answer" in error.message
+    assert time.monotonic() - began < 2
+
+
+def test_after_a_failure_the_next_question_connects_anew(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, 5.0, ModelSet("m", {})) as client:
+            with pytest.raises(DeviceError):
+                await client.models()
+            assert (await client.models()).name == "m"
+
+    run(story())
+
+
+def test_forgetting_cannot_fail(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, ModelSet("m", {}), 5.0) as client:
+            await client.forget()
+            await client.models()
+            await client.forget()
+
+    run(story())
+
+
+def test_whoever_stops_waiting_leaves_no_answer_behind_for_the_next_question(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, 0.2, code(9), ModelSet("m", {})) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.code()
+            assert (await client.code()).frame == 9
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        probe(frame=10),
+        probe(frame=3),
+        probe(seen_at=time.monotonic() + 3600),
+        probe(seen_at=0.0 if time.monotonic() > 120 else -120.0),
+        probe(eyes_px=10.0),
+        probe(bona_fide=1.5),
+        probe(bona_fide=float("nan")),
+        comparison(),
+        wire.Done(),
+    ],
+)
+def test_a_probe_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
+    assert "gave" in failing(run, path, lambda client: client.probe(WANTED, 10, 1.0), lie).message
+
+
+@pytest.mark.parametrize(
+    "lie", [comparison(probe=6), comparison(score=1.5), comparison(score=float("nan")), probe(), wire.Done()]
+)
+def test_a_comparison_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
+    failing(run, path, lambda client: client.compare(Picture(b""), probe()), lie)
+
+
+@pytest.mark.parametrize("lie", [code(7), code(6), code(8, seen_at=1e12), probe(), wire.Refused("no-such-reason", "")])
+def test_a_code_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
+    async def twice(client: VisionClient) -> None:
+        await client.code()
+        await client.code()
+
+    failing(run, path, twice, code(7), lie)
+
+
+VISION = """
+import asyncio, sys
+from pathlib import Path
+from edge import settings
+from edge.vision.server import Vision
+from edge.vision.simulated import PaintSessions
+
+stage = Path(sys.argv[1])
+camera = settings.Camera("footage", str(stage), 64, 48, 30.0, 1.0)
+asyncio.run(Vision(camera, PaintSessions()).run(stage / "vision.sock"))
+"""
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Path:
+    np.save(tmp_path / "empty.npy", np.full((1, 48, 64, 3), 110, np.uint8))
+    (tmp_path / "playing").write_text("empty.npy loop\n")
+    return tmp_path
+
+
+@pytest.fixture
+def started(stage: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        children.append(subprocess.Popen([sys.executable, "-c", textwrap.dedent(VISION), str(stage)]))
+        for _ in range(500):
+            if (stage / "vision.sock").exists():
+                break
+            time.sleep(0.02)
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
+
+
+def test_a_killed_vision_is_a_device_error_and_a_new_one_is_found(
+    run: Run, stage: Path, started: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    child = started()
+
+    async def story() -> None:
+        client = VisionClient(stage / "vision.sock", answer_s=1.0)
+        assert (await client.models()).name == "paint"
+        asking = asyncio.create_task(client.probe(WANTED, 0, 30.0))
+        await asyncio.sleep(0.2)
+        child.kill()
+        with pytest.raises(DeviceError, match="does not answer"):
+            await asking
+        await asyncio.to_thread(child.wait)
+        await asyncio.to_thread((stage / "vision.sock").unlink, missing_ok=True)
+        await asyncio.to_thread(started)
+        assert (await client.models()).name == "paint"
+        await client.close()
+
+    run(story())
+
+
+def test_a_hung_vision_is_a_device_error_within_the_deadline(
+    run: Run, stage: Path, started: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    child = started()
+
+    async def story() -> None:
+        client = VisionClient(stage / "vision.sock", grace_s=0.2, answer_s=0.5)
+        assert (await client.models()).name == "paint"
+        os.kill(child.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(DeviceError, match="does not answer"):
+            await client.probe(WANTED, 0, 0.5)
+        assert time.monotonic() - began < 1.5
+        os.kill(child.pid, signal.SIGCONT)
+        for _ in range(20):  # the old conversation ends first
+            try:
+                assert (await client.models()).name == "paint"
+                break
+            except DeviceError:
+                await asyncio.sleep(0.1)
+        else:
+            pytest.fail("edge-vision did not come back")
+        await client.close()
+
+    run(story())

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.biometric.values import ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Template
+from edge.errors import DeviceError, Reason, Refusal
+from edge.vision.faces import AttackDetector, Face, FaceReader, Search
+from edge.vision.frames import BgrShot, Frame, Pixels
+from edge.vision.simulated import PaintDetector, PaintEmbedder, PaintSessions, paint
+
+WANTED = ProbeQuality()
+Who = tuple[int, tuple[int, int], int]
+
+
+def frame(*people: Who, light: float = 1.0, blur: float = 0.0, number: int = 1) -> Frame:
+    picture = np.full((720, 1280, 3), 110, np.uint8)
+    for who, centre, eyes_px in people:
+        paint(picture, who, centre, eyes_px, light)
+    if blur:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), blur), np.uint8)
+    return Frame(number, number / 30, BgrShot(picture))
+
+
+def card(who: int, side: int = 96, form: str = ".png") -> Picture:
+    picture = np.full((side, side, 3), 110, np.uint8)
+    paint(picture, who, (side // 2, round(side * 0.46)), round(side * 0.36))
+    return Picture(cv2.imencode(form, picture)[1].tobytes())
+
+
+def probe(faces: FaceReader, *frames: Frame, wanted: ProbeQuality = WANTED) -> Probe:
+    """The probe that these frames give, or the refusal when they are over."""
+    search = faces.search(wanted)
+    for one in frames:
+        if (found := search.look(one)) is not None:
+            return found
+    raise search.refusal()
+
+
+def refused(*frames: Frame) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        probe(FaceReader(PaintSessions()), *frames)
+    return caught.value
+
+
+def test_one_whole_face_gives_a_probe() -> None:
+    seen = probe(FaceReader(PaintSessions()), frame((1, (640, 300), 90), number=7))
+    assert seen.frame == 7
+    assert seen.eyes_px == pytest.approx(90, abs=3)
+    assert seen.sharpness > WANTED.sharpness
+    assert WANTED.brightness[0] < seen.brightness < WANTED.brightness[1]
+    assert seen.bona_fide is None
+    assert {"detect", "embed"} <= set(seen.took_us)
+
+
+def test_the_same_person_scores_one_and_another_zero() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    same, other = faces.compare(card(1), seen.number), faces.compare(card(2), seen.number)
+    assert same.score == pytest.approx(1.0)
+    assert other.score == pytest.approx(0.0)
+    assert (same.probe, same.model) == (seen.number, "paint-1")
+
+
+def test_probes_have_numbers_that_are_never_used_again() -> None:
+    faces = FaceReader(PaintSessions())
+    numbers = []
+    for _ in range(3):
+        numbers.append(probe(faces, frame((1, (640, 300), 90))).number)
+        faces.forget()
+    numbers.append(probe(FaceReader(PaintSessions()), frame((1, (640, 300), 90))).number)
+    assert len(set(numbers)) == 4
+
+
+def test_nobody_is_no_probe() -> None:
+    assert refused(frame(), frame()).reason is Reason.NO_PROBE
+    assert refused().reason is Reason.NO_PROBE
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_several_faces_are_refused_as_several(count: int) -> None:
+    people = [(who, (160 + 220 * who, 300), 60) for who in range(count)]
+    refusal = refused(frame(*people), frame(*people))
+    assert refusal.reason is Reason.SEVERAL_FACES
+    assert f"{count} faces" in refusal.detail
+
+
+def test_several_faces_in_a_single_frame_of_many_do_not_hide_the_real_reason() -> None:
+    two = frame((0, (300, 300), 60), (1, (900, 300), 60))
+    dark = frame((0, (300, 300), 60), light=0.2)
+    assert refused(dark, two, dark, dark).reason is Reason.PROBE_QUALITY
+
+
+def test_when_the_second_person_steps_back_the_first_is_served() -> None:
+    faces = FaceReader(PaintSessions())
+    two = frame((0, (300, 300), 90), (1, (900, 300), 90), number=1)
+    assert probe(faces, two, two, frame((0, (300, 300), 90), number=2)).frame == 2
+
+
+def test_the_small_portrait_on_a_card_in_the_hand_does_not_count() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((3, (640, 300), 120), (1, (1000, 500), 36)))
+    assert faces.compare(card(3), seen.number).score == pytest.approx(1.0)
+
+
+def test_the_face_nearest_to_the_camera_is_the_one_looked_at() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (200, 300), 40), (2, (800, 300), 120)))
+    assert faces.compare(card(2), seen.number).score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "what"),
+    [
+        (frame((1, (640, 300), 36)), "36 px apart"),
+        (frame((1, (640, 300), 90), light=0.15), "too dark"),
+        (frame((1, (640, 300), 90), light=9.0), "too bright"),
+        (frame((1, (640, 300), 90), blur=9.0), "not sharp"),
+        (frame((1, (60, 300), 90)), "cut off"),
+    ],
+)
+def test_a_poor_face_is_refused_with_what_is_wrong(shown: Frame, what: str) -> None:
+    refusal = refused(shown)
+    assert refusal.reason is Reason.PROBE_QUALITY
+    assert what in refusal.detail
+
+
+def test_somebody_far_away_is_nobody() -> None:
+    assert refused(frame((1, (640, 300), 14))).reason is Reason.NO_PROBE
+
+
+def test_a_face_that_leaves_midway_is_told_by_what_was_seen_of_it() -> None:
+    assert refused(frame((1, (640, 300), 36)), frame(), frame()).reason is Reason.PROBE_QUALITY
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_black_and_white_frames_hold_nobody(level: int) -> None:
+    flat = Frame(1, 0.0, BgrShot(np.full((720, 1280, 3), level, np.uint8)))
+    assert refused(flat).reason is Reason.NO_PROBE
+
+
+@pytest.mark.parametrize(
+    ("side", "kind"), [(48, ReferenceKind.SMALL), (95, ReferenceKind.SMALL), (96, ReferenceKind.FULL)]
+)
+def test_small_and_full_references_are_told_apart(side: int, kind: ReferenceKind) -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    comparison = faces.compare(card(1, side), seen.number)
+    assert comparison.kind is kind
+    assert comparison.score == pytest.approx(1.0)
+
+
+def test_a_template_of_another_model_is_refused_and_says_so() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    with pytest.raises(Refusal, match="other-9") as caught:
+        faces.compare(Template(bytes(32), "other-9"), seen.number)
+    assert caught.value.reason is Reason.REFERENCE_UNUSABLE
+
+
+def test_a_picture_without_a_face_is_unusable() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    wall = np.random.default_rng(0).integers(0, 255, (120, 200, 3), np.uint8)
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    pair = np.full((200, 400, 3), 110, np.uint8)
+    paint(pair, 1, (100, 100), 50)
+    paint(pair, 2, (300, 100), 50)
+    for picture in (wall, flat, pair):
+        with pytest.raises(Refusal) as caught:
+            faces.compare(Picture(cv2.imencode(".png", picture)[1].tobytes()), seen.number)
+        assert caught.value.reason is Reason.REFERENCE_UNUSABLE
+
+
+class Blind(PaintDetector):
+    """Sees faces in frames, but not in the small pictures of cards."""
+
+    def detect(self, image: Pixels) -> list[Any]:
+        return super().detect(image) if image.shape[0] == 720 else []
+
+
+def test_an_aligned_crop_is_compared_even_where_the_detector_finds_nothing() -> None:
+    faces = FaceReader(PaintSessions(detector=Blind()))
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    assert faces.compare(card(1, 64), seen.number).score == pytest.approx(1.0)
+    with pytest.raises(Refusal):
+        faces.compare(card(1, 200), seen.number)
+
+
+def test_after_forgetting_a_probe_is_unknown() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    faces.forget()
+    with pytest.raises(DeviceError, match="does not know this probe"):
+        faces.compare(card(1), seen.number)
+
+
+class Remembering(PaintEmbedder):
+    """Notes what it gave away, weakly."""
+
+    def __init__(self) -> None:
+        self.given: list[weakref.ref[NDArray[np.float32]]] = []
+
+    def embed(self, image: Pixels, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+        vector = super().embed(image, landmarks)
+        self.given.append(weakref.ref(vector))
+        return vector
+
+
+def test_no_pixel_and_no_template_outlives_the_visit() -> None:
+    embedder = Remembering()
+    faces = FaceReader(PaintSessions(embedder=embedder))
+    shown = frame((1, (640, 300), 90))
+    pixels = [weakref.ref(shown.bgr), weakref.ref(shown.y)]
+    seen = probe(faces, shown)
+    faces.compare(card(1), seen.number)
+    faces.forget()
+    del shown
+    gc.collect()
+    assert [held() for held in pixels] == [None, None]
+    assert [held() for held in embedder.given] == [None, None]
+
+
+def test_a_model_that_fails_is_a_device_error_without_quoting_it() -> None:
+    class Broken(PaintDetector):
+        def detect(self, image: Pixels) -> list[Any]:
+            raise RuntimeError("tensor of somebody's face")
+
+    with pytest.raises(DeviceError, match="RuntimeError") as caught:
+        probe(FaceReader(PaintSessions(detector=Broken())), frame())
+    assert caught.value.device == "models"
+    assert "somebody" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Watchful:
+    """Painted faces, and a detector of attacks that always says the same."""
+
+    says: float
+    detector: PaintDetector = field(default_factory=PaintDetector)
+    embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
+    models: ModelSet = field(default_factory=lambda: PaintSessions().models)
+
+    @property
+    def attack(self) -> AttackDetector:
+        says = self.says
+
+        class Says:
+            def bona_fide(self, image: Pixels, box: tuple[float, float, float, float]) -> float:
+                return says
+
+        return Says()
+
+
+def test_what_the_attack_detector_says_goes_with_the_probe() -> None:
+    seen = probe(FaceReader(Watchful(0.25)), *(frame((1, (640, 300), 90), number=n) for n in range(1, 9)))
+    assert seen.bona_fide == 0.25
+
+
+def test_the_twin_and_the_real_models_answer_the_same_calls() -> None:
+    # The type checker is the judge here: both stand where Sessions is asked for.
+    def accepts(detector: Sequence[Face], search: type[Search]) -> None: ...
+
+    accepts(PaintDetector().detect(frame().bgr), Search)

@@ -5,7 +5,8 @@ Rules:
 1. Now lies in [lower, upper]. ``lower`` only ever grows; ``upper`` is None until authenticated time came in this boot.
 2. Past the upper edge of a validity for sure: ``lower`` is beyond it. Still inside for sure: ``upper`` is before it.
 3. Between the two the profile decides, and the entry says so.
-4. With only a floor, nobody is refused for a credential that is not valid *yet*: after a power cut that would refuse everybody.
+4. With only a floor, nobody is refused for a credential that is not valid *yet*: after a power cut that would refuse
+   everybody.
 """
 
 from __future__ import annotations

@@ -1,0 +1,61 @@
+"""From the bytes of the code to the bytes of the signed message: decompression with a hard bound, and hexadecimal text.
+
+Rules:
+
+1. Nothing grows beyond ``LIMIT`` bytes, however small it came.
+2. The stream ends where it says; bytes after it are noted, and only an issuer's profile can excuse them.
+3. Any valid zlib header counts, not only the usual ones.
+4. Some issuers compress the hexadecimal digits of the message: that is undone once, never twice.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import zlib
+from typing import Final
+
+from edge.errors import Reason, Refusal
+
+LIMIT: Final = 32 << 10
+_HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
+
+
+def is_zlib(data: bytes) -> bool:
+    """Whether the first two bytes are a zlib header (RFC 1950) of deflate with a window of at most 32 KiB."""
+    return (
+        len(data) > 2
+        and data[0] & 15 == 8
+        and data[0] >> 4 <= 7
+        and (data[0] << 8 | data[1]) % 31 == 0
+        and not data[1] & 32
+    )
+
+
+def inflate(data: bytes, notes: set[str]) -> bytes:
+    """Decompress zlib.
+
+    Args:
+        data: the stream, with its header.
+        notes: "trailing" is added for bytes after the stream.
+
+    Raises:
+        Refusal: unreadable, or too-large beyond the limit.
+    """
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(data, LIMIT + 1)
+    except zlib.error as error:
+        raise Refusal(Reason.UNREADABLE, "the compressed stream is damaged") from error
+    if len(inflated) > LIMIT:
+        raise Refusal(Reason.TOO_LARGE, "the compressed stream grows beyond the limit")
+    if not stream.eof:
+        raise Refusal(Reason.UNREADABLE, "the compressed stream is cut off")
+    if stream.unused_data:
+        notes.add("trailing")
+    return inflated
+
+
+def unhex(data: bytes) -> bytes | None:
+    """The bytes behind hexadecimal text, or None where it is no such text."""
+    return binascii.unhexlify(data) if _HEX.match(data) else None

@@ -1,0 +1,106 @@
+"""From the text of a code to a signed message and its claims. Nothing is believed here.
+
+Rules:
+
+1. Text: at most 4,296 characters; line ends and tabs at the ends go, spaces do not: a space is a Base45 digit.
+2. Base45, zlib (or none), hexadecimal digits undone once, COSE, the claims: each reports its dialect.
+3. What is not of this family is not-a-credential, and named; what is of it but broken is unreadable.
+4. Oddities that only an issuer's profile can excuse are noted, for ``verify`` to hold against that profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edge.credential import base45, cwt, foreign
+from edge.credential.inflate import inflate, is_zlib, unhex
+from edge.credential.trace import Trace
+from edge.errors import Reason, Refusal
+from edge.trust import cose
+
+TEXT_CHARS: Final = 4296
+_MESSAGE_HEADS: Final = frozenset(b"\xd0\xd2\xd8\x83\x84\x9f")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A code taken apart, not verified.
+
+    Attributes:
+        message: the signed message.
+        claims: the decoded payload.
+        dialect: how it is written, part by part.
+        notes: what was unusual.
+    """
+
+    message: cose.Sign1
+    claims: Mapping[int | str, Any] = field(repr=False)
+    dialect: tuple[str, ...]
+    notes: frozenset[str]
+
+
+def read(text: str, trace: Trace, prefixes: tuple[str, ...] = ()) -> Reading:
+    """Take a code apart.
+
+    Args:
+        text: as read from the code.
+        trace: collects the stages.
+        prefixes: beginnings that issuers known to this gate put before the Base45.
+
+    Raises:
+        Refusal: not-a-credential, unreadable, too-large, unsupported.
+    """
+    try:
+        data, transport, notes = _message_bytes(text, trace, prefixes)
+        envelope = cose.unwrap(data, notes)
+    except Refusal as refusal:
+        raise foreign.named(text, refusal) from refusal
+    dialect = ["/".join(str(tag) for tag in envelope.tags) or "untagged", *transport]
+    message = _sign1(envelope)
+    trace.passed("cose", len(data), len(message.payload))
+    claims = cwt.read(message.payload, notes)
+    if cwt.IDENTITY not in claims:
+        raise Refusal(Reason.NOT_A_CREDENTIAL, foreign.token(claims))
+    trace.passed("claims", len(message.payload), len(claims))
+    return Reading(message, claims, tuple(dialect), message.notes | notes)
+
+
+def _message_bytes(text: str, trace: Trace, prefixes: tuple[str, ...]) -> tuple[bytes, list[str], set[str]]:
+    """Undo the transport: the bytes of the message, what was undone beyond the usual, and notes."""
+    if len(text) > TEXT_CHARS:
+        raise Refusal(Reason.TOO_LARGE, "more characters than a code can hold")
+    chars = len(text)
+    text = text.strip("\r\n\t")
+    transport: list[str] = []
+    for prefix in prefixes:
+        if text.startswith(prefix):
+            text = text[len(prefix) :]
+            transport.append(f"prefix {prefix}")
+            break
+    packed = base45.decode(text)
+    trace.passed("base45", chars, len(packed))
+    notes: set[str] = set()
+    if is_zlib(packed):
+        data = inflate(packed, notes)
+    elif packed[0] in _MESSAGE_HEADS:
+        data = packed
+        transport.append("not compressed")
+    else:
+        raise Refusal(Reason.NOT_A_CREDENTIAL, "neither compressed nor a signed message")
+    undone = unhex(data)
+    if undone is not None:
+        transport.append("hex text")
+    trace.passed("inflate", len(packed), len(data))
+    return (data if undone is None else undone), transport, notes
+
+
+def _sign1(envelope: cose.Envelope) -> cose.Sign1:
+    if isinstance(envelope.body, dict):
+        raise Refusal(Reason.NOT_A_CREDENTIAL, "claims that nobody signed")
+    if not isinstance(envelope.body, list):
+        raise Refusal(Reason.NOT_A_CREDENTIAL, "CBOR, but no signed message")
+    if envelope.kind != cose.SIGN1:
+        raise Refusal(Reason.UNSUPPORTED, f"COSE tag {envelope.kind} is not accepted")
+    return cose.sign1(envelope)

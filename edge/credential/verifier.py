@@ -1,0 +1,224 @@
+"""Code text to verified credential, or a refusal that says exactly why.
+
+Life of a credential:
+
+1. The text is taken apart (``reading``): nothing is believed yet.
+2. ``iss`` names the issuer; only that issuer's keys count. Unknown issuer: refused.
+3. ``kid`` proposes at most four of them; ``alg`` must be the one pinned on the key.
+4. The signature is checked over the received bytes. From here on the claims are the issuer's.
+5. The key's own validity and withdrawal, then the card's validity against the interval that now lies in.
+6. Claim 169 gets its types.
+
+Only ``verify`` can make a ``Credential``: who holds one holds the proof of all six.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Set
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from edge.biometric.values import Reference
+from edge.credential import cwt, identity, reading
+from edge.credential.cwt import Claims
+from edge.credential.identity import Identity
+from edge.credential.reading import Reading
+from edge.credential.trace import Stage, Stopwatch, Trace
+from edge.errors import Reason, Refusal
+from edge.trust import cose
+from edge.trust.interval import Interval, Validity
+from edge.trust.keys import Key
+from edge.trust.list import Issuer, TrustList
+from edge.trust.profile import Profile
+
+SKEW: Final = timedelta(seconds=120)
+TRIES: Final = 4
+_SEAL: Final = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credential:
+    """A credential that an issuer on the trust list signed and that is not known to be expired.
+
+    Attributes:
+        issuer: as the trust list calls it.
+        kid: key identifier of the credential, hexadecimal; empty where it has none.
+        key: SHA-256 of the SubjectPublicKeyInfo of the key that verified it.
+        alg: JOSE name of the algorithm.
+        dialect: how it is written.
+        issued, not_before, expires: validity; ``expires`` includes what the issuer's profile sets.
+        validity: VALID, or UNSURE where the clock cannot tell; then the profile of the gate decides.
+        subject: issuer and identifier (claim 169 id, else cti, else digest): keyed, this is the pseudonym in the log.
+        reference: the face to compare with.
+        digest: SHA-256 of protected header and payload.
+        claims: the claims of the token.
+        identity: claim 169.
+        flags: what was unusual: "kid-unprotected", "time-unsure", ...
+        trace: what happened stage by stage.
+    """
+
+    issuer: str
+    kid: str
+    key: bytes
+    alg: str
+    dialect: str
+    issued: datetime | None
+    not_before: datetime | None
+    expires: datetime | None
+    validity: Validity
+    subject: bytes = field(repr=False)
+    reference: Reference | None = field(repr=False)
+    digest: bytes
+    claims: Claims = field(repr=False)
+    identity: Identity = field(repr=False)
+    flags: frozenset[str]
+    trace: tuple[Stage, ...]
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only verify() makes a Credential")
+
+
+def verify(
+    text: str,
+    trust: TrustList,
+    now: Interval,
+    skew: timedelta = SKEW,
+    *,
+    audience: str | None = None,
+    prefixes: tuple[str, ...] = (),
+    stopwatch: Stopwatch | None = None,
+    trace: Trace | None = None,
+) -> Credential:
+    """Verify a code.
+
+    Args:
+        text: as read from the code.
+        trust: issuers and their keys.
+        now: the interval that now lies in.
+        skew: allowance at both edges of a validity.
+        audience: who this gate is; a credential for somebody else is refused.
+        prefixes: beginnings that issuers known to this gate put before the Base45.
+        stopwatch: seconds, for the trace.
+        trace: a trace of the caller's, which keeps the stages passed before a refusal.
+
+    Raises:
+        Refusal: nothing else is ever raised for a text.
+    """
+    trace = trace or Trace(stopwatch)
+    found = reading.read(text, trace, prefixes)
+    issuer = _issuer(found, trust)
+    _excused(found.notes, issuer.profile)
+    key = _signing_key(found, issuer, now, skew)
+    trace.passed("signature", len(found.message.payload), len(found.message.signature))
+    claims = cwt.claims(found.claims)
+    _key_valid(key, claims, now)
+    expires, validity = _valid(claims, issuer.profile, now, skew)
+    if audience is not None and claims.aud and audience not in claims.aud:
+        raise Refusal(Reason.WRONG_AUDIENCE)
+    notes: set[str] = set()
+    inner, form = identity.unwrap(claims.identity, notes)
+    _excused(notes, issuer.profile)
+    person = identity.read(inner, issuer.profile)
+    digest = hashlib.sha256(found.message.protected_bytes + found.message.payload).digest()
+    trace.passed("identity", len(found.message.payload), len(inner))
+    flags = found.notes | person.notes | notes
+    return Credential(
+        issuer=issuer.name,
+        kid=(found.message.kid or b"").hex(),
+        key=key.thumbprint,
+        alg=key.algorithm.jose,
+        dialect=", ".join((*found.dialect, form, *_face_form(person))),
+        issued=claims.iat,
+        not_before=claims.nbf,
+        expires=expires,
+        validity=validity,
+        subject=_subject(issuer, person, claims, digest),
+        reference=person.face,
+        digest=digest,
+        claims=claims,
+        identity=person,
+        flags=flags | {"time-unsure"} if validity is Validity.UNSURE else flags,
+        trace=tuple(trace.stages),
+        seal=_SEAL,
+    )
+
+
+def _issuer(found: Reading, trust: TrustList) -> Issuer:
+    iss = found.claims.get(cwt.ISS)
+    if cwt.ISS in found.claims and not isinstance(iss, str):
+        raise Refusal(Reason.BAD_CLAIM, "iss is not text")
+    issuer = trust.issuer(iss)
+    if issuer is None:
+        raise Refusal(Reason.UNKNOWN_ISSUER, "" if iss else "the credential names no issuer")
+    return issuer
+
+
+def _excused(notes: Set[str], profile: Profile) -> None:
+    """Hold oddities against the issuer's profile."""
+    if "trailing" in notes and not profile.trailing:
+        raise Refusal(Reason.UNREADABLE, "bytes after the end, and the issuer's profile does not excuse them")
+    if "indefinite" in notes and not profile.indefinite:
+        raise Refusal(Reason.UNREADABLE, "CBOR of indefinite length, and the issuer's profile does not excuse it")
+
+
+def _signing_key(found: Reading, issuer: Issuer, now: Interval, skew: timedelta) -> Key:
+    """The key of that issuer whose signature this is."""
+    message = found.message
+    algorithm = cose.algorithm(message.protected, message.unprotected)
+    candidates = issuer.candidates(message.kid)
+    if not candidates:
+        expires = cwt.moment(found.claims.get(cwt.EXP), "exp")
+        if now.within(None, expires, skew) is Validity.EXPIRED:
+            raise Refusal(Reason.EXPIRED, "and its key is not on the list any more")
+        raise Refusal(Reason.UNKNOWN_KEY)
+    agreeing = [key for key in candidates if key.algorithm is algorithm][:TRIES]
+    if not agreeing:
+        raise Refusal(Reason.BAD_SIGNATURE, f"{algorithm.jose} is not the algorithm of that key")
+    if algorithm.by_name_only and algorithm.jose not in issuer.profile.allow:
+        raise Refusal(Reason.UNSUPPORTED, f"{algorithm.jose} is not allowed for this issuer")
+    for key in agreeing:
+        if cose.verifies(message, key, der=issuer.profile.der_signatures):
+            return key
+    raise Refusal(Reason.BAD_SIGNATURE)
+
+
+def _key_valid(key: Key, claims: Claims, now: Interval) -> None:
+    if key.compromised_since is not None and (claims.iat is None or claims.iat >= key.compromised_since):
+        raise Refusal(Reason.KEY_WITHDRAWN, "signed after the key was compromised, or without a date")
+    if key.not_after is not None and now.lower > key.not_after:
+        raise Refusal(Reason.KEY_WITHDRAWN, "the key's validity has ended")
+    if key.not_before is not None and claims.iat is not None and claims.iat < key.not_before:
+        raise Refusal(Reason.KEY_WITHDRAWN, "signed before the key's validity began")
+
+
+def _valid(claims: Claims, profile: Profile, now: Interval, skew: timedelta) -> tuple[datetime | None, Validity]:
+    """The end of validity that counts, and where now stands against it."""
+    expires = claims.exp
+    if profile.max_age is not None:
+        if claims.iat is None:
+            raise Refusal(Reason.BAD_CLAIM, "no iat, and the issuer's profile limits the age")
+        expires = min(claims.exp or datetime.max.replace(tzinfo=UTC), claims.iat + profile.max_age)
+    if claims.exp is None and not profile.no_expiry:
+        raise Refusal(Reason.BAD_CLAIM, "no exp")
+    validity = now.within(claims.nbf, expires, skew)
+    if validity is Validity.EXPIRED:
+        raise Refusal(Reason.EXPIRED)
+    if validity is Validity.NOT_YET:
+        raise Refusal(Reason.NOT_YET_VALID)
+    if claims.iat is not None and now.upper is not None and claims.iat > now.upper + skew:
+        raise Refusal(Reason.NOT_YET_VALID, "issued in the future")
+    return expires, validity
+
+
+def _face_form(person: Identity) -> tuple[str, ...]:
+    faces = person.biometrics.get("face", ()) + person.biometrics.get("photo", ())
+    return (f"{faces[0].form} face",) if faces else ()
+
+
+def _subject(issuer: Issuer, person: Identity, claims: Claims, digest: bytes) -> bytes:
+    own = person.id.encode() if person.id else claims.cti or digest
+    return issuer.name.encode() + b"\x00" + own

@@ -1,0 +1,218 @@
+"""COSE_Sign1 (RFC 9052): taken apart, checked, made.
+
+Rules:
+
+1. Tags are stripped from the outside in: at most one 61 (CWT), then at most one of COSE.
+2. ``alg`` and ``crit`` count from the protected header only. The signature is over the protected bytes as received.
+3. An empty protected header is ``h''`` in what is signed, also when it was sent as ``h'A0'``.
+4. ``crit``: an array, not empty, no label twice, each understood here and present in the protected header.
+5. Nothing in a header adds trust: a key comes from the trust list, ``kid`` only proposes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from edge.errors import Reason, Refusal
+from edge.trust.algorithms import BY_NUMBER, Algorithm, PrivateKey, fitting, sign, valid
+from edge.trust.cbor import Tagged, decode, encode, head, malformed
+from edge.trust.keys import Key
+
+ALG: Final = 1
+CRIT: Final = 2
+CONTENT_TYPE: Final = 3
+KID: Final = 4
+TYP: Final = 16
+X5BAG, X5CHAIN, X5T, X5U = 32, 33, 34, 35
+UNDERSTOOD: Final = frozenset({ALG, CRIT, CONTENT_TYPE, KID, TYP, X5CHAIN, X5T})
+
+CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC = 61, 18, 16, 98, 96, 17, 97
+_TAGS: Final = frozenset({CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC})
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What the tags say and the array they are on."""
+
+    tags: tuple[int, ...]
+    body: Any = field(repr=False)
+
+    @property
+    def kind(self) -> int:
+        """The COSE tag, or COSE_Sign1 when there is none."""
+        return next((tag for tag in self.tags if tag != CWT_TAG), SIGN1)
+
+
+@dataclass(frozen=True)
+class Sign1:
+    """A COSE_Sign1, not verified."""
+
+    protected_bytes: bytes = field(repr=False)
+    protected: Mapping[int | str, Any] = field(repr=False)
+    unprotected: Mapping[int | str, Any] = field(repr=False)
+    payload: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+    @property
+    def kid(self) -> bytes | None:
+        """The key identifier: protected wins; text counts as its bytes."""
+        kid = self.protected.get(KID, self.unprotected.get(KID))
+        if kid is None or isinstance(kid, bytes):
+            return kid
+        if isinstance(kid, str):
+            return kid.encode()
+        raise malformed("kid is neither bytes nor text")
+
+    @property
+    def notes(self) -> frozenset[str]:
+        """What is unusual about the headers."""
+        found = set()
+        if KID not in self.protected and KID in self.unprotected:
+            found.add("kid-unprotected")
+        if KID in self.protected and KID in self.unprotected and self.protected[KID] != self.unprotected[KID]:
+            found.add("kid-differs")
+        if ALG in self.unprotected:
+            found.add("alg-repeated")
+        return frozenset(found)
+
+    @property
+    def signed(self) -> bytes:
+        """The Sig_structure, from the received bytes."""
+        return sig_structure(self.protected_bytes, self.payload)
+
+
+def unwrap(data: bytes, notes: set[str] | None = None) -> Envelope:
+    """Read the outermost item and strip its tags.
+
+    Raises:
+        Refusal: unreadable, too-large, or unsupported for an order of tags that has no place here.
+    """
+    item = decode(data, tags=_TAGS, notes=notes)
+    tags: list[int] = []
+    while isinstance(item, Tagged):
+        if item.tag in tags or (tags and tags[-1] != CWT_TAG):
+            raise malformed("COSE tags in an order that has no place here")
+        tags.append(item.tag)
+        item = item.value
+    return Envelope(tuple(tags), item)
+
+
+def sign1(envelope: Envelope) -> Sign1:
+    """Take the array of a COSE_Sign1 apart.
+
+    Raises:
+        Refusal: unreadable, or unsupported for a critical header that is not understood.
+    """
+    match envelope.body:
+        case [bytes() as protected_bytes, dict() as unprotected, bytes() as payload, bytes() as signature]:
+            protected = header(protected_bytes)
+        case [bytes(), dict(), None, bytes()]:
+            raise malformed("COSE_Sign1 without its payload")
+        case _:
+            raise malformed("not the array of a COSE_Sign1")
+    check_critical(protected, unprotected)
+    return Sign1(protected_bytes, protected, unprotected, payload, signature)
+
+
+def header(raw: bytes) -> dict[int | str, Any]:
+    """Decode a protected header: a map in a byte string, or nothing at all."""
+    if not raw:
+        return {}
+    decoded = decode(raw)
+    if not isinstance(decoded, dict):
+        raise malformed("protected header is not a map")
+    return decoded
+
+
+def check_critical(protected: Mapping[int | str, Any], unprotected: Mapping[int | str, Any]) -> None:
+    """Hold the header to what it calls critical.
+
+    Raises:
+        Refusal: unreadable for a malformed ``crit``, unsupported for one that is not understood.
+    """
+    if CRIT in unprotected:
+        raise malformed("crit outside the protected header")
+    if CRIT not in protected:
+        return
+    labels = protected[CRIT]
+    if not isinstance(labels, list) or not labels or len({repr(label) for label in labels}) != len(labels):
+        raise malformed("crit is not a list of different labels")
+    for label in labels:
+        if type(label) is not int or label not in UNDERSTOOD:
+            raise Refusal(Reason.UNSUPPORTED, "a critical header is not understood")
+        if label not in protected:
+            raise malformed("crit names a label that is not in the protected header")
+
+
+def algorithm(protected: Mapping[int | str, Any], unprotected: Mapping[int | str, Any]) -> Algorithm:
+    """The algorithm that the protected header names.
+
+    Raises:
+        Refusal: unreadable when it is missing or outside, unsupported when it is not one of ours.
+    """
+    if ALG not in protected:
+        raise malformed("alg outside the protected header" if ALG in unprotected else "no alg")
+    number = protected[ALG]
+    found = BY_NUMBER.get(number) if type(number) is int else None
+    if found is None:
+        raise Refusal(Reason.UNSUPPORTED, f"algorithm {number!r:.12} is not accepted")
+    return found
+
+
+def sig_structure(protected: bytes, payload: bytes, aad: bytes = b"", signer: bytes | None = None) -> bytes:
+    """What is signed: RFC 9052 section 4.4, with ``signer`` the protected header of one signer of a COSE_Sign."""
+    if protected == b"\xa0":
+        protected = b""
+    parts = [protected, aad, payload]
+    context = b"\x84\x6aSignature1"
+    if signer is not None:
+        context = b"\x85\x69Signature"
+        parts.insert(1, b"" if signer == b"\xa0" else signer)
+    return context + b"".join(head(2, len(part)) + part for part in parts)
+
+
+def verifies(message: Sign1, key: Key, *, aad: bytes = b"", der: bool = False) -> bool:
+    """Whether the signature is the key's, by the algorithm that is pinned on it and that the message names."""
+    if algorithm(message.protected, message.unprotected) is not key.algorithm:
+        return False
+    signed = sig_structure(message.protected_bytes, message.payload, aad)
+    return valid(key.public, key.algorithm, message.signature, signed, der)
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Somebody who signs: a key in a file or in a token.
+
+    Attributes:
+        number: COSE number of the algorithm.
+        kid: what the key is called.
+        sign: makes the signature over a message: r || s for ECDSA.
+        chain: DER certificates to send along, the signer's own first.
+    """
+
+    number: int
+    kid: bytes | None
+    sign: Callable[[bytes], bytes] = field(repr=False)
+    chain: tuple[bytes, ...] = ()
+
+
+def signer(private: PrivateKey, kid: str | bytes | None = None, name: str | None = None) -> Signer:
+    """Make a signer of a private key; ``name`` is the JOSE name where the key's usual algorithm is not meant."""
+    _, chosen = fitting(private.public_key(), name)
+    called = kid.encode() if isinstance(kid, str) else kid
+    return Signer(chosen.numbers[0], called, lambda message: sign(private, chosen, message))
+
+
+def make_sign1(
+    payload: bytes,
+    by: Signer,
+    protected: Mapping[int | str, Any] | None = None,
+    unprotected: Mapping[int | str, Any] | None = None,
+    aad: bytes = b"",
+) -> list[Any]:
+    """Sign a payload; ``alg`` is put into the protected header. Returns the array, not tagged."""
+    protected_bytes = encode({ALG: by.number, **(protected or {})})
+    signature = by.sign(sig_structure(protected_bytes, payload, aad))
+    return [protected_bytes, dict(unprotected or {}), payload, signature]

@@ -1,0 +1,283 @@
+"""The trust list: who may issue credentials, with which keys, until when. One frozen value, swapped whole.
+
+Life of a list: somebody signs it with a root key (``write_list``), it reaches the gate by whatever way, ``open_list``
+verifies it against the roots pinned in the configuration and the version known so far, the gate swaps the value.
+
+Rules:
+
+1. Content decides, never the channel: a list is believed because a pinned root signed it.
+2. A version never goes back. The same version again is the same list, told by its digest.
+3. A key belongs to one issuer and signs for no other, whatever it is called.
+4. An old list is not an empty one: fresh, then stale (works, flagged), then expired (the profile decides).
+5. The document is the same in JSON (for development) and in the signed CBOR; one parser reads both.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+from cryptography import x509
+
+from edge.errors import Reason, Refusal
+from edge.trust import cose
+from edge.trust.algorithms import WeakKey
+from edge.trust.cbor import Tagged, decode, encode
+from edge.trust.interval import Interval
+from edge.trust.keys import Key, forms, from_jwk, pinned, public_from
+from edge.trust.profile import USUAL, Profile
+
+CONTENT_TYPE: Final = "application/vnd.edge-gate.trust-list+cbor"
+LIST_BYTES: Final = 4 << 20
+_AAD: Final = b"edge-gate trust list v1"
+
+
+class Freshness(Enum):
+    """How old the list is."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """Somebody who issues credentials.
+
+    Attributes:
+        names: the ``iss`` values that mean this issuer; the first is the one we say. Empty for one who writes none.
+        keys: keys that sign for it.
+        roots: certificates that a chain in a credential must lead to.
+        profile: how its cards are written.
+    """
+
+    names: tuple[str, ...]
+    keys: tuple[Key, ...]
+    roots: tuple[x509.Certificate, ...] = field(default=(), repr=False)
+    profile: Profile = USUAL
+
+    @property
+    def name(self) -> str:
+        """What we call this issuer."""
+        return self.names[0] if self.names else ""
+
+    def candidates(self, kid: bytes | None) -> tuple[Key, ...]:
+        """Keys that ``kid`` may mean, the most literal reading first; without one, the only key there is."""
+        if kid is None:
+            return self.keys if len(self.keys) == 1 else ()
+        for form in forms(kid):
+            found = tuple(key for key in self.keys if form in key.aliases)
+            if found:
+                return found
+        return ()
+
+
+@dataclass(frozen=True)
+class TrustList:
+    """Issuers and their keys, verified as a whole.
+
+    Attributes:
+        issuers: everybody who is trusted.
+        version: only ever grows.
+        issued_at, expires: of the list itself; None in development lists.
+        digest: SHA-256 of the document, for entries.
+    """
+
+    issuers: tuple[Issuer, ...]
+    version: int = 0
+    issued_at: datetime | None = None
+    expires: datetime | None = None
+    digest: bytes = b""
+    _by_name: Mapping[str, Issuer] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name: dict[str, Issuer] = {}
+        for issuer in self.issuers:
+            for name in issuer.names or ("",):
+                if by_name.setdefault(normal(name), issuer) is not issuer:
+                    raise ValueError(f"two issuers are called {name!r}")
+        object.__setattr__(self, "_by_name", by_name)
+
+    def issuer(self, iss: str | None) -> Issuer | None:
+        """Find who ``iss`` is; None stands for a credential that does not say."""
+        if iss is None:
+            return self._by_name.get("")
+        return self._by_name.get(normal(iss)) if normal(iss) else None
+
+    def freshness(self, now: Interval, stale_for: timedelta) -> Freshness:
+        """Say how old the list is: stale from its expiry on, expired after ``stale_for`` more."""
+        if self.expires is None or now.lower < self.expires:
+            return Freshness.FRESH
+        return Freshness.STALE if now.lower < self.expires + stale_for else Freshness.EXPIRED
+
+
+def normal(iss: str) -> str:
+    """One spelling of an issuer: scheme and host in small letters, no slash at the end."""
+    iss = iss.strip().rstrip("/")
+    scheme, found, rest = iss.partition("://")
+    if not found:
+        return iss
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{host.lower()}{slash}{path}"
+
+
+def open_list(data: bytes, roots: Sequence[str | bytes], known_version: int = 0) -> TrustList:
+    """Verify a signed list.
+
+    Args:
+        data: COSE_Sign1, as ``write_list`` made it.
+        roots: pinned public keys: SPKI as PEM, DER or base64 of DER.
+        known_version: the newest version seen so far.
+
+    Raises:
+        Refusal: no-trust, for everything that is wrong with it.
+        ValueError: a pinned root is not a usable key (a mistake in the configuration).
+    """
+    keys = [pinned(public_from(root)) for root in roots]
+    try:
+        payload = _verified(data, keys)
+        document = decode(payload, depth=16, items=1 << 20)
+    except Refusal as refusal:
+        raise Refusal(Reason.NO_TRUST, f"trust list: {refusal.detail}") from refusal
+    try:
+        trust = parse(document, hashlib.sha256(payload).digest())
+    except (ValueError, TypeError, KeyError) as error:
+        raise Refusal(Reason.NO_TRUST, f"trust list: {error}") from error
+    if trust.issued_at is None or trust.expires is None:
+        raise Refusal(Reason.NO_TRUST, "trust list: no dates")
+    if trust.version < max(known_version, 1):
+        raise Refusal(Reason.NO_TRUST, f"trust list: version {trust.version} is older than {known_version}")
+    return trust
+
+
+def _verified(data: bytes, keys: Iterable[Key]) -> bytes:
+    if len(data) > LIST_BYTES:
+        raise Refusal(Reason.TOO_LARGE, "larger than any list")
+    envelope = cose.unwrap(data)
+    if envelope.tags != (cose.SIGN1,):
+        raise Refusal(Reason.UNREADABLE, "not a signed list")
+    message = cose.sign1(envelope)
+    if message.protected.get(cose.CONTENT_TYPE) != CONTENT_TYPE:
+        raise Refusal(Reason.UNREADABLE, "signed, but not as a trust list")
+    if not any(cose.verifies(message, key, aad=_AAD) for key in keys):
+        raise Refusal(Reason.BAD_SIGNATURE, "not signed by a pinned root")
+    return message.payload
+
+
+def write_list(document: Mapping[str, Any], by: cose.Signer) -> bytes:
+    """Sign a list that has ``version``, ``issued_at``, ``expires`` (seconds since 1970) and ``issuers``.
+
+    Raises:
+        ValueError: the list would not be accepted.
+    """
+    payload = encode(document)
+    trust = parse(document, b"")
+    if trust.version < 1 or trust.issued_at is None or trust.expires is None:
+        raise ValueError("a signed list needs version (1 or more), issued_at and expires")
+    return encode(Tagged(cose.SIGN1, cose.make_sign1(payload, by, {cose.CONTENT_TYPE: CONTENT_TYPE}, aad=_AAD)))
+
+
+def open_plain(text: str) -> TrustList:
+    """Read a development list: plain JSON, not signed. Never used by a gate.
+
+    Raises:
+        ValueError: not a list.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("a trust list is a JSON object")  # noqa: TRY004 -- as below
+    return parse(document, hashlib.sha256(text.encode()).digest())
+
+
+_MEMBERS: Final = frozenset({"version", "issued_at", "expires", "issuers", "comment"})
+_ISSUER_MEMBERS: Final = frozenset({"iss", "aliases", "jwks", "keys", "roots", "profile", "comment"})
+_KEY_MEMBERS: Final = frozenset(
+    {"jwk", "cose_key", "public", "alg", "kids", "not_before", "not_after", "compromised_since", "comment"}
+)
+
+
+def parse(document: Mapping[str, Any], digest: bytes) -> TrustList:
+    """Read the document of a list, whichever way it came.
+
+    Raises:
+        ValueError: a member is unknown, missing or malformed, or a key proves nothing.
+    """
+    _known(document, _MEMBERS, "list")
+    issuers = tuple(_issuer(_mapping(entry, "issuer")) for entry in _sequence(document.get("issuers"), "issuers"))
+    version = document.get("version", 0)
+    if type(version) is not int or version < 0:
+        raise ValueError("version is not a number")
+    issued_at, expires = _moment(document.get("issued_at")), _moment(document.get("expires"))
+    return TrustList(issuers, version, issued_at, expires, digest)
+
+
+def _issuer(entry: Mapping[str, Any]) -> Issuer:
+    _known(entry, _ISSUER_MEMBERS, "issuer")
+    iss = entry.get("iss")
+    names = (*(() if iss is None else (iss,)), *_sequence(entry.get("aliases", ()), "aliases"))
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError("iss and aliases are text")
+    jwks = _mapping(entry.get("jwks", {}), "jwks")
+    members = [_mapping(member, "key") for member in _sequence(jwks.get("keys", ()), "jwks.keys")]
+    keys = [from_jwk(member) for member in members if member.get("use") != "enc"]
+    keys += [_key(_mapping(member, "key")) for member in _sequence(entry.get("keys", ()), "keys")]
+    roots = tuple(_certificate(root) for root in _sequence(entry.get("roots", ()), "roots"))
+    return Issuer(names, tuple(keys), roots, Profile.parse(_mapping(entry.get("profile", {}), "profile")))
+
+
+def _key(entry: Mapping[str, Any]) -> Key:
+    _known(entry, _KEY_MEMBERS, "key")
+    kids = _sequence(entry.get("kids", ()), "kids")
+    dates = [_moment(entry.get(name)) for name in ("not_before", "not_after", "compromised_since")]
+    if "jwk" in entry:
+        key = from_jwk(_mapping(entry["jwk"], "jwk"))
+        named = pinned(key.public, key.algorithm.jose, kids, *dates)
+        return Key(named.public, named.algorithm, named.aliases | key.aliases, *dates)
+    return pinned(public_from(entry["public"]), entry.get("alg"), kids, *dates)
+
+
+def _certificate(material: str | bytes) -> x509.Certificate:
+    raw = material.encode() if isinstance(material, str) else material
+    if b"-----BEGIN" in raw:
+        return x509.load_pem_x509_certificate(raw)
+    return x509.load_der_x509_certificate(base64.b64decode(raw) if isinstance(material, str) else raw)
+
+
+def _moment(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError("a date without its zone")
+        return moment.astimezone(UTC)
+    if type(value) is not int or not 0 <= value < 1 << 38:
+        raise ValueError("a date is neither seconds since 1970 nor ISO 8601 text")
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _known(entry: Mapping[str, Any], members: frozenset[str], where: str) -> None:
+    for name in entry:
+        if name not in members:
+            raise ValueError(f"{where}: {name!r} is not known")
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{where} is not an object")  # noqa: TRY004 -- one kind of error for a malformed document
+    return value
+
+
+def _sequence(value: object, where: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} is not a list")  # noqa: TRY004 -- as above
+    return value
+
+
+__all__ = ["Freshness", "Issuer", "TrustList", "WeakKey", "normal", "open_list", "open_plain", "parse", "write_list"]

@@ -1,0 +1,243 @@
+"""The other side: receives the entries of any number of gates, checks them, keeps them, and signs for them.
+
+Rules:
+
+1. Messages are taken as they come, up to ``INBOX`` of them; then one commit; then one acknowledgement per log. What is
+   not committed is not acknowledged, so a collector may be killed at any moment.
+2. The gate in the topic, in the batch and of the key are one and the same, or the message is refused.
+3. What is refused raises an alarm in the store and changes nothing else; the gate gets the acknowledgement of what we
+   have, and sees that we stand still.
+4. Retained messages are not events: they are passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from edge.errors import DeviceError, Refusal
+from edge.sync.batch import Ack, Batch, sign, unpack
+from edge.sync.connection import INBOX, Connection, Link, Message
+from edge.sync.received import Received, Taken, Tampered
+from edge.sync.sender import Pace, pinned
+from edge.sync.topics import SHARED, Address, addressed
+
+_log = logging.getLogger("edge.sync")
+_TURN_S = 0.2
+_ACKNOWLEDGEMENT = "application/gate-ack+cose"
+_QUEUE = 2 * INBOX
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What this run has done so far.
+
+    Attributes:
+        entries: new ones, on disk.
+        again: entries that came another time.
+        batches: messages that were taken.
+        gaps: messages that came before their time.
+        refused: messages that were not what they should be.
+        sizes: entries now here of each log heard in this run, by origin and epoch.
+    """
+
+    entries: int = 0
+    again: int = 0
+    batches: int = 0
+    gaps: int = 0
+    refused: int = 0
+    sizes: Mapping[tuple[str, int], int] = field(default_factory=dict)
+
+
+class Collector:
+    """One collector with its own store."""
+
+    def __init__(
+        self,
+        link: Link,
+        signing: ec.EllipticCurvePrivateKey,
+        gates: Mapping[str, bytes],
+        store: Path,
+        *,
+        name: str = "collector",
+        pace: Pace | None = None,
+    ) -> None:
+        """Set up; nothing happens before ``start``.
+
+        Args:
+            link: to the broker.
+            signing: signs acknowledgements; the gates have its public half.
+            gates: enrolled key of each gate, an uncompressed P-256 point, by ``<tenant>/<site>/<gate>``.
+            store: file for what is received.
+            name: client id, which is the name in the certificate.
+            pace: of attempts to connect.
+        """
+        self._link, self._signing, self._gates = link, signing, dict(gates)
+        self._store, self._name, self._pace = store, name, pace or Pace(connect_most_s=30)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+        self._trouble = "not started"
+        self._fault: Exception | None = None
+        self.figures = Figures()
+
+    def start(self) -> None:
+        """Begin."""
+        self._trouble = "connecting"
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End after the present commit."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def condition(self) -> str:
+        """What is wrong, for the technician; empty when connected.
+
+        Raises:
+            Exception: what ended the thread, if it was an error of ours.
+        """
+        if self._fault is not None:
+            raise self._fault
+        return self._trouble
+
+    def _run(self) -> None:
+        attempts = 0
+        try:
+            while not self._stopping.is_set():
+                since = time.monotonic()
+                try:
+                    self._connected()
+                except DeviceError as error:
+                    self._say(str(error))
+                attempts = 0 if time.monotonic() - since > self._pace.connect_most_s else attempts + 1
+                most = min(self._pace.connect_most_s, self._pace.connect_s * 2 ** min(attempts, 20))
+                self._stopping.wait(random.uniform(0, most))  # noqa: S311 -- spreads load, keeps no secret
+        except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
+            self._fault = fault
+
+    def _connected(self) -> None:
+        """One connection, until it breaks or we stop.
+
+        Raises:
+            DeviceError: it broke, or the store did.
+        """
+        received = Received(self._store)
+        connection = Connection(self._link, self._name, queue=_QUEUE)
+        well = False
+        try:
+            connection.open()
+            connection.subscribe(SHARED)
+            self._say("")
+            while not self._stopping.is_set():
+                connection.gather(_TURN_S)
+                self._handle(connection, received)
+            well = True
+        finally:
+            connection.close(gracefully=well)
+            received.close()
+
+    def _handle(self, connection: Connection, received: Received) -> None:
+        """Take what came, commit it, and sign for it."""
+        messages = connection.take()
+        if not messages:
+            return
+        answers: dict[Address, Message] = {}
+        with received.committed():
+            for message in messages:
+                address = addressed(message.topic, "evt")
+                if address is None or message.retain:
+                    self.figures = replace(self.figures, refused=self.figures.refused + 1)
+                    continue
+                if batch := self._read(message, address, received):
+                    ack = self._take(batch, address, message.correlation, received)
+                    answers[address] = Message(address.topic("ack"), sign(ack, self._signing), kind=_ACKNOWLEDGEMENT)
+        for answer in answers.values():
+            connection.publish(answer)
+
+    def _read(self, message: Message, address: Address, received: Received) -> Batch | None:
+        """The batch in a message, or None after an alarm."""
+        origin, wrong = address.origin, ""
+        try:
+            batch = unpack(message.payload)
+        except Refusal as refusal:
+            self._refuse(received, origin, f"a message that is no batch: {refusal}")
+            return None
+        if batch.origin != origin:
+            wrong = "a message in the name of another gate"
+        elif address.name not in self._gates:
+            origin, wrong = "", "a message of a gate that is not enrolled"
+        if wrong:
+            self._refuse(received, origin, wrong)
+            return None
+        return batch
+
+    def _take(self, batch: Batch, address: Address, correlation: bytes, received: Received) -> Ack:
+        """Keep what is new, and say what we have."""
+        try:
+            taken = received.take(batch, self._gates[address.name])
+        except Tampered as tampered:
+            self._refuse(received, batch.origin, str(tampered))
+            taken = Taken(received.known(batch.origin, batch.epoch), 0, 0)
+        else:
+            self._count(batch, taken)
+        tree = taken.known.tree
+        return Ack(batch.origin, batch.epoch, tree.size, tree.root(), taken.known.sealed.size, correlation)
+
+    def _count(self, batch: Batch, taken: Taken) -> None:
+        was = self.figures
+        self.figures = Figures(
+            entries=was.entries + taken.new,
+            again=was.again + taken.again,
+            batches=was.batches + (not taken.gap),
+            gaps=was.gaps + taken.gap,
+            refused=was.refused,
+            sizes={**was.sizes, (batch.origin, batch.epoch): taken.known.tree.size},
+        )
+
+    def _refuse(self, received: Received, origin: str, what: str) -> None:
+        self.figures = replace(self.figures, refused=self.figures.refused + 1)
+        if received.alarm(origin, what, datetime.now(UTC).isoformat(timespec="seconds")):
+            _log.error("alarm: %s: %s", origin or "somebody", what)
+
+    def _say(self, trouble: str) -> None:
+        if bool(trouble) != bool(self._trouble) or self._trouble == "connecting":
+            _log.warning("%s", trouble) if trouble else _log.info("broker: connected")
+        self._trouble = trouble
+
+
+def signing_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The collector's private key in a PEM file.
+
+    Raises:
+        DeviceError: there is none, or it is not P-256.
+    """
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise DeviceError("collector", f"the signing key {path} cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise DeviceError("collector", f"the signing key {path} is not on P-256")
+    return key
+
+
+def enrolled(folder: Path) -> dict[str, bytes]:
+    """The gates' public keys: ``<folder>/<tenant>/<site>/<gate>.pem``.
+
+    Raises:
+        DeviceError: one of them cannot be read.
+    """
+    found = {}
+    for path in sorted(folder.glob("*/*/*.pem")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        found[name] = pinned(path).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return found

@@ -1,0 +1,301 @@
+"""The collector's own copy of the logs: entries in order from 0, their tree, their checkpoints.
+
+Rules:
+
+1. A log is known by (origin, epoch), an entry by its index in it. The size of a log is an explicit watermark that
+   starts at 0: what lies behind a gap is not taken, also when the gap is at the very beginning.
+2. An entry that is here already must be the same bytes; another one is a fork, and nothing of that message is taken.
+3. An entry says which index and epoch it has, and they must be these.
+4. A checkpoint must be signed by the gate's enrolled key, continue the one before, and have the root of the tree that
+   we computed ourselves. One that does not is an alarm, and nothing of that message is taken.
+5. What was taken is acknowledged only after the commit, which is on disk when it returns.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge.audit import checkpoint as checkpoints
+from edge.audit import entry as entries
+from edge.audit.checkpoint import Checkpoint
+from edge.audit.entry import LogError
+from edge.audit.tree import Frontier, leaf_hash
+from edge.errors import DeviceError
+from edge.sync.batch import Batch
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS log (
+    id INTEGER PRIMARY KEY, origin TEXT NOT NULL, epoch INTEGER NOT NULL,
+    size INTEGER NOT NULL, frontier BLOB NOT NULL, sealed INTEGER NOT NULL, sealed_frontier BLOB NOT NULL,
+    UNIQUE (origin, epoch));
+CREATE TABLE IF NOT EXISTS entry (
+    log INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (log, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint (
+    log INTEGER NOT NULL, size INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (log, size)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm (
+    origin TEXT NOT NULL, what TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, times INTEGER NOT NULL,
+    PRIMARY KEY (origin, what)) WITHOUT ROWID;
+"""
+_HASH = 32
+_CHUNK = 1000
+
+
+class Tampered(Exception):  # noqa: N818 -- what the collector has to say about a log, not about a program
+    """A log is not the one it was, or not what its checkpoint says; the message says where."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """One log as we have it.
+
+    Attributes:
+        number: of the log in the tables.
+        tree: over all its entries.
+        sealed: the tree that the newest checkpoint covers.
+        checkpoint: the newest, or None.
+    """
+
+    number: int
+    tree: Frontier
+    sealed: Frontier
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of one batch: entries that were new, and entries that were here already."""
+
+    known: Known
+    new: int
+    again: int
+    gap: bool = False
+
+
+class Received:
+    """The store. Owned by the thread that opened it.
+
+    Raises:
+        DeviceError: the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[tuple[str, int], Known] = {}
+        with _said():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._base = sqlite3.connect(path, isolation_level=None, timeout=5)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.executescript(_TABLES)
+
+    @contextmanager
+    def committed(self) -> Iterator[None]:
+        """Everything inside is on disk when this returns, or none of it is."""
+        with _said():
+            self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            with _said():
+                self._base.execute("COMMIT")
+        except BaseException:
+            self._known.clear()
+            if self._base.in_transaction:
+                self._base.execute("ROLLBACK")
+            raise
+
+    def take(self, batch: Batch, point: bytes) -> Taken:
+        """Take what is new in a batch; inside ``committed``.
+
+        Args:
+            batch: as received; its origin was compared with where it came from.
+            point: the gate's enrolled P-256 key, uncompressed.
+
+        Raises:
+            Tampered: nothing of the batch was taken.
+        """
+        known = self.known(batch.origin, batch.epoch)
+        size = known.tree.size
+        if batch.first > size:
+            return Taken(known, 0, 0, gap=True)
+        again = batch.entries[: size - batch.first]
+        self._same(known, batch.first, again)
+        fresh = batch.entries[len(again) :]
+        found = _checked(batch, point) if batch.checkpoint is not None else None
+        tree, reached = _grown(known.tree, batch, fresh, found.head.size if found else -1)
+        sealed = known
+        if found is not None:
+            sealed = self._sealed(known, batch, found, reached, tree)
+        with _said():
+            self._base.executemany(
+                "INSERT INTO entry VALUES (?, ?, ?)",
+                ((known.number, size + offset, item) for offset, item in enumerate(fresh)),
+            )
+        taken = replace(sealed, tree=tree)
+        self._write(taken, sealed is not known)
+        self._known[batch.origin, batch.epoch] = taken
+        return Taken(taken, len(fresh), len(again))
+
+    def known(self, origin: str, epoch: int) -> Known:
+        """The log as we have it; an empty one is begun when we never heard of it. Inside ``committed``."""
+        if (origin, epoch) not in self._known:
+            with _said():
+                self._known[origin, epoch] = self._looked_up(origin, epoch)
+        return self._known[origin, epoch]
+
+    def alarm(self, origin: str, what: str, at: str) -> bool:
+        """Note something that somebody must look at; says whether it is the first time. Inside ``committed``."""
+        with _said():
+            self._base.execute(
+                "INSERT INTO alarm VALUES (?, ?, ?, ?, 1) "
+                "ON CONFLICT DO UPDATE SET last_at = excluded.last_at, times = times + 1",
+                (origin, what, at, at),
+            )
+            (times,) = self._base.execute(
+                "SELECT times FROM alarm WHERE origin = ? AND what = ?",
+                (origin, what),
+            ).fetchone()
+        return bool(times == 1)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
+
+    def _looked_up(self, origin: str, epoch: int) -> Known:
+        query = "SELECT id, size, frontier, sealed, sealed_frontier FROM log WHERE origin = ? AND epoch = ?"
+        found = self._base.execute(query, (origin, epoch)).fetchone()
+        if found is None:
+            made = self._base.execute(
+                "INSERT INTO log (origin, epoch, size, frontier, sealed, sealed_frontier) "
+                "VALUES (?, ?, 0, x'', 0, x'')",
+                (origin, epoch),
+            )
+            return Known(int(made.lastrowid or 0), Frontier(), Frontier(), None)
+        number, size, frontier, sealed, sealed_frontier = found
+        last = self._base.execute(
+            "SELECT bytes FROM checkpoint WHERE log = ? AND size = ?",
+            (number, sealed),
+        ).fetchone()
+        newest = checkpoints.parse(last[0]) if last else None
+        return Known(number, _frontier(size, frontier), _frontier(sealed, sealed_frontier), newest)
+
+    def _same(self, known: Known, first: int, again: Sequence[bytes]) -> None:
+        if not again:
+            return
+        with _said():
+            here = self._base.execute(
+                "SELECT bytes FROM entry WHERE log = ? AND number >= ? AND number < ? ORDER BY number",
+                (known.number, first, first + len(again)),
+            ).fetchall()
+        for offset, (old, new) in enumerate(zip(here, again, strict=True)):
+            if old[0] != new:
+                raise Tampered(f"fork: entry {first + offset} is not the one that was sent before")
+
+    def _sealed(self, known: Known, batch: Batch, found: Checkpoint, reached: Frontier | None, tree: Frontier) -> Known:
+        """The log with one more checkpoint, if the checkpoint is right."""
+        size = found.head.size
+        if size > tree.size:
+            raise Tampered(f"checkpoint {size} is ahead of the entries")
+        if size <= known.sealed.size:
+            self._same_checkpoint(known, found)
+            return known
+        if known.checkpoint is not None or found.head.previous_size:
+            try:
+                found.follows(known.checkpoint)
+            except LogError as error:
+                raise Tampered(str(error)) from error
+        covered = reached or self._replayed(known, size)
+        if covered.root() != found.head.root:
+            raise Tampered(f"checkpoint {size} has another root than the entries")
+        with _said():
+            self._base.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (known.number, size, batch.checkpoint))
+        return replace(known, sealed=covered, checkpoint=found)
+
+    def _same_checkpoint(self, known: Known, found: Checkpoint) -> None:
+        with _said():
+            here = self._base.execute(
+                "SELECT bytes FROM checkpoint WHERE log = ? AND size = ?",
+                (known.number, found.head.size),
+            ).fetchone()
+        if here is None or checkpoints.parse(here[0]).digest != found.digest:
+            raise Tampered(f"fork: checkpoint {found.head.size} is not the one that was sent before")
+
+    def _replayed(self, known: Known, size: int) -> Frontier:
+        """The tree at ``size``, from the last checkpoint on, over entries that are here."""
+        tree = known.sealed
+        while tree.size < size:
+            with _said():
+                here = self._base.execute(
+                    "SELECT bytes FROM entry WHERE log = ? AND number >= ? AND number < ? ORDER BY number",
+                    (known.number, tree.size, min(size, tree.size + _CHUNK)),
+                ).fetchall()
+            for (item,) in here:
+                tree, _ = tree.append(leaf_hash(item))
+        return tree
+
+    def _write(self, known: Known, sealed: bool) -> None:
+        with _said():
+            self._base.execute(
+                "UPDATE log SET size = ?, frontier = ? WHERE id = ?",
+                (known.tree.size, b"".join(known.tree.subtrees), known.number),
+            )
+            if sealed:
+                self._base.execute(
+                    "UPDATE log SET sealed = ?, sealed_frontier = ? WHERE id = ?",
+                    (known.sealed.size, b"".join(known.sealed.subtrees), known.number),
+                )
+
+
+def counted(path: Path) -> Mapping[str, int]:
+    """How many entries of each gate, over all epochs, are in the store at ``path``.
+
+    Raises:
+        DeviceError: there is no store.
+    """
+    with _said(), sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
+        found = dict(base.execute("SELECT origin, sum(size) FROM log GROUP BY origin").fetchall())
+    base.close()
+    return found
+
+
+def _checked(batch: Batch, point: bytes) -> Checkpoint:
+    """The batch's checkpoint, signed by the gate, about this log."""
+    try:
+        found = checkpoints.parse(batch.checkpoint or b"")
+        found.verify(point)
+    except LogError as error:
+        raise Tampered(str(error)) from error
+    if (found.head.origin, found.head.epoch) != (batch.origin, batch.epoch):
+        raise Tampered(f"checkpoint {found.head.size} is about another log")
+    return found
+
+
+def _grown(tree: Frontier, batch: Batch, fresh: Sequence[bytes], stop: int) -> tuple[Frontier, Frontier | None]:
+    """The tree with the fresh entries, and as it was at size ``stop`` if it came past."""
+    reached = tree if tree.size == stop else None
+    for item in fresh:
+        try:
+            said = entries.decode(item)
+        except LogError as error:
+            raise Tampered(f"entry {tree.size}: {error}") from error
+        if (said.index, said.epoch) != (tree.size, batch.epoch):
+            raise Tampered(f"entry {tree.size} says that it is entry {said.index} of epoch {said.epoch}")
+        tree, _ = tree.append(leaf_hash(item))
+        if tree.size == stop:
+            reached = tree
+    return tree, reached
+
+
+def _frontier(size: int, packed: bytes) -> Frontier:
+    return Frontier(size, tuple(packed[at : at + _HASH] for at in range(0, len(packed), _HASH)))
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise DeviceError("collection", f"the received entries cannot be kept: {error}") from error

@@ -1,0 +1,342 @@
+"""Follows the log and sends it to the collector, until the collector has signed for it.
+
+Rules:
+
+1. One thread owns connection, position and reading. The gate knows nothing of it: no broker, a slow one or a hostile
+   one changes nothing at the entrance.
+2. The position moves only by a signed acknowledgement that agrees with our own tree (``window``). The broker's PUBACK
+   moves nothing: a broker that acknowledges and forgets loses nothing of ours.
+3. What comes in and is no such acknowledgement is ignored, counted, said once per connection and shown for a minute.
+4. After a loss the next attempt comes within a random part of a growing pause (full jitter), so that a thousand gates
+   do not come back at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from edge.audit.checkpoint import Checkpoint
+from edge.errors import DeviceError, Refusal
+from edge.sync.batch import ENTRIES, Batch, fitting, pack, verify
+from edge.sync.connection import Connection, Link, Message
+from edge.sync.outbox import Outbox, Position
+from edge.sync.topics import Address
+from edge.sync.window import Window
+
+_log = logging.getLogger("edge.sync")
+_TURN_S = 0.2
+_SHOWN_S = 60.0
+_STOOD_S = 30.0
+_EVENTS = "application/vnd.edge-gate.entries+zlib"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often things are tried, in seconds: doubled from the first to the second of each pair."""
+
+    connect_s: float = 2.0
+    connect_most_s: float = 900.0
+    retry_s: float = 5.0
+    retry_most_s: float = 60.0
+    state_s: float = 30.0
+
+
+class Entries(Protocol):
+    """What the sender needs of ``ports.Log``."""
+
+    def epoch(self) -> int:
+        """Number of the present log."""
+        ...
+
+    def size(self) -> int:
+        """How many entries it has."""
+        ...
+
+    def read(self, first: int, count: int) -> list[bytes]:
+        """Up to ``count`` entries from index ``first``."""
+        ...
+
+    def root(self, size: int) -> bytes:
+        """Root of the tree over the first ``size`` entries."""
+        ...
+
+
+class Sealed(Protocol):
+    """What the sender needs of ``ports.Checkpoints``."""
+
+    def covering(self, epoch: int, index: int) -> Checkpoint | None:
+        """The first checkpoint of the epoch that covers entry ``index``."""
+        ...
+
+
+class Sender:
+    """The way out of one gate's log."""
+
+    def __init__(
+        self,
+        address: Address,
+        link: Link,
+        collector: ec.EllipticCurvePublicKey,
+        log: Entries,
+        checkpoints: Sealed,
+        outbox: Path,
+        *,
+        pace: Pace | None = None,
+        facts: Callable[[], Mapping[str, str | int | bool]] = dict,
+    ) -> None:
+        """Set up; nothing happens before ``start``.
+
+        Args:
+            address: of this gate; names its log, topics and client id.
+            link: to the broker.
+            collector: the pinned key that signs acknowledgements.
+            log: what is sent.
+            checkpoints: sent along as soon as the entries under them are out.
+            outbox: file for the position.
+            pace: of attempts.
+            facts: called on the sender's thread, for the gate's state message: software, clock, ...; nothing personal.
+        """
+        self._address, self._link, self._collector = address, link, collector
+        self._entries, self._checkpoints, self._facts = log, checkpoints, facts
+        self._outbox, self._pace = outbox, pace or Pace()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
+        self._trouble = "not started"
+        self._fault: Exception | None = None
+        self._ignored = ""
+        self._ignored_at = 0.0
+        self._said: set[str] = set()
+        self._position = Position()
+        self._stated: tuple[bytes, float] = (b"", 0.0)
+        self.ignored = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._trouble = "connecting"
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Say goodbye to the broker and end; a thread stuck in the network is left behind."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def condition(self) -> str:
+        """What is wrong between us and the collector, for the technician; empty when all is well.
+
+        Raises:
+            Exception: what ended the thread, if it was not the network: an error of ours.
+        """
+        if self._fault is not None:
+            raise self._fault
+        if self._trouble:
+            return self._trouble
+        if self._ignored and time.monotonic() - self._ignored_at < _SHOWN_S:
+            return f"ignored: {self._ignored}"
+        return ""
+
+    @property
+    def position(self) -> Position:
+        """What the collector has acknowledged, as far as this run knows."""
+        return self._position
+
+    def _run(self) -> None:
+        attempts = 0
+        try:
+            while not self._stopping.is_set():
+                before, since = self._position, time.monotonic()
+                try:
+                    self._connected()
+                except DeviceError as error:
+                    self._say(error.message if error.device == "broker" else str(error))
+                stood = self._position != before or time.monotonic() - since > _STOOD_S
+                attempts = 0 if stood else attempts + 1
+                most = min(self._pace.connect_most_s, self._pace.connect_s * 2 ** min(attempts, 20))
+                self._stopping.wait(random.uniform(0, most))  # noqa: S311 -- spreads load, keeps no secret
+        except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
+            self._fault = fault
+
+    def _connected(self) -> None:
+        """One connection, until it breaks or we stop.
+
+        Raises:
+            DeviceError: it broke.
+        """
+        outbox = Outbox(self._outbox)
+        connection = Connection(self._link, self._address.name, self._state_message({"online": False}))
+        heard = False
+        try:
+            connection.open()
+            connection.subscribe(self._address.topic("ack"))
+            self._stated = (b"", 0.0)
+            while not self._stopping.is_set():
+                self._serve(connection, outbox)
+            heard = True
+            connection.publish(self._state_message({"online": False}))
+        finally:
+            connection.close(gracefully=heard)
+            outbox.close()
+
+    def _serve(self, connection: Connection, outbox: Outbox) -> None:
+        """Send one epoch of the log; returns when another one begins, or at the end.
+
+        Raises:
+            DeviceError: the connection broke, or the log cannot be read, or is not the one that was acknowledged.
+        """
+        epoch = self._entries.epoch()
+        self._position = self._known(outbox, epoch)
+        window = Window(
+            self._address.origin,
+            epoch,
+            self._position.acked,
+            self._position.sealed,
+            retry_s=self._pace.retry_s,
+            retry_most_s=self._pace.retry_most_s,
+        )
+        while not self._stopping.is_set() and self._entries.epoch() == epoch:
+            sent = self._send(connection, window, epoch)
+            connection.turn(0 if sent else _TURN_S)
+            for message in connection.take():
+                self._hear(message, window)
+            self._keep(outbox, epoch, window)
+            if window.overdue(time.monotonic()) and connection.refused:
+                raise DeviceError("broker", f"does not take our messages: {connection.refused}")
+            self._say(_waiting(connection, window))
+            self._state(connection, epoch)
+
+    def _known(self, outbox: Outbox, epoch: int) -> Position:
+        """The position, if the log is still the one it was taken in."""
+        known = outbox.position(self._address.origin, epoch)
+        size = self._entries.size()
+        if known.acked > size:
+            raise DeviceError("journal", f"rolled back: {size} entries, {known.acked} were acknowledged")
+        if known.acked and self._entries.root(known.acked) != known.root:
+            raise DeviceError("journal", f"its first {known.acked} entries are not those that were acknowledged")
+        return known
+
+    def _send(self, connection: Connection, window: Window, epoch: int) -> bool:
+        """Send the next batch if there is one and the window is open."""
+        if not window.open(time.monotonic()):
+            return False
+        batch, sealed = self._next(window, epoch)
+        if not batch.entries and batch.checkpoint is None:
+            return False
+        correlation = secrets.token_bytes(8)
+        facts = (
+            ("specversion", "1.0"),
+            ("id", f"{epoch}/{batch.first}-{batch.end}/{sealed}"),
+            ("source", batch.origin),
+            ("type", "gate.entries"),
+            ("time", datetime.now(UTC).isoformat(timespec="milliseconds")),
+        )
+        topic = self._address.topic("evt")
+        connection.publish(Message(topic, pack(batch), kind=_EVENTS, correlation=correlation, facts=facts))
+        window.sent(correlation, batch.end, sealed, time.monotonic())
+        return True
+
+    def _next(self, window: Window, epoch: int) -> tuple[Batch, int]:
+        """The next entries, up to the next checkpoint at most, and that checkpoint if it is reached."""
+        first = window.next
+        count = min(ENTRIES, self._entries.size() - first)
+        checkpoint = self._checkpoints.covering(epoch, window.next_sealed)
+        if checkpoint is not None:
+            count = min(count, max(0, checkpoint.head.size - first))
+        entries = self._entries.read(first, count) if count > 0 else []
+        entries = entries[: fitting(entries)]
+        reached = checkpoint is not None and checkpoint.head.size <= first + len(entries)
+        encoded = checkpoint.encode() if checkpoint is not None and reached else None
+        sealed = checkpoint.head.size if checkpoint is not None and reached else window.next_sealed
+        return Batch(self._address.origin, epoch, first, tuple(entries), encoded), sealed
+
+    def _hear(self, message: Message, window: Window) -> None:
+        """Take in one acknowledgement, or ignore it and say so."""
+        if message.topic != self._address.topic("ack"):
+            return self._ignore("a message on a topic that is not ours")
+        if message.retain:
+            return self._ignore("a retained acknowledgement")
+        try:
+            ack = verify(message.payload, self._collector)
+            window.hear(ack, self._entries.size(), self._entries.root, time.monotonic())
+        except Refusal as refusal:
+            return self._ignore(str(refusal))
+        return None
+
+    def _ignore(self, what: str) -> None:
+        self.ignored += 1
+        self._ignored, self._ignored_at = what, time.monotonic()
+        kind = what.partition(":")[0]
+        if kind not in self._said:
+            self._said.add(kind)
+            _log.warning("ignored: %s", what)
+
+    def _keep(self, outbox: Outbox, epoch: int, window: Window) -> None:
+        """Write the position down if it moved."""
+        if (window.acked, window.sealed) == (self._position.acked, self._position.sealed):
+            return
+        moved = Position(window.acked, self._entries.root(window.acked), window.sealed)
+        outbox.move(self._address.origin, epoch, moved)
+        self._position = moved
+
+    def _say(self, trouble: str) -> None:
+        """Change the condition; one line when it goes and one when it is back."""
+        if bool(trouble) != bool(self._trouble) or self._trouble == "connecting":
+            _log.warning("broker: %s", trouble) if trouble else _log.info("broker: connected")
+        if not trouble:
+            self._said.clear()
+        self._trouble = trouble
+
+    def _state(self, connection: Connection, epoch: int) -> None:
+        """Tell the gate's state, retained, when it changed and not too often."""
+        told, at = self._stated
+        now = time.monotonic()
+        if told and now - at < self._pace.state_s:
+            return
+        size = self._entries.size()
+        position = {"epoch": epoch, "size": size, "acknowledged": self._position.acked, "sealed": self._position.sealed}
+        message = self._state_message({"online": True, **position, **self._facts()})
+        if message.payload != told:
+            connection.publish(message)
+        self._stated = (message.payload, now)
+
+    def _state_message(self, facts: Mapping[str, str | int | bool]) -> Message:
+        payload = json.dumps({"origin": self._address.origin, **facts}).encode()
+        return Message(self._address.topic("state"), payload, retain=True, kind="application/json")
+
+
+def pinned(path: Path) -> ec.EllipticCurvePublicKey:
+    """The collector's public key in a PEM file.
+
+    Raises:
+        DeviceError: there is none, or it is not P-256.
+    """
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DeviceError("broker", f"the collector's key {path} cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise DeviceError("broker", f"the collector's key {path} is not on P-256")
+    return key
+
+
+def _waiting(connection: Connection, window: Window) -> str:
+    """What keeps entries from being acknowledged on a connection that stands."""
+    if window.lost:
+        return f"the collector lost entries: it has {window.next} of {window.acked} that it acknowledged"
+    if connection.unheard:
+        return "no collector listens"
+    if window.failures > 1:
+        return f"the collector acknowledges nothing beyond {window.acked} entries"
+    return ""

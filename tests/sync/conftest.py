@@ -1,0 +1,84 @@
+"""One real broker for all tests of the way out that do not harm it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.demo import broker as brokers
+from edge.demo.broker import COLLECTOR, Broker
+from edge.sync.collector import Collector, signing_key
+from edge.sync.connection import Link
+from edge.sync.sender import Pace, Sender, pinned
+from edge.sync.simulated import SimulatedLog
+from edge.sync.topics import Address
+
+GATES = tuple(f"demo/lobby/gate-{number}" for number in range(1, 9))
+FAST = Pace(connect_s=0.05, connect_most_s=0.4, retry_s=0.3, retry_most_s=1.0, state_s=0.1)
+
+
+class Site:
+    """A broker, and whoever talks over it; all of it ends with the test."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker, self.folder = broker, folder
+        self.logs: dict[str, SimulatedLog] = {}
+        self._ends: list[Callable[[], None]] = []
+
+    def address(self, name: str) -> Address:
+        return Address(*name.split("/"))
+
+    def link(self, name: str) -> Link:
+        identity = self.broker.identities[name]
+        return Link(self.broker.host, self.broker.port, self.broker.ca, identity.certificate, identity.key, 5, 3.0)
+
+    def log(self, name: str, entries: int = 0, sealed_every: int = 0) -> SimulatedLog:
+        made = self.logs.setdefault(name, SimulatedLog(self.address(name).origin))
+        made.grow(entries, sealed_every)
+        return made
+
+    def sender(self, name: str, *, link: Link | None = None, collector_key: Path | None = None) -> Sender:
+        key = pinned(collector_key or self.broker.collector_key)
+        log = self.log(name)
+        outbox = self.folder / name / "sync.db"
+        sender = Sender(self.address(name), link or self.link(name), key, log, log, outbox, pace=FAST)
+        self._ends.append(sender.stop)
+        sender.start()
+        return sender
+
+    def collector(self, *, signing: Path | None = None, store: str = "received.db") -> Collector:
+        gates = {name: log.point for name, log in self.logs.items()}
+        key = signing_key(signing or self.broker.signing_key)
+        collector = Collector(self.link(COLLECTOR), key, gates, self.folder / store, pace=FAST)
+        self._ends.append(collector.stop)
+        collector.start()
+        return collector
+
+    def end(self) -> None:
+        for end in reversed(self._ends):
+            end()
+
+
+@pytest.fixture(scope="session")
+def shared_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with brokers.start(tmp_path_factory.mktemp("broker"), GATES) as broker:
+        yield broker
+
+
+@pytest.fixture
+def site(shared_broker: Broker, tmp_path: Path) -> Iterator[Site]:
+    """On the broker that all tests share."""
+    made = Site(shared_broker, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def fragile_site(tmp_path: Path) -> Iterator[Site]:
+    """On a broker of its own, which may be killed."""
+    with brokers.start(tmp_path / "broker", GATES) as broker:
+        made = Site(broker, tmp_path)
+        yield made
+        made.end()

@@ -1,0 +1,358 @@
+"""Entries out, over a real broker that is slow, dead, hostile or somebody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edge.demo.broker import COLLECTOR, Authority, Broker, write_key
+from edge.sync.batch import Ack, Batch, pack, sign, unpack
+from edge.sync.collector import signing_key
+from edge.sync.connection import Connection, Link, Message
+from edge.sync.outbox import Outbox, Position
+from edge.sync.received import counted
+from edge.sync.sender import Sender
+from edge.sync.topics import SHARED, STATES
+
+GATE, OTHER = "demo/lobby/gate-1", "demo/lobby/gate-2"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def until(true: Callable[[], object], within_s: float = 10) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def stored(path: Path) -> list[bytes]:
+    with sqlite3.connect(path) as base:
+        found = [row[0] for row in base.execute("SELECT bytes FROM entry ORDER BY log, number")]
+    base.close()
+    return found
+
+
+def spoken(site: Any, name: str, *topics: str) -> Connection:
+    """A bare connection of somebody with a valid certificate."""
+    connection = Connection(site.link(name), name)
+    connection.open()
+    if topics:
+        connection.subscribe(*topics)
+    return connection
+
+
+def next_of(connection: Connection, within_s: float = 5) -> Message:
+    taken: list[Message] = []
+    deadline = time.monotonic() + within_s
+    while not taken:
+        assert time.monotonic() < deadline, "nothing came"
+        connection.turn(0.05)
+        taken = connection.take()
+    return taken[0]
+
+
+def test_entries_arrive_once_and_in_order(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 1000, 64)
+    collector, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked == 1000)
+    assert stored(tmp_path / "received.db") == log.read(0, 1000)
+    assert counted(tmp_path / "received.db") == {log.origin: 1000}
+    assert collector.figures.again == 0
+    assert collector.figures.refused == 0
+    until(lambda: sender.position.sealed == 960)
+    log.grow(10)
+    log.seal()
+    until(lambda: sender.position == Position(1010, log.root(1010), 1010))
+    assert sender.condition() == ""
+
+
+def test_the_position_stands_until_the_collector_signs(site: Any) -> None:
+    site.log(GATE, 300)
+    silent = spoken(site, COLLECTOR, SHARED)  # the broker delivers to it and sends PUBACKs for it
+    sender = site.sender(GATE)
+    batch = unpack(next_of(silent).payload)
+    assert (batch.first, batch.end) == (0, 200)
+    for _ in range(20):
+        silent.turn(0.05)
+    assert sender.position.acked == 0
+    until(lambda: "acknowledges nothing" in sender.condition())
+    silent.close()
+    site.collector()
+    until(lambda: sender.position.acked == 300)
+
+
+def test_without_a_collector_the_technician_is_told(site: Any) -> None:
+    site.log(GATE, 10)
+    sender = site.sender(GATE)
+    until(lambda: sender.condition() == "no collector listens")
+    assert sender.position.acked == 0
+
+
+@pytest.mark.parametrize(
+    "how", ["another key", "too large", "wrong root", "another gate", "noise", "stale", "retained"]
+)
+def test_a_false_acknowledgement_is_ignored_and_reported(site: Any, how: str, tmp_path: Path) -> None:
+    log = site.log(GATE, 300)
+    address = site.address(GATE)
+    with Outbox_at(tmp_path / GATE / "sync.db") as outbox:
+        outbox.move(log.origin, 1, Position(100, log.root(100), 0))
+    hostile = spoken(site, COLLECTOR, SHARED)
+    sender = site.sender(GATE)
+    asked = next_of(hostile)
+    right = Ack(log.origin, 1, 300, log.root(300), 0, asked.correlation)
+    key = signing_key(site.broker.signing_key)
+    forged: dict[str, bytes] = {
+        "another key": sign(right, ec.generate_private_key(ec.SECP256R1())),
+        "too large": sign(Ack(log.origin, 1, 301, log.root(300), 0, asked.correlation), key),
+        "wrong root": sign(Ack(log.origin, 1, 300, log.root(299), 0, asked.correlation), key),
+        "another gate": sign(Ack(site.address(OTHER).origin, 1, 300, log.root(300), 0, asked.correlation), key),
+        "noise": b"\xd2\x84noise",
+        "stale": sign(Ack(log.origin, 1, 50, log.root(50), 0, b"long ago"), key),
+        "retained": sign(Ack(log.origin, 1, 100, log.root(100), 0, b""), key),
+    }
+    if how == "retained":
+        hostile.publish(Message(address.topic("ack"), forged[how], retain=True))
+        hostile.turn(0.2)
+        late = site.sender(GATE)  # takes over the session, as a restarted one does, and finds the retained message
+        until(lambda: late.ignored + sender.ignored)
+        hostile.publish(Message(address.topic("ack"), b"", retain=True))
+        hostile.turn(0.2)
+    else:
+        hostile.publish(Message(address.topic("ack"), forged[how]))
+        until(lambda: sender.ignored)
+        until(lambda: sender.ignored == 1)
+    assert sender.position.acked == 100
+    hostile.close()
+    site.collector()
+    if how != "retained":
+        until(lambda: sender.condition().startswith("ignored: "))
+        until(lambda: sender.position.acked == 300)
+
+
+class Outbox_at:  # noqa: N801 -- reads as a sentence where it is used
+    def __init__(self, path: Path) -> None:
+        self.outbox = Outbox(path)
+
+    def __enter__(self) -> Outbox:
+        return self.outbox
+
+    def __exit__(self, *_: object) -> None:
+        self.outbox.close()
+
+
+def test_a_broker_that_dies_and_comes_back_loses_nothing(fragile_site: Any, tmp_path: Path) -> None:
+    site = fragile_site
+    log = site.log(GATE, 2000, 64)
+    collector, sender = site.collector(), site.sender(GATE)
+    for share in (0.2, 0.5, 0.8):
+        until(lambda share=share: sender.position.acked >= share * 2000)  # type: ignore[misc]
+        site.broker.kill()
+        until(sender.condition)
+        log.grow(100)  # the gate goes on writing
+        site.broker.start()
+    until(lambda: sender.position.acked == 2300, 20)
+    assert stored(tmp_path / "received.db") == log.read(0, 2300)
+    assert sender.condition() == ""
+    assert collector.condition() == ""
+
+
+def test_no_broker_is_said_and_harms_nothing(fragile_site: Any) -> None:
+    site = fragile_site
+    site.broker.kill()
+    log = site.log(GATE, 10)
+    sender = site.sender(GATE)
+    until(lambda: "cannot be reached" in sender.condition())
+    log.grow(10)
+    site.collector()
+    site.broker.start()
+    until(lambda: sender.position.acked == 20)
+
+
+def test_a_collector_that_dies_goes_on_where_it_was(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 4000)
+    first, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked > 500)
+    first.stop()
+    site.collector()
+    until(lambda: sender.position.acked == 4000)
+    assert stored(tmp_path / "received.db") == log.read(0, 4000)
+
+
+def test_a_collector_that_lost_its_store_gets_everything_again(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 500)
+    first, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked == 500)
+    first.stop()
+    log.grow(1)
+    site.collector(store="second.db")
+    until(lambda: sender.position.acked == 501)
+    assert stored(tmp_path / "second.db") == log.read(0, 501)
+
+
+def test_a_lost_position_costs_nothing_but_a_message(site: Any, tmp_path: Path) -> None:
+    site.log(GATE, 1000)
+    collector, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked == 1000)
+    sender.stop()
+    for path in (tmp_path / GATE).glob("sync.db*"):
+        path.unlink()
+    again = site.sender(GATE)
+    until(lambda: again.position.acked == 1000)
+    assert collector.figures.again <= 800
+
+
+def test_a_log_that_was_rolled_back_is_noticed_before_anything_is_sent(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 100)
+    with Outbox_at(tmp_path / GATE / "sync.db") as outbox:
+        outbox.move(log.origin, 1, Position(101, bytes(32), 0))
+    sender = site.sender(GATE)
+    until(lambda: "rolled back" in sender.condition())
+
+
+def test_a_log_with_other_entries_is_noticed(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 100)
+    with Outbox_at(tmp_path / GATE / "sync.db") as outbox:
+        outbox.move(log.origin, 1, Position(100, bytes(32), 0))
+    sender = site.sender(GATE)
+    until(lambda: "not those that were acknowledged" in sender.condition())
+
+
+@pytest.mark.parametrize("wrong", ["of another authority", "expired", "missing", "for another broker"])
+def test_a_wrong_certificate_is_said_and_tried_again(site: Any, wrong: str, tmp_path: Path) -> None:
+    site.log(GATE, 10)
+    right = site.link(GATE)
+    stranger = Authority(tmp_path / "stranger")
+    identity = site.broker.identities[GATE]
+    ca = right.ca
+    match wrong:
+        case "of another authority":
+            identity = stranger.issue(GATE)
+        case "expired":
+            identity = site.broker.authority.issue("demo/lobby/late", days=-1)
+        case "missing":
+            right = Link(right.host, right.port, ca, tmp_path / "none.pem", right.key)
+        case _:
+            ca = stranger.certificate
+    if wrong != "missing":
+        right = Link(right.host, right.port, ca, identity.certificate, identity.key, 5, 3.0)
+    sender = site.sender(GATE, link=right)
+    until(lambda: sender.condition() not in ("", "connecting"))
+    assert sender.position.acked == 0
+
+
+def test_a_gate_cannot_speak_for_another_one(site: Any, tmp_path: Path) -> None:
+    site.log(GATE, 5)
+    log = site.log(OTHER, 5)
+    collector = site.collector()
+    until(lambda: collector.condition() == "")
+    thief = spoken(site, GATE)
+    batch = pack(Batch(log.origin, 1, 0, tuple(log.read(0, 5))))
+    thief.publish(Message(site.address(OTHER).topic("evt"), batch))  # the broker's rule
+    thief.publish(Message(site.address(GATE).topic("evt"), batch))  # ours
+    until(lambda: collector.figures.refused == 1)
+    thief.turn(0.2)
+    thief.close()
+    collector.stop()
+    assert counted(tmp_path / "received.db").get(log.origin, 0) == 0
+
+
+def test_the_state_of_a_gate_stays_readable_and_ends_with_the_gate(site: Any) -> None:
+    site.log(GATE, 5)
+    collector, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked == 5)
+    time.sleep(0.3)
+    collector.stop()  # the watcher has its name
+    watcher, sender_state = spoken(site, COLLECTOR, STATES), site.address(GATE).topic("state")
+    seen = [message for message in _all(watcher) if message.topic == sender_state]
+    assert b'"online": true' in seen[-1].payload
+    assert b'"acknowledged": 5' in seen[-1].payload
+    sender.stop()
+    ended = [message for message in _all(watcher) if message.topic == sender_state]
+    assert b'"online": false' in ended[-1].payload
+    watcher.close()
+
+
+def _all(connection: Connection) -> list[Message]:
+    taken: list[Message] = []
+    for _ in range(10):
+        connection.turn(0.05)
+        taken += connection.take()
+    return taken
+
+
+_SENDER = """
+import sys, time
+from pathlib import Path
+from edge.sync.connection import Link
+from edge.sync.sender import Pace, Sender, pinned
+from edge.sync.simulated import SimulatedLog
+from edge.sync.topics import Address
+name, host, port, ca, certificate, key, collector, outbox, entries = sys.argv[1:]
+address = Address(*name.split("/"))
+log = SimulatedLog(address.origin)
+log.grow(int(entries), 64)
+link = Link(host, int(port), Path(ca), Path(certificate), Path(key), 5, 3.0)
+pace = Pace(connect_s=0.05, connect_most_s=0.4, retry_s=0.3, retry_most_s=1.0)
+sender = Sender(address, link, pinned(Path(collector)), log, log, Path(outbox), pace=pace)
+sender.start()
+print("started", flush=True)
+while True:
+    time.sleep(0.1)
+    sender.condition()
+"""
+
+
+def test_a_sender_killed_at_any_moment_goes_on(site: Any, tmp_path: Path) -> None:
+    entries = 5000
+    log = site.log(GATE, entries, 64)
+    site.collector()
+    outbox = tmp_path / "killed" / "sync.db"
+    identity, broker = site.broker.identities[GATE], site.broker
+    command = [sys.executable, "-c", _SENDER, GATE, broker.host, str(broker.port), *map(str, (broker.ca,))]
+    command += [*map(str, (identity.certificate, identity.key, broker.collector_key, outbox)), str(entries)]
+    positions = []
+    for life_s in (0.15, 0.25, 0.2, 60):
+        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        deadline = time.monotonic() + life_s
+        while time.monotonic() < deadline and counted(tmp_path / "received.db").get(log.origin, 0) < entries:
+            time.sleep(0.02)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        positions.append(_acked(outbox))
+    assert positions == sorted(positions)
+    assert stored(tmp_path / "received.db") == log.read(0, entries)
+
+
+def _acked(outbox: Path) -> int:
+    if not outbox.exists():
+        return 0
+    with sqlite3.connect(outbox) as base:
+        found = base.execute("SELECT acked FROM position").fetchone()
+    base.close()
+    return int(found[0]) if found else 0
+
+
+def test_a_private_key_is_its_owners_alone(tmp_path: Path) -> None:
+    write_key(tmp_path / "key", ec.generate_private_key(ec.SECP256R1()))
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_broker_keeps_its_port_over_a_restart(fragile_site: Any) -> None:
+    broker: Broker = fragile_site.broker
+    port = broker.port
+    broker.restart()
+    assert broker.port == port
+    assert isinstance(fragile_site.sender(GATE), Sender)

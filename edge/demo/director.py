@@ -1,0 +1,232 @@
+"""Plays one visit after another: holds cards up, steps before the camera, reacts to the lights as a person does.
+
+Nothing here talks to the gate: it sees the panel and reads the log, as anybody may, and changes what the camera sees.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from edge.audit.entry import Entry, Kind
+from edge.demo import footage, prop
+from edge.demo.layers import Pixels
+from edge.demo.stage import Stage
+from edge.demo.visits import Around, Card, Visit, said
+from edge.errors import Reason
+from edge.passage import Indication
+
+T = TypeVar("T")
+_LOOK_S = 0.02
+_ANSWER_S = 20.0
+_PASSAGE_S = 15.0
+_DEVICE_S = 30.0
+_SETTLED = footage.FRAMES // 2  # the frame in the middle of a clip, when everything has settled
+_PAPER, _PLASTIC = (236, 240, 240), (206, 222, 226)
+
+
+class Stuck(Exception):  # noqa: N818 -- a finding about the gate, shown in the table
+    """The gate did not answer in time; the message says what was waited for."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a visit.
+
+    Attributes:
+        visit: as planned.
+        actual: in the words of ``visits.said``.
+        refused: why, if it was refused.
+        decision: the entry of the decision; None when there was none.
+        passage: the entry of the passage, when granted.
+        took_s: from the card in view to the decision in the log.
+        notes: what was to be seen around the gate.
+        pictures: card and face as the camera saw them.
+    """
+
+    visit: Visit
+    actual: str
+    refused: Reason | None = None
+    decision: Entry | None = None
+    passage: Entry | None = None
+    took_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    pictures: tuple[Pixels, ...] = field(default=(), repr=False)
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the gate did what it must."""
+        return self.actual == self.visit.expected
+
+    def facts(self) -> dict[str, int]:
+        """What the decision rested on, as it stands in the entry: scores in ten-thousandths."""
+        return _numbers(self.decision, "facts")
+
+    def stages(self) -> dict[str, int]:
+        """Microseconds per stage, commit and relay included."""
+        found = dict(_numbers(self.decision, "stages"))
+        if self.passage is not None:
+            found |= {name.removesuffix("_us"): us for name, us in _own(self.passage) if name.endswith("_us")}
+        return found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A visit whose footage is in RAM."""
+
+    visit: Visit
+    pictures: tuple[Pixels, ...] = field(repr=False)
+
+
+class Director:
+    """Directs visits on a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._next = 0  # first entry of the log that no visit has looked at yet
+
+    def open(self) -> None:
+        """The lobby, nobody there."""
+        footage.write(self._stage.scene / "nobody.npy", footage.face_clip(self._stage.wanted.portraits, (), seed=0))
+        self._stage.play("nobody")
+
+    def visits(self, planned: tuple[Visit, ...]) -> Iterator[Outcome]:
+        """Play them in order; the footage of the next is composed while the present one is played."""
+        with ThreadPoolExecutor(1, "footage") as painter:
+            ready = painter.submit(self._prepare, planned[0], 1)
+            for number, _ in enumerate(planned, 1):
+                prepared = ready.result()
+                if number < len(planned):
+                    ready = painter.submit(self._prepare, planned[number], number + 1)
+                yield self._played(prepared)
+
+    def _prepare(self, visit: Visit, seed: int) -> Prepared:
+        stage, portraits = self._stage, self._stage.wanted.portraits
+        card = footage.card_clip(shown(stage, visit), visit.hold, seed)
+        face = footage.face_clip(portraits, visit.stands, seed)
+        for name, clip in (("card", card), ("face", face)):
+            footage.write(stage.scene / f"{_file(visit)}-{name}.npy", clip)
+        return Prepared(visit, (card[_SETTLED], face[_SETTLED]))
+
+    def _played(self, prepared: Prepared) -> Outcome:
+        visit, name = prepared.visit, _file(prepared.visit)
+        notes: list[str] = []
+        try:
+            self._await_light({Indication.READY}, "the gate to be ready")
+            self._next = self._stage.log.size()
+            self._before(visit)
+            self._stage.person(visit.person)
+            began = time.monotonic()
+            self._show(name)
+            decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
+            took_s = time.monotonic() - began
+            passage = None
+            if decision.kind is Kind.GRANTED:
+                passage = self._await_entry((Kind.TAKEN, Kind.NOT_TAKEN), _PASSAGE_S)
+            self._stage.play("nobody")
+            notes += self._after(visit)
+        except Stuck as stuck:
+            self._stage.play("nobody")
+            return Outcome(visit, f"waited for {stuck}", pictures=prepared.pictures)
+        finally:
+            for part in ("card", "face"):
+                (self._stage.scene / f"{name}-{part}.npy").unlink(missing_ok=True)
+        refused = _reason(decision)
+        actual = said(refused, _kind(passage))
+        return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), prepared.pictures)
+
+    def _show(self, name: str) -> None:
+        """Hold the card up until the gate says what it thinks of it; then look into the camera if it asks for that."""
+        self._stage.play(f"{name}-card")
+        answers = {Indication.LOOK, Indication.WELCOME, Indication.REFUSED, Indication.OUT_OF_SERVICE}
+        if self._await_light(answers, "an answer to the card") is Indication.LOOK:
+            self._stage.play(f"{name}-face")
+            self._await_light(answers - {Indication.LOOK}, "an answer to the face")
+
+    def _before(self, visit: Visit) -> None:
+        match visit.around:
+            case Around.BROKER_DOWN:
+                self._stage.broker.stop()
+            case Around.TOKEN_UNPLUGGED:
+                self._stage.token.pull()
+            case Around.NOTHING:
+                pass
+
+    def _after(self, visit: Visit) -> list[str]:
+        """Put right what was wrong, and say what the log has of it."""
+        match visit.around:
+            case Around.BROKER_DOWN:
+                self._await_device(Kind.DEVICE_LOST, "broker")
+                self._stage.broker.start()
+                return ["broker lost, in the log"]
+            case Around.TOKEN_UNPLUGGED:
+                self._await_device(Kind.DEVICE_LOST, "token")
+                self._stage.token.plug()
+                self._await_device(Kind.DEVICE_BACK, "token")
+                return ["token lost and back, both in the log"]
+            case Around.NOTHING:
+                return []
+
+    def _await_light(self, wanted: set[Indication], what: str) -> Indication:
+        values = {indication.value: indication for indication in wanted}
+        return _awaited(lambda: values.get(self._stage.panel()), _ANSWER_S, what)
+
+    def _await_entry(self, kinds: tuple[Kind, ...], within_s: float) -> Entry:
+        names = " or ".join(kind.name.lower().replace("_", "-") for kind in kinds)
+        return _awaited(lambda: self._find(lambda entry: entry.kind in kinds), within_s, f"an entry {names}")
+
+    def _await_device(self, kind: Kind, device: str) -> Entry:
+        def fits(entry: Entry) -> bool:
+            return entry.kind is kind and entry.fields.get("device") == device
+
+        return _awaited(lambda: self._find(fits), _DEVICE_S, f"{kind.name.lower().replace('_', '-')} of the {device}")
+
+    def _find(self, fits: Callable[[Entry], bool]) -> Entry | None:
+        size = self._stage.log.size()
+        return next((entry for entry in self._stage.log.entries(self._next, size - self._next) if fits(entry)), None)
+
+
+def shown(stage: Stage, visit: Visit) -> prop.Prop:
+    """What the person of this visit holds up."""
+    if isinstance(visit.shows, Card):
+        text = stage.issuers.text(visit.shows, datetime.now(UTC))
+        return prop.card(
+            text, "REPUBLIC OF EXAMPLE", ("Identity card", "No. 000 000 001", "Valid until 2031"), _PLASTIC
+        )
+    return prop.card(visit.shows, "TODAY'S MENU", ("Soup of the day", "Fish or curry", "Apple pie"), _PAPER, "M")
+
+
+def _awaited(ask: Callable[[], T | None], within_s: float, what: str) -> T:
+    end = time.monotonic() + within_s
+    while (answer := ask()) is None:
+        if time.monotonic() > end:
+            raise Stuck(what)
+        time.sleep(_LOOK_S)
+    return answer
+
+
+def _file(visit: Visit) -> str:
+    return visit.name.replace(" ", "-")
+
+
+def _reason(decision: Entry) -> Reason | None:
+    code = decision.fields.get("reason")
+    return next((reason for reason in Reason if reason.code == code), None)
+
+
+def _kind(entry: Entry | None) -> Kind | None:
+    return entry.kind if entry is not None and isinstance(entry.kind, Kind) else None
+
+
+def _own(entry: Entry) -> list[tuple[str, int]]:
+    return [(name, value) for name, value in entry.fields.items() if type(value) is int]
+
+
+def _numbers(entry: Entry | None, name: str) -> dict[str, int]:
+    """A map of numbers in an entry."""
+    value = entry.fields.get(name) if entry is not None else None
+    return {str(key): item for key, item in value.items() if type(item) is int} if isinstance(value, dict) else {}

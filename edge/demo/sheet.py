@@ -1,0 +1,48 @@
+"""The contact sheet of a run: one tile per visit, what the camera saw and what became of it, as one PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.demo.director import Outcome
+from edge.demo.layers import Pixels
+
+_WIDTH = 640  # of one picture on the sheet, half of the frame
+_CAPTION = 74
+_COLUMNS = 2
+_GOOD, _BAD, _INK, _PAPER = (70, 140, 40), (40, 40, 200), (40, 36, 32), (246, 248, 248)
+
+
+def write(folder: Path, outcomes: list[Outcome]) -> Path:
+    """Write ``contact-sheet.png`` into ``folder``."""
+    tiles = [_tile(number, outcome) for number, outcome in enumerate(outcomes, 1)]
+    while len(tiles) % _COLUMNS:
+        tiles.append(np.full_like(tiles[0], _PAPER[0]))
+    rows = [np.hstack(tiles[at : at + _COLUMNS]) for at in range(0, len(tiles), _COLUMNS)]
+    path = folder / "contact-sheet.png"
+    done, png = cv2.imencode(".png", np.vstack(rows), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not done:
+        raise ValueError("the contact sheet cannot be written")
+    path.write_bytes(png.tobytes())
+    return path
+
+
+def _tile(number: int, outcome: Outcome) -> Pixels:
+    """Card and face side by side, with a caption."""
+    pictures = [cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in outcome.pictures]
+    strip = np.asarray(np.hstack(pictures), np.uint8)
+    caption = np.full((_CAPTION, strip.shape[1], 3), _PAPER, np.uint8)
+    good = outcome.as_expected
+    _line(caption, f"{number}. {outcome.visit.name}: {outcome.visit.story}", 28, _INK, 0.56)
+    verdict = outcome.actual if good else f"{outcome.actual}   (expected: {outcome.visit.expected})"
+    _line(caption, verdict, 58, _GOOD if good else _BAD, 0.66)
+    tile = np.vstack([strip, caption])
+    cv2.rectangle(tile, (0, 0), (tile.shape[1] - 1, tile.shape[0] - 1), _PAPER, 6)
+    return np.asarray(tile, np.uint8)
+
+
+def _line(caption: Pixels, text: str, y: int, ink: tuple[int, int, int], size: float) -> None:
+    cv2.putText(caption, text, (16, y), cv2.FONT_HERSHEY_DUPLEX, size, ink, 1, cv2.LINE_AA)

@@ -1,0 +1,259 @@
+"""The demo as people see it: each visit as it happens, the summary, and what an independent eye says of the log."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edge.demo import sheet
+from edge.demo.director import Director, Outcome
+from edge.demo.stage import ROOT, Stage, Wanted
+from edge.demo.visits import VISITS, Visit
+from edge.devices.checkpoints import CheckpointReader
+
+_SETTLE_S = 45.0
+_SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
+NO_DETECTOR = "No attack detector is in this model set: attacks by photo or screen are NOT detected."
+
+
+@dataclass
+class Run:
+    """All that a run found.
+
+    Attributes:
+        models: name of the model set that was at work.
+        attacks_detected: whether it has a presentation attack detector.
+        outcomes: one per visit.
+        ready_s: seconds from start to readiness, per process.
+        entries, sealed, received: in the log, under a checkpoint, at the collector.
+        verified: whether the independent verification is content.
+        verification: what it said.
+    """
+
+    profile: str
+    models: str = "?"
+    attacks_detected: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
+    ready_s: dict[str, float] = field(default_factory=dict)
+    entries: int = 0
+    sealed: int = 0
+    received: int = 0
+    verified: bool = False
+    verification: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was as it must be."""
+        return (
+            bool(self.outcomes)
+            and all(outcome.as_expected for outcome in self.outcomes)
+            and self.verified
+            and self.entries == self.sealed == self.received
+        )
+
+
+def run(
+    wanted: Wanted, console: Console, *, visits: tuple[Visit, ...] = VISITS, record: Path | None, serve: bool
+) -> Run:
+    """Play the demo.
+
+    Raises:
+        DeviceError: something that the demo needs is not installed or does not start.
+        NotReady: a process of the gate does not get ready.
+    """
+    found = Run(wanted.profile)
+    with _told_to_stop(), Stage(wanted) as stage:
+        director = Director(stage)
+        director.open()
+        _begin(stage, found, console)
+        for number, outcome in enumerate(director.visits(visits), 1):
+            found.outcomes.append(outcome)
+            _note_models(found, outcome, console)
+            _tell(number, outcome, console)
+        _check_log(stage, found, console, stop_gate=not serve)
+        _summary(found, console)
+        if record is not None:
+            _record(record, found, console)
+        if serve:
+            _serve(stage, console)
+    return found
+
+
+def as_json(found: Run) -> str:
+    """The run, for programs."""
+    return json.dumps(
+        {
+            "good": found.good,
+            "profile": found.profile,
+            "models": found.models,
+            "attacks_detected": found.attacks_detected,
+            "ready_s": {name: round(seconds, 3) for name, seconds in found.ready_s.items()},
+            "visits": [_visit_json(outcome) for outcome in found.outcomes],
+            "log": {
+                "entries": found.entries,
+                "sealed": found.sealed,
+                "received": found.received,
+                "verified": found.verified,
+                "verification": found.verification,
+            },
+        },
+        indent=2,
+    )
+
+
+def _visit_json(outcome: Outcome) -> dict[str, object]:
+    return {
+        "name": outcome.visit.name,
+        "story": outcome.visit.story,
+        "expected": outcome.visit.expected,
+        "actual": outcome.actual,
+        "as_expected": outcome.as_expected,
+        "facts": outcome.facts(),
+        "stages_us": outcome.stages(),
+        "took_s": round(outcome.took_s, 2),
+        "notes": list(outcome.notes),
+    }
+
+
+def _begin(stage: Stage, found: Run, console: Console) -> None:
+    with console.status("starting broker, token and the five processes"):
+        stage.start()
+    found.ready_s = {name: part.ready_s or 0.0 for name, part in stage.processes.parts.items()}
+    slowest = max(found.ready_s.values())
+    console.print(
+        f"[bold]The gate is ready[/] {slowest:.1f} s after its start: edge-vision, -gate, -seal, -sync, -web."
+    )
+    where = "RAM" if stage.in_ram else "a private directory on disk, because there is no room in RAM"
+    console.print(f"Footage is composed now, kept in {where}, and deleted after each visit.")
+    console.print(f"Operator's page: {stage.pages}\n", highlight=False)
+
+
+def _note_models(found: Run, outcome: Outcome, console: Console) -> None:
+    """Say which models look, as soon as the log tells it."""
+    entry = outcome.decision
+    if found.models != "?" or entry is None or "attacks_detected" not in entry.fields:
+        return
+    found.attacks_detected = bool(entry.fields["attacks_detected"])
+    models = entry.fields.get("models")
+    names = [str(model).split(":")[0] for model in models.values()] if isinstance(models, dict) else []
+    found.models = ", ".join(names) or "?"
+    console.print(f"Models: {found.models}.", highlight=False)
+    if not found.attacks_detected:
+        console.print(f"[bold yellow]{NO_DETECTOR}[/] Only the pilot profile may run like this.")
+    console.print()
+
+
+def _tell(number: int, outcome: Outcome, console: Console) -> None:
+    """One visit, for people."""
+    visit = outcome.visit
+    mark = "[green]as expected[/]" if outcome.as_expected else "[bold red]NOT as expected[/]"
+    console.print(f"[bold]{number:2}. {visit.name}[/]  {escape(visit.story)}", highlight=False)
+    if outcome.decision is not None:
+        sentence = outcome.refused.person if outcome.refused else "Welcome. Please go through."
+        console.print(f"    The gate: [italic]{sentence}[/]", highlight=False)
+    notes = "".join(f"; {note}" for note in outcome.notes)
+    console.print(f"    {escape(outcome.actual)}{notes}  {mark}", highlight=False)
+    stages = outcome.stages()
+    if timed := "  ".join(f"{name} {stages[name] / 1000:.1f}" for name in _SHOWN if name in stages):
+        console.print(f"    [dim]ms: {timed}[/]", highlight=False)
+
+
+def _check_log(stage: Stage, found: Run, console: Console, *, stop_gate: bool) -> None:
+    """Wait until all is sealed and received, then have the log verified by a program that shares nothing with us."""
+    if stop_gate:
+        stage.processes.stop_one("gate")
+    checkpoints = CheckpointReader(stage.settings.paths.checkpoints)
+    with console.status("waiting for the last entries to be sealed and received"):
+        end = time.monotonic() + _SETTLE_S
+        while True:
+            found.entries, found.received = stage.log.size(), stage.received()
+            last = checkpoints.last()
+            found.sealed = last.head.size if last is not None else 0
+            if found.entries == found.sealed == found.received or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+    checkpoints.close()
+    found.verified, found.verification = verify_log(stage)
+
+
+def verify_log(stage: Stage) -> tuple[bool, str]:
+    """What ``scripts/verify_log.py`` says of the log: content or not, and its words."""
+    paths = stage.settings.paths
+    command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), str(paths.journal)]
+    command += ["--checkpoints", str(paths.checkpoints), "--key", str(stage.settings.token.public_key)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode == 0, (done.stdout + done.stderr).strip()
+
+
+def _summary(found: Run, console: Console) -> None:
+    table = Table(title="Visits", title_justify="left")
+    for column in ("", "visit", "expected", "actual", "card to decision", "code to relay"):
+        table.add_column(column, justify="right" if column in ("", "card to decision", "code to relay") else "left")
+    for number, outcome in enumerate(found.outcomes, 1):
+        colour = "green" if outcome.as_expected else "bold red"
+        whole = outcome.stages().get("whole")
+        table.add_row(
+            str(number),
+            outcome.visit.name,
+            outcome.visit.expected,
+            f"[{colour}]{escape(outcome.actual)}[/]",
+            f"{outcome.took_s:.2f} s" if outcome.decision else "",
+            f"{whole / 1e6:.2f} s" if whole else "",
+        )
+    console.print()
+    console.print(table)
+    console.print("Both times contain what the person does: bringing the card and then the face into view.")
+    if not found.attacks_detected:
+        console.print(f"[bold yellow]{NO_DETECTOR}[/]")
+    console.print()
+    console.print(escape(found.verification), highlight=False)
+    console.print("[bold green]log verified[/]" if found.verified else "[bold red]log NOT verified[/]")
+    same = found.entries == found.sealed == found.received
+    colour = "green" if same else "bold red"
+    told = f"{found.entries} entries in the log, {found.sealed} sealed by the token, {found.received} at the collector"
+    console.print(f"[{colour}]{told}[/]", highlight=False)
+    wrong = sum(not outcome.as_expected for outcome in found.outcomes)
+    count = len(found.outcomes)
+    console.print(f"[bold]{count - wrong} of {count} visits as expected.[/]\n", highlight=False)
+
+
+def _record(folder: Path, found: Run, console: Console) -> None:
+    """Keep what the person who runs the demo asked to keep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(as_json(found) + "\n", encoding="utf-8")
+    written = sheet.write(folder, found.outcomes)
+    console.print(f"Recorded: {written} and {folder / 'run.json'}", highlight=False)
+
+
+def _serve(stage: Stage, console: Console) -> None:
+    """Stay, for whoever looks at the pages."""
+    console.print(f"The gate goes on; its pages are at {stage.pages} and {stage.pages}kiosk. Ctrl-C ends it.")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does, with everything cleared up."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)

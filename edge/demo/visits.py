@@ -1,0 +1,191 @@
+"""The visits that the demo plays: who comes, with what, and what must happen. Data only.
+
+``VISITS`` is read from top to bottom. Each visit has a card (or another code), the people before the camera, what is
+wrong around the gate meanwhile, and the one outcome that is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from edge.audit.entry import Kind
+from edge.demo.footage import Hold, Stand
+from edge.errors import Reason
+
+
+class Flaw(Enum):
+    """What is wrong with a card."""
+
+    NONE = "none"
+    ALTERED = "altered"  # one letter of the name, after it was signed
+    EXPIRED = "expired"
+    UNKNOWN_ISSUER = "unknown-issuer"
+    UNKNOWN_KEY = "unknown-key"  # of a trusted issuer
+
+
+class Dialect(Enum):
+    """How the card is written: as in the specification's table, or as in its example."""
+
+    TABLE = "table"
+    EXAMPLE = "example"
+
+
+class Algorithm(Enum):
+    """What the card is signed with."""
+
+    EDDSA = "EdDSA"
+    ES256 = "ES256"
+
+
+class Around(Enum):
+    """What happens around the gate during the visit."""
+
+    NOTHING = "nothing"
+    BROKER_DOWN = "broker-down"
+    TOKEN_UNPLUGGED = "token-unplugged"  # noqa: S105 -- a device, not a secret
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card to be issued.
+
+    Attributes:
+        portrait: whose face is in it.
+        side_px: of the picture in it; width and height.
+        picture_bytes: at most.
+        crop: of the portrait: 1 is the face as tight as recognisers like it, more leaves more around it.
+        gain: light of that picture, 1 is as photographed.
+        flaw: what is wrong with it.
+    """
+
+    portrait: str = "obama"
+    side_px: int = 96
+    picture_bytes: int = 1200
+    dialect: Dialect = Dialect.TABLE
+    algorithm: Algorithm = Algorithm.EDDSA
+    crop: float = 1.0
+    gain: float = 1.0
+    flaw: Flaw = Flaw.NONE
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit and its right outcome.
+
+    Attributes:
+        name: short, for tables and files.
+        story: one sentence, for people.
+        shows: a card, or the text of another code.
+        stands: who is before the camera afterwards.
+        refused: why, when the person must not be admitted; None when admitted.
+        hold: how the card is held.
+        person: what the person does when the gate unlocks: ``through`` or ``turns-back``.
+        around: what happens around the gate.
+    """
+
+    name: str
+    story: str
+    shows: Card | str
+    stands: tuple[Stand, ...] = ()
+    refused: Reason | None = None
+    hold: Hold = field(default_factory=Hold)
+    person: str = "through"
+    around: Around = Around.NOTHING
+
+    @property
+    def expected(self) -> str:
+        """The right outcome in words."""
+        passage = Kind.NOT_TAKEN if self.person == "turns-back" else Kind.TAKEN
+        return said(self.refused, passage)
+
+
+def said(refused: Reason | None, passage: Kind | None) -> str:
+    """An outcome in words: ``granted, taken`` or ``denied: expired``."""
+    if refused is not None:
+        return f"denied: {refused.code}"
+    return {Kind.TAKEN: "granted, taken", Kind.NOT_TAKEN: "granted, not taken"}.get(passage or Kind.GRANTED, "granted")
+
+
+_HOLDER = Stand("obama2", eyes_px=134.0, at=(640.0, 292.0))
+_HOLDER_AGAIN = Stand("obama3", eyes_px=119.0, at=(646.0, 288.0))
+_SECOND = Stand("biden", eyes_px=112.0, at=(632.0, 282.0), lean=1.5)
+_OTHER = Stand("astronaut", eyes_px=96.0, at=(640.0, 290.0))
+_BEHIND = Stand("obama3", eyes_px=92.0, at=(520.0, 300.0))
+_BESIDE = Stand("astronaut", eyes_px=92.0, at=(778.0, 312.0))
+
+VISITS: tuple[Visit, ...] = (
+    Visit(
+        "right holder",
+        "The holder shows the card, then the face; the photo was never used for the card.",
+        Card(),
+        (_HOLDER,),
+    ),
+    Visit(
+        "right holder again",
+        "The same holder in another photo, with a card in the other dialect, signed with ES256.",
+        Card(dialect=Dialect.EXAMPLE, algorithm=Algorithm.ES256),
+        (_HOLDER_AGAIN,),
+        hold=Hold(turn=(-10.0, 6.0, -4.0)),
+    ),
+    Visit(
+        "second person",
+        "Somebody else with a card of his own (one portrait serves for card and visit, in another crop and light).",
+        Card("biden", side_px=64, picture_bytes=800, crop=1.12, gain=0.82),
+        (_SECOND,),
+    ),
+    Visit("borrowed card", "Another person shows the holder's valid card.", Card(), (_OTHER,), Reason.NO_MATCH),
+    Visit(
+        "altered card",
+        "One letter of the name was changed after signing.",
+        Card(flaw=Flaw.ALTERED),
+        (_HOLDER,),
+        Reason.BAD_SIGNATURE,
+    ),
+    Visit("expired card", "The card's validity has ended.", Card(flaw=Flaw.EXPIRED), (_HOLDER,), Reason.EXPIRED),
+    Visit(
+        "unknown issuer",
+        "A well-made card of somebody who is not on the trust list.",
+        Card(flaw=Flaw.UNKNOWN_ISSUER, algorithm=Algorithm.ES256),
+        (_HOLDER,),
+        Reason.UNKNOWN_ISSUER,
+    ),
+    Visit(
+        "unknown key",
+        "The trusted issuer's name, signed with a key that is not on the list.",
+        Card(flaw=Flaw.UNKNOWN_KEY, dialect=Dialect.EXAMPLE),
+        (_HOLDER,),
+        Reason.UNKNOWN_KEY,
+    ),
+    Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),
+    Visit("no face", "A valid card, and nobody looks into the camera.", Card(), (), Reason.NO_PROBE),
+    Visit(
+        "not a card",
+        "A code from a poster: a web address.",
+        "https://www.example.org/menu/lunch",
+        (),
+        Reason.NOT_A_CREDENTIAL,
+    ),
+    Visit(
+        "hard to read",
+        "Small modules, out of focus, in glare, dark: at the edge of readability.",
+        Card(side_px=64, picture_bytes=800),
+        (_HOLDER,),
+        hold=Hold(module_px=2.2, turn=(14.0, -10.0, 6.0), at=(640.0, 300.0), blur=0.83, glare=0.5, gain=0.78),
+    ),
+    Visit("turns back", "The gate opens, and the holder turns back.", Card(), (_HOLDER,), person="turns-back"),
+    Visit(
+        "broker down",
+        "The holder comes while the message broker is down.",
+        Card(),
+        (_HOLDER_AGAIN,),
+        around=Around.BROKER_DOWN,
+    ),
+    Visit(
+        "token unplugged",
+        "The sealing token is pulled out during the visit and comes back later.",
+        Card(algorithm=Algorithm.ES256),
+        (_HOLDER,),
+        around=Around.TOKEN_UNPLUGGED,
+    ),
+)

@@ -1,0 +1,181 @@
+"""The one place that all pages look at: it follows the log, hears the panel, and wakes whoever waits for news.
+
+Rules:
+
+1. Nothing is queued for a page. Each looks at what is newest; a slow one misses steps, never truth.
+2. A log that cannot be read is said on the page and tried again; the last standing stays, marked as old.
+3. After a restart the log since the gate's last start is added up again, at most ``HISTORY`` entries of it. Only what
+   is written from then on reaches the kiosk. Another log (a new epoch, or one that
+   was put in its place) begins like a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+
+from edge.audit.entry import Kind
+from edge.errors import DeviceError
+from edge.passage import Indication
+from edge.ports import Checkpoints, Log
+from edge.web.kiosk import Face, Kiosk
+from edge.web.standing import Standing, Told
+
+RECENT = 200
+HISTORY = 100_000
+CHUNK = 200
+LOOK_S = 0.1
+SEAL_S = 1.0
+AGAIN_S = 1.0
+
+
+class Board:
+    """What is known now. Touched by the event loop only.
+
+    Attributes:
+        turn: how often something has changed.
+        epoch: of the log that was read.
+        standing: what its entries add up to.
+        recent: the newest of them.
+        sealed: how many of them a checkpoint covers; None when that cannot be told.
+        trouble: why the log cannot be read, for the technician; empty when it can.
+        closed: everybody goes home.
+    """
+
+    def __init__(self, log: Log, checkpoints: Checkpoints, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._checkpoints = checkpoints
+        self._monotonic = monotonic
+        self._kiosk = Kiosk(monotonic())
+        self._face = self._kiosk.face(monotonic())
+        self._poke = asyncio.Event()
+        self._news = asyncio.Event()
+        self._position = 0
+        self._sealed_s = -SEAL_S
+        self.turn = 0
+        self.epoch: int | None = None
+        self.standing = Standing()
+        self.recent: deque[Told] = deque(maxlen=RECENT)
+        self.sealed: int | None = None
+        self.trouble = "the log has not been read yet"
+        self.closed = False
+
+    async def follow(self) -> None:
+        """Read the log and keep the board true, until cancelled."""
+        while True:
+            wait_s = LOOK_S
+            try:
+                await self._follow_up()
+                self._said("")
+            except DeviceError as error:
+                self._said(str(error))
+                wait_s = AGAIN_S
+            self._seal()
+            self._look()
+            self._poke.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._poke.wait()
+
+    def shown(self, indication: Indication) -> None:
+        """The panel shows this now; the reason is likely in the log already."""
+        self._kiosk.shown(indication, self._monotonic())
+        self._look()
+        self._poke.set()
+
+    def face(self) -> Face:
+        """What the kiosk shows now."""
+        return self._face
+
+    def serving(self) -> bool:
+        """Whether the gate is heard, says that it works, and its log can be read."""
+        return not self.trouble and self._kiosk.serving(self._monotonic())
+
+    def close(self) -> None:
+        """Send everybody home who waits for news."""
+        self.closed = True
+        self._wake()
+
+    async def news(self, since: int, wait_s: float) -> bool:
+        """Wait until something has changed after turn ``since``; False when nothing did within ``wait_s``."""
+        if self.turn == since:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
+        return self.turn != since
+
+    async def _follow_up(self) -> None:
+        """Take what is new in the log; of a log not seen before, all since the gate started."""
+        epoch, size = self._log.epoch(), self._log.size()
+        if epoch != self.epoch or size < self._position:
+            self._position = await self._beginning(size)
+            self.standing = Standing(size=self._position)
+            self.recent.clear()
+            while self._position < size:
+                await self._read(live=False)
+            self._kiosk.fire = self.standing.fire
+            self.epoch = epoch
+        while await self._read(live=True):
+            pass
+
+    async def _beginning(self, size: int) -> int:
+        """Where to begin: at the gate's last start, with a page full at least and ``HISTORY`` at most."""
+        start = size
+        while start > max(0, size - HISTORY):
+            end, start = start, max(0, start - CHUNK)
+            booted = any(entry.kind is Kind.BOOT for entry in self._log.entries(start, end - start))
+            await asyncio.sleep(0)
+            if booted and size - start >= RECENT:
+                break
+        return start
+
+    async def _read(self, *, live: bool) -> bool:
+        """Take the next few entries; False when there are none. Pruned ones are passed over."""
+        entries = self._log.entries(self._position, CHUNK)
+        for told in map(Told.of, entries):
+            self.standing = self.standing.after(told)
+            self.recent.append(told)
+            if live:
+                self._kiosk.told(told, self._monotonic())
+        if entries:
+            self._position = self.standing.size
+        elif (size := self._log.size()) > self._position:
+            self._position = min(size, self._position + CHUNK)
+        else:
+            return False
+        self._wake()
+        await asyncio.sleep(0)
+        return True
+
+    def _seal(self) -> None:
+        """Look how far the log is sealed, once a second."""
+        if self._monotonic() - self._sealed_s < SEAL_S:
+            return
+        self._sealed_s = self._monotonic()
+        try:
+            last = self._checkpoints.last()
+            sealed = last.head.size if last is not None and last.head.epoch == self.epoch else 0
+        except DeviceError:
+            sealed = None
+        if sealed != self.sealed:
+            self.sealed = sealed
+            self._wake()
+
+    def _look(self) -> None:
+        face = self._kiosk.face(self._monotonic())
+        if face != self._face:
+            self._face = face
+            self._wake()
+
+    def _said(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self._wake()
+
+    def _wake(self) -> None:
+        self.turn += 1
+        self._news.set()
+        self._news = asyncio.Event()

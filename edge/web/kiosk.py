@@ -1,0 +1,128 @@
+"""What the person in front of the gate is shown.
+
+Rules:
+
+1. The gate's own panel leads: the screen says what the lights say. It is heard at each change and once a second, so
+   silence means that the gate is not working, and the screen says so.
+2. The log adds the reason. It may come a moment before or after the lights turn red.
+3. A sentence stays long enough to be read, unless the next person begins.
+4. Fire comes before everything.
+5. Told the time, never asks for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from edge.audit.entry import Kind
+from edge.errors import Reason
+from edge.passage import Indication
+from edge.web.standing import Told, reason_of
+
+SILENT_S = 5.0
+REFUSED_S = 7.0
+WELCOME_S = 3.0
+
+
+class Screen(Enum):
+    """One full screen each."""
+
+    IDLE = "idle"
+    READING = "reading"
+    LOOK = "look"
+    WELCOME = "welcome"
+    REFUSED = "refused"
+    ASSISTED = "assisted"
+    ALARM = "alarm"
+    FIRE = "fire"
+    OUT_OF_SERVICE = "out-of-service"
+
+
+_SCREENS = {
+    Indication.READY: Screen.IDLE,
+    Indication.READING: Screen.READING,
+    Indication.LOOK: Screen.LOOK,
+    Indication.WELCOME: Screen.WELCOME,
+    Indication.REFUSED: Screen.REFUSED,
+    Indication.ALARM: Screen.ALARM,
+    Indication.OUT_OF_SERVICE: Screen.OUT_OF_SERVICE,
+}
+_HELD_S = {Screen.REFUSED: REFUSED_S, Screen.WELCOME: WELCOME_S}
+_THE_GATE_ITSELF = frozenset(
+    {
+        Reason.NO_TRUST,
+        Reason.NO_ATTACK_DETECTION,
+        Reason.CAMERA_FAULT,
+        Reason.MODEL_FAULT,
+        Reason.JOURNAL_FAULT,
+        Reason.UNSEALED_TOO_LONG,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Face:
+    """What the screen shows: a state, and why when somebody is refused."""
+
+    screen: Screen
+    reason: Reason | None = None
+
+
+class Kiosk:
+    """One screen, from what the panel shows and what the log says. Seconds are on the monotonic clock."""
+
+    def __init__(self, at_s: float) -> None:
+        self._heard_s = at_s
+        self._indication: Indication | None = None
+        self._reason: Reason | None = None
+        self._shown = Face(Screen.OUT_OF_SERVICE)
+        self._until_s = at_s
+        self.fire = False
+
+    def shown(self, indication: Indication, at_s: float) -> None:
+        """The panel shows this now."""
+        self._heard_s = at_s
+        if indication is self._indication:
+            return
+        self._indication = indication
+        if indication in (Indication.READY, Indication.READING, Indication.LOOK):
+            self._reason = None
+        if indication is not Indication.READY or at_s >= self._until_s:
+            self._turn(_SCREENS[indication], at_s)
+
+    def told(self, told: Told, at_s: float) -> None:
+        """The log says this now."""
+        if told.kind is Kind.GRANTED:
+            self._reason = None
+            self._turn(Screen.WELCOME, at_s)
+        elif told.kind is Kind.DENIED:
+            self._reason = reason_of(told)
+            self._turn(Screen.REFUSED, at_s)
+        elif told.kind in (Kind.FIRE, Kind.FIRE_OVER, Kind.BOOT):
+            self.fire = told.kind is Kind.FIRE
+
+    def face(self, at_s: float) -> Face:
+        """What the screen shows at this moment."""
+        if self.fire:
+            return Face(Screen.FIRE)
+        if at_s - self._heard_s >= SILENT_S:
+            return Face(Screen.OUT_OF_SERVICE)
+        if at_s >= self._until_s and self._indication is Indication.READY:
+            return Face(Screen.IDLE)
+        return self._shown
+
+    def serving(self, at_s: float) -> bool:
+        """Whether the gate is heard and says that it works."""
+        return at_s - self._heard_s < SILENT_S and self._indication not in (None, Indication.OUT_OF_SERVICE)
+
+    def _turn(self, screen: Screen, at_s: float) -> None:
+        self._until_s = at_s + _HELD_S.get(screen, 0.0)
+        if screen is not Screen.REFUSED:
+            self._shown = Face(screen)
+        elif self._reason is Reason.REFERRED:
+            self._shown = Face(Screen.ASSISTED, self._reason)
+        elif self._reason in _THE_GATE_ITSELF:
+            self._shown = Face(Screen.OUT_OF_SERVICE)  # the fault is not the person's
+        else:
+            self._shown = Face(Screen.REFUSED, self._reason)

@@ -1,0 +1,204 @@
+"""What the log says about the gate, added up entry by entry.
+
+Rules:
+
+1. Pure: an entry comes in, the new standing comes out. The same entries give the same standing after every restart.
+2. A page learns the fields named here and no other: a field that somebody adds to an entry tomorrow is not shown by
+   accident.
+3. What has not been said is unknown, and unknown is never shown as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from edge.audit.entry import Entry, Kind, Quality, Value
+from edge.errors import Reason
+
+TEXT_LIMIT = 200
+_YEAR_3000_MS = 32_503_680_000_000
+BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One entry as the pages take it: its place in the log, when it was written, what happened.
+
+    ``at`` is None when the gate did not know the time at all; ``kind`` is a number when this release does not know it.
+    """
+
+    index: int
+    at: datetime | None
+    kind: Kind | int
+    fields: Mapping[str, Value] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, entry: Entry) -> Told:
+        """Take from an entry what the pages may know: neither pseudonym nor issuer nor digests."""
+        at = None
+        if entry.quality is not Quality.UNKNOWN and entry.wall_ms < _YEAR_3000_MS:
+            at = datetime.fromtimestamp(entry.wall_ms / 1000, UTC)
+        return cls(entry.index, at, entry.kind, entry.fields)
+
+    def text(self, name: str) -> str:
+        """The text of a field, cut to a line; empty when absent or something else."""
+        value = self.fields.get(name)
+        return value[:TEXT_LIMIT] if isinstance(value, str) else ""
+
+    def flag(self, name: str) -> bool | None:
+        """The truth of a field; None when absent or something else."""
+        value = self.fields.get(name)
+        return value if isinstance(value, bool) else None
+
+    def stages_us(self) -> dict[str, int]:
+        """Microseconds per stage of a visit."""
+        value = self.fields.get("stages")
+        if not isinstance(value, Mapping):
+            return {}
+        return {str(k)[:32]: v for k, v in list(value.items())[:32] if type(v) is int and v >= 0}
+
+
+@dataclass(frozen=True)
+class Device:
+    """How a device was when it was last heard of."""
+
+    ok: bool
+    since: datetime | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Times:
+    """Durations as a metric wants them: how many, how long together, how many up to each of ``BUCKETS_S``."""
+
+    count: int = 0
+    total_us: int = 0
+    up_to: tuple[int, ...] = (0,) * len(BUCKETS_S)
+
+    def plus(self, took_us: int) -> Times:
+        """With one more."""
+        up_to = tuple(n + (took_us <= s * 1_000_000) for n, s in zip(self.up_to, BUCKETS_S, strict=True))
+        return Times(self.count + 1, self.total_us + took_us, up_to)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The gate as the log tells it.
+
+    Attributes:
+        size: entries read so far; the next index.
+        newest_at: when the newest of them was written.
+        booted_at: when edge-gate last started.
+        profile: the one named last.
+        detects_attacks: whether the last visit or start said that attack detection is active; None when none said so.
+        clock: state of the clock as last told.
+        trust: detail of the last trust update, and when.
+        devices: by name.
+        kinds: entries per kind.
+        refusals: denials per reason code.
+        whole: from readable code to open gate.
+        fire: whether the fire alarm is on.
+        stages: microseconds per stage of a visit.
+    """
+
+    size: int = 0
+    newest_at: datetime | None = None
+    booted_at: datetime | None = None
+    profile: str = ""
+    detects_attacks: bool | None = None
+    clock: str = ""
+    trust: str = ""
+    trust_at: datetime | None = None
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    kinds: Mapping[Kind | int, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    whole: Times = field(default_factory=Times)
+    stages: Mapping[str, Times] = field(default_factory=dict)
+    fire: bool = False
+
+    def after(self, told: Told) -> Standing:
+        """The standing when this entry has been heard too."""
+        standing = replace(
+            self,
+            size=told.index + 1,
+            newest_at=told.at or self.newest_at,
+            profile=told.text("profile") or self.profile,
+            clock=told.text("clock") or self.clock,
+            kinds={**self.kinds, told.kind: self.kinds.get(told.kind, 0) + 1},
+        )
+        detects = told.flag("attacks_detected")
+        if detects is not None:
+            standing = replace(standing, detects_attacks=detects)
+        match told.kind:
+            case Kind.BOOT:
+                return replace(standing, booted_at=told.at, devices={}, detects_attacks=detects, fire=False)
+            case Kind.GRANTED | Kind.DENIED:
+                return standing._visited(told)
+            case Kind.TAKEN | Kind.NOT_TAKEN:
+                whole_us = told.fields.get("whole_us")
+                return replace(standing, whole=self.whole.plus(whole_us)) if type(whole_us) is int else standing
+            case Kind.DEVICE_LOST | Kind.DEVICE_BACK:
+                device = Device(told.kind is Kind.DEVICE_BACK, told.at, told.text("detail"))
+                return replace(standing, devices={**standing.devices, told.text("device") or "unnamed": device})
+            case Kind.TRUST_UPDATE:
+                return replace(standing, trust=told.text("detail") or "updated", trust_at=told.at)
+            case Kind.FIRE | Kind.FIRE_OVER:
+                return replace(standing, fire=told.kind is Kind.FIRE)
+            case _:
+                return standing
+
+    def _visited(self, told: Told) -> Standing:
+        refusals, stages = self.refusals, dict(self.stages)
+        if told.kind is Kind.DENIED:
+            code = told.text("reason") or "not-told"
+            refusals = {**refusals, code: refusals.get(code, 0) + 1}
+        for name, took_us in told.stages_us().items():
+            stages[name] = stages.get(name, Times()).plus(took_us)
+        return replace(self, refusals=refusals, stages=stages)
+
+
+def reason_of(told: Told) -> Reason | None:
+    """The reason of a denial; None when there is none, or one that this version does not know."""
+    return _REASONS.get(told.text("reason"))
+
+
+_REASONS = {reason.code: reason for reason in Reason}
+_WORDS: dict[Kind | int, str] = {
+    Kind.BOOT: "The gate has started.",
+    Kind.SHUTDOWN: "The gate has been stopped.",
+    Kind.GRANTED: "Access granted.",
+    Kind.TAKEN: "The person has passed.",
+    Kind.NOT_TAKEN: "The person did not pass; the gate is locked again.",
+    Kind.DOOR_FORCED: "The door was opened without a grant.",
+    Kind.DOOR_HELD: "The door is held open.",
+    Kind.TAILGATE: "More than one person passed.",
+    Kind.EXIT_REQUEST: "Exit button pressed.",
+    Kind.FIRE: "Fire alarm: the way out is free.",
+    Kind.FIRE_OVER: "The fire alarm is over.",
+    Kind.TAMPER: "The housing was opened.",
+    Kind.CLOCK_STEP: "The clock was set.",
+    Kind.CONFIGURATION: "The configuration in force was recorded.",
+    Kind.TRUST_UPDATE: "The trust list was renewed.",
+    Kind.EPOCH_OPEN: "A new epoch of the log has begun.",
+}
+
+
+def kind_name(kind: Kind | int) -> str:
+    """The kind as pages and metrics write it."""
+    return kind.name.lower().replace("_", "-") if isinstance(kind, Kind) else f"kind-{kind}"
+
+
+def sentence(told: Told) -> str:
+    """The entry in one sentence for the operator."""
+    match told.kind:
+        case Kind.DENIED:
+            reason = reason_of(told)
+            return reason.operator if reason else f"Refused: {told.text('reason') or 'no reason was written down'}."
+        case Kind.DEVICE_LOST:
+            return f"{told.text('device') or 'A device'} does not answer."
+        case Kind.DEVICE_BACK:
+            return f"{told.text('device') or 'A device'} answers again."
+        case _:
+            return _WORDS.get(told.kind, f"{kind_name(told.kind).capitalize().replace('-', ' ')}.")

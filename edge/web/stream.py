@@ -1,0 +1,136 @@
+"""Server-sent events: what is new, to whoever keeps a page open.
+
+``/events`` sends ``entry`` (id: index in the log; a page that comes back names the last one and gets what it missed),
+``gap`` when that is more than the board remembers, and ``standing``. ``/kiosk/events`` sends ``kiosk``, the newest
+state only. An id is the index of the entry in the log, with the epoch before it: ``1-4711``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from edge.audit.entry import Kind
+from edge.web.board import Board
+from edge.web.languages import Language, Saying
+from edge.web.standing import Standing, Told, kind_name, sentence
+
+STANDING_S = 15.0
+KIOSK_S = 5.0
+FIRST = 50
+
+
+async def entries(board: Board, seen: tuple[int, int] | None) -> AsyncIterator[bytes]:
+    """Entries after the one ``seen`` (epoch and index), else the newest few; the standing when it changes."""
+    yield b"retry: 1000\n\n"
+    epoch, position, turn = None, 0, -1
+    while not board.closed:
+        if turn != board.turn:
+            turn = board.turn
+            if epoch != board.epoch and board.epoch is not None:
+                position = 0 if epoch is not None else _first(board, seen)
+                epoch = board.epoch
+            news = [told for told in board.recent if told.index >= position] if epoch is not None else []
+            if news and news[0].index > position:
+                yield event("gap", {"from": position, "count": news[0].index - position})
+            for told in news:
+                position = told.index + 1
+                yield event("entry", entry(told), f"{epoch}-{told.index}")
+            yield event("standing", standing(board))
+        if not await board.news(turn, STANDING_S):
+            yield event("standing", standing(board))
+
+
+def _first(board: Board, seen: tuple[int, int] | None) -> int:
+    """Where a page goes on, or begins."""
+    if seen is not None and seen[0] == board.epoch:
+        return min(seen[1] + 1, board.standing.size)
+    return max(board.standing.size - FIRST, board.recent[0].index if board.recent else 0)
+
+
+async def kiosk(board: Board, languages: Sequence[Language], sound: bool) -> AsyncIterator[bytes]:
+    """The screen whenever it changes, and again every few seconds: a page that hears nothing knows it is cut off."""
+    yield b"retry: 500\n\n"
+    shown, news = None, False
+    while not board.closed:
+        turn, now = board.turn, (board.face(), board.standing.detects_attacks)
+        if now != shown or not news:
+            shown = now
+            yield event("kiosk", screen(board, languages, sound))
+        news = await board.news(turn, KIOSK_S)
+
+
+def event(name: str, told: dict[str, Any], number: str = "") -> bytes:
+    """One event as the wire has it. JSON holds no line break, so no text can end an event early."""
+    head = f"id: {number}\n" if number else ""
+    return f"{head}event: {name}\ndata: {json.dumps(told, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+def last_event_id(text: str) -> tuple[int, int] | None:
+    """The epoch and index that a page names; None when it names none or nonsense."""
+    parts = text.split("-")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+        return None
+    return int(parts[0]), int(parts[1])
+
+
+def screen(board: Board, languages: Sequence[Language], sound: bool) -> dict[str, Any]:
+    """What the kiosk shows, in all its languages."""
+    face = board.face()
+    return {
+        "screen": face.screen.value,
+        "sound": sound,
+        "notice": languages[0].pilot if board.standing.detects_attacks is False else "",
+        "words": [saying(language, language.of(face)) for language in languages],
+    }
+
+
+def entry(told: Told) -> dict[str, Any]:
+    """An entry as the operator sees it."""
+    return {
+        "index": told.index,
+        "at": moment(told.at),
+        "kind": kind_name(told.kind),
+        "sentence": sentence(told),
+        "visit": visit if type(visit := told.fields.get("visit")) is int else None,
+        "reason": told.text("reason") if told.kind is Kind.DENIED else "",
+        "detail": told.text("detail") or told.text("why"),
+        "took_ms": round(sum(told.stages_us().values()) / 1000) if told.stages_us() else None,
+    }
+
+
+def standing(board: Board) -> dict[str, Any]:
+    """The gate as the operator sees it."""
+    known: Standing = board.standing
+    return {
+        "trouble": board.trouble,
+        "serving": board.serving(),
+        "screen": board.face().screen.value,
+        "size": known.size,
+        "sealed": board.sealed,
+        "newest_at": moment(known.newest_at),
+        "booted_at": moment(known.booted_at),
+        "profile": known.profile,
+        "detects_attacks": known.detects_attacks,
+        "trust": known.trust,
+        "trust_at": moment(known.trust_at),
+        "granted": known.kinds.get(Kind.GRANTED, 0),
+        "denied": known.kinds.get(Kind.DENIED, 0),
+        "refusals": dict(sorted(known.refusals.items(), key=lambda item: (-item[1], item[0]))),
+        "devices": {
+            name: {"ok": device.ok, "since": moment(device.since), "detail": device.detail}
+            for name, device in sorted(known.devices.items())
+        },
+    }
+
+
+def saying(language: Language, words: Saying) -> dict[str, str]:
+    """A sentence as the kiosk page takes it."""
+    return {"lang": language.code, "dir": language.direction, "say": words.say, "step": words.step}
+
+
+def moment(at: datetime | None) -> str | None:
+    """A moment as pages write it."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

@@ -1,0 +1,100 @@
+"""What the person in front of the gate sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.audit.entry import Kind, Value
+from edge.errors import Reason
+from edge.passage import Indication
+from edge.web.kiosk import REFUSED_S, SILENT_S, WELCOME_S, Face, Kiosk, Screen
+from edge.web.standing import Told
+
+
+class Hour:
+    """A kiosk and the time."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.kiosk = Kiosk(self.now_s)
+
+    def shown(self, *indications: Indication) -> Hour:
+        for indication in indications:
+            self.kiosk.shown(indication, self.now_s)
+        return self
+
+    def told(self, kind: Kind, **fields: Value) -> Hour:
+        self.kiosk.told(Told(0, None, kind, fields), self.now_s)
+        return self
+
+    def wait(self, seconds: float) -> Hour:
+        self.now_s += seconds
+        return self
+
+    def face(self) -> Face:
+        return self.kiosk.face(self.now_s)
+
+
+@pytest.mark.parametrize("indication", Indication)
+def test_the_screen_says_what_the_lights_say(indication: Indication) -> None:
+    face = Hour().shown(Indication.READING, indication).face()
+    expected = {"ready": "idle"}.get(indication.value, indication.value)
+    assert face == Face(Screen(expected))
+
+
+def test_a_refusal_names_its_reason_whichever_comes_first() -> None:
+    log_first = Hour().shown(Indication.READING).told(Kind.DENIED, reason="expired").shown(Indication.REFUSED)
+    lights_first = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="expired")
+    assert log_first.face() == lights_first.face() == Face(Screen.REFUSED, Reason.EXPIRED)
+
+
+def test_a_reason_is_not_carried_over_to_the_next_person() -> None:
+    hour = Hour().shown(Indication.READING).told(Kind.DENIED, reason="expired").shown(Indication.REFUSED)
+    hour.shown(Indication.READY, Indication.READING, Indication.REFUSED)
+    assert hour.face() == Face(Screen.REFUSED, None)
+
+
+def test_a_sentence_stays_long_enough_to_be_read() -> None:
+    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="no-match")
+    hour.wait(1.2).shown(Indication.READY)
+    assert hour.face() == Face(Screen.REFUSED, Reason.NO_MATCH)
+    for _ in range(int(REFUSED_S)):
+        hour.wait(1.0).shown(Indication.READY)
+    assert hour.face() == Face(Screen.IDLE)
+
+
+def test_the_next_person_ends_the_sentence_of_the_one_before() -> None:
+    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="no-match")
+    assert hour.shown(Indication.READY, Indication.READING).face() == Face(Screen.READING)
+
+
+def test_welcome_goes_when_it_was_seen() -> None:
+    hour = Hour().shown(Indication.READING).told(Kind.GRANTED).shown(Indication.WELCOME, Indication.READY)
+    assert hour.face() == Face(Screen.WELCOME)
+    assert hour.wait(WELCOME_S).face() == Face(Screen.IDLE)
+
+
+def test_a_person_who_is_referred_is_sent_to_the_reception() -> None:
+    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="referred")
+    assert hour.face() == Face(Screen.ASSISTED, Reason.REFERRED)
+
+
+def test_a_fault_of_the_gate_is_not_shown_as_the_fault_of_the_person() -> None:
+    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="camera-fault")
+    assert hour.face() == Face(Screen.OUT_OF_SERVICE)
+
+
+def test_a_silent_gate_is_out_of_service() -> None:
+    hour = Hour()
+    assert hour.face() == Face(Screen.OUT_OF_SERVICE)
+    assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
+    assert hour.kiosk.serving(hour.now_s)
+    assert hour.wait(SILENT_S).face() == Face(Screen.OUT_OF_SERVICE)
+    assert not hour.kiosk.serving(hour.now_s)
+    assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
+
+
+def test_fire_comes_before_everything() -> None:
+    hour = Hour().shown(Indication.READY).told(Kind.FIRE)
+    assert hour.shown(Indication.WELCOME).wait(60).face() == Face(Screen.FIRE)
+    assert hour.told(Kind.FIRE_OVER).shown(Indication.READY).face() == Face(Screen.IDLE)

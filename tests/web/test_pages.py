@@ -1,0 +1,261 @@
+"""The pages, asked by a friend."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from edge.audit.entry import Entry, Kind, Quality
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.follower import Follower
+from edge.devices.journal import LastHead
+from edge.errors import Reason
+from edge.passage import Indication
+from edge.ports import Log
+from edge.web import board as board_module
+from edge.web.kiosk import Screen
+
+Folder = Any  # of conftest.py
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+SAMPLE = re.compile(r'^([a-z_]+)((?:\{(?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+\})?) (-?[0-9.e+]+)$')
+
+
+def test_health_is_good_only_when_the_gate_says_so(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.read()
+            silent = await stand.client.get("/health")
+            assert silent.status_code == 503
+            stand.show(Indication.READY)
+            good = await stand.client.get("/health")
+            assert good.status_code == 200
+            assert good.json()["serving"] is True
+            assert good.json()["log"] == {"entries": 1, "sealed": 0, "trouble": ""}
+            await stand.put(Kind.DEVICE_LOST, device="token", detail="unplugged")
+            await stand.read()
+            assert (await stand.client.get("/health")).json()["lost"] == {"token": "unplugged"}
+            stand.show(Indication.OUT_OF_SERVICE)
+            assert (await stand.client.get("/health")).status_code == 503
+
+    run(story())
+
+
+def test_a_log_that_cannot_be_read_is_said_and_read_again(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            stand.show(Indication.READY)
+            await stand.read()
+            journal = folder.path / "journal.db"
+            journal.rename(folder.path / "away.db")
+            journal.mkdir()
+            await stand.until(lambda: bool(stand.board.trouble))
+            answer = await stand.client.get("/health")
+            assert answer.status_code == 503
+            assert "journal" in answer.json()["log"]["trouble"]
+            journal.rmdir()
+            (folder.path / "away.db").rename(journal)
+            await stand.until(lambda: not stand.board.trouble)
+
+    run(story())
+
+
+def samples(text: str) -> dict[str, float]:
+    """Read the exposition format naively: HELP, TYPE, then samples of that family and no other."""
+    found: dict[str, float] = {}
+    family = ""
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family = line.split()[2]
+            assert family not in {name.partition("{")[0] for name in found}
+        elif line.startswith("# TYPE "):
+            assert line.split()[2] == family
+            assert line.split()[3] in ("counter", "gauge", "histogram")
+        else:
+            match = SAMPLE.match(line)
+            assert match, line
+            assert match[1] == family or match[1] in {f"{family}_{part}" for part in ("bucket", "sum", "count")}
+            assert match[1] + match[2] not in found
+            found[match[1] + match[2]] = float(match[3])
+    return found
+
+
+def test_metrics_can_be_read_and_are_true(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.BOOT, attacks_detected=False)
+            visit = await stand.put(Kind.GRANTED, stages={"read": 12_000, "verify": 900})
+            await stand.put(Kind.TAKEN, visit=visit.index, whole_us=240_000)
+            await stand.put(Kind.DENIED, reason="no-match")
+            await stand.put(Kind.DEVICE_LOST, device='odd "name"\\\nof two lines', detail="")
+            await stand.read()
+            answer = await stand.client.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+            found = samples(answer.text)
+            assert found['edge_visits_total{outcome="granted"}'] == 1
+            assert found['edge_refusals_total{reason="no-match"}'] == 1
+            assert found['edge_refusals_total{reason="expired"}'] == 0
+            assert found['edge_passages_total{outcome="taken"}'] == 1
+            assert found['edge_visit_seconds_bucket{le="0.25"}'] == 1
+            assert found['edge_visit_seconds_bucket{le="0.1"}'] == 0
+            assert found["edge_visit_seconds_sum"] == pytest.approx(0.24)
+            assert found['edge_stage_seconds_count{stage="read"}'] == 1
+            assert found["edge_log_entries"] == 6
+            assert found["edge_attack_detection_active"] == 0
+            assert found['edge_device_up{device="odd \\"name\\"\\\\\\nof two lines"}'] == 0
+            assert 10e6 < found["process_resident_memory_bytes"] < 1e9
+
+    run(story())
+
+
+def test_the_metrics_are_those_of_the_readme(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.BOOT)
+            await stand.put(Kind.TRUST_UPDATE, detail="version 2")
+            await stand.read()
+            families = set(re.findall(r"^# HELP (\S+)", (await stand.client.get("/metrics")).text, re.MULTILINE))
+            readme = (folder.package / "README.md").read_text(encoding="utf-8")
+            assert families == set(re.findall(r"^\| `((?:edge|process)_\w+)`", readme, re.MULTILINE))
+
+    run(story())
+
+
+def test_the_operator_page_names_the_gate_and_starts_with_a_warning(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            page = (await stand.client.get("/")).text
+            assert "<h1>Harbour &lt;office&gt; · north</h1>" in page
+            assert "It is not known yet whether attacks by photo or screen are detected." in page
+            for landmark in ("<header", "<main", "<footer", 'role="status"', 'role="log"', 'lang="en"', "skip"):
+                assert landmark in page
+            size = len(page)
+            for file in ("operator.css", "operator.js", "icon.svg"):
+                size += len((await stand.client.get(f"/static/{file}")).content)
+            assert size < 30_000
+
+    run(story())
+
+
+def test_the_kiosk_page_speaks_its_first_language_before_it_is_connected(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            page = (await stand.client.get("/kiosk?lang=ar,en")).text
+            assert '<html lang="ar" dir="rtl">' in page
+            assert "لحظة من فضلك" in page
+            assert "{" not in page
+            assert (await stand.client.get("/kiosk?lang=xx")).status_code == 404
+            assert (await stand.client.get("/kiosk?lang=../../x")).status_code == 404
+
+    run(story())
+
+
+def test_after_a_restart_the_same_is_known(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.BOOT)
+            await stand.put(Kind.DEVICE_LOST, device="token", detail="unplugged")
+            for number in range(300):
+                await stand.put(Kind.DENIED, reason=list(Reason)[number % 5].code)
+            await stand.read()
+            before = stand.board.standing
+        async with folder.stand() as stand:
+            await stand.until(lambda: stand.board.standing.size >= before.size)
+            assert stand.board.standing == before
+            assert stand.board.face().reason is None
+
+    run(story())
+
+
+def test_old_entries_are_not_added_up_for_ever(folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_module, "HISTORY", 400)
+
+    async def story() -> None:
+        async with folder.stand() as stand:
+            for _ in range(1000):
+                await stand.put(Kind.EXIT_REQUEST)
+        async with folder.stand() as stand:
+            await stand.until(lambda: stand.board.standing.size == 1000)
+            assert stand.board.standing.kinds[Kind.EXIT_REQUEST] == 400
+
+    run(story())
+
+
+def test_a_new_epoch_of_the_log_begins_afresh(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            for _ in range(5):
+                await stand.put(Kind.EXIT_REQUEST)
+            await stand.read()
+            first = stand.board.epoch
+        ahead = LastHead(first, 99, b"r" * 32, b"d" * 32)
+        async with folder.stand(last=ahead) as stand:
+            await stand.read()
+            assert stand.board.epoch == first + 1
+            assert Kind.EPOCH_OPEN in stand.board.standing.kinds
+
+    run(story())
+
+
+class Memory:
+    """A log that a test can exchange at will."""
+
+    def __init__(self) -> None:
+        self.kinds: list[Kind] = []
+
+    def epoch(self) -> int:
+        return 1
+
+    def size(self) -> int:
+        return len(self.kinds)
+
+    def entries(self, first: int, count: int) -> list[Entry]:
+        some = list(enumerate(self.kinds))[first : first + count]
+        return [Entry(index, 1, 0, Quality.SYNCED, 0, 1, kind, "north", {}) for index, kind in some]
+
+
+def test_a_log_that_was_put_in_the_place_of_another_is_read_afresh(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        log, checkpoints = Memory(), CheckpointReader(folder.path / "none.db")
+        board = board_module.Board(cast(Log, log), checkpoints)
+        following = asyncio.create_task(board.follow())
+        for kinds in ([Kind.EXIT_REQUEST] * 5, [Kind.FIRE]):
+            log.kinds = kinds
+            while board.standing.size != len(kinds):
+                await board.news(board.turn, 0.1)
+        while board.face().screen is not Screen.FIRE:
+            await board.news(board.turn, 0.1)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(story())
+
+
+def test_before_the_gate_first_ran_the_pages_are_there(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        follower, checkpoints = Follower(folder.path / "none.db"), CheckpointReader(folder.path / "none either.db")
+        board = board_module.Board(follower, checkpoints)
+        following = asyncio.create_task(board.follow())
+        while board.sealed is None:
+            await board.news(board.turn, 0.1)
+        assert board.trouble == ""
+        assert board.standing.size == 0
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(story())
+
+
+def test_health_holds_no_more_than_it_should(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.GRANTED, name="Mwangi", stages={"read": 5})
+            await stand.read()
+            for path in ("/health", "/metrics"):
+                assert "Mwangi" not in (await stand.client.get(path)).text
+            assert "Mwangi" not in repr(stand.board.recent)
+
+    run(story())

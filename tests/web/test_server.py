@@ -1,0 +1,318 @@
+"""The pages on a real port: events, their resumption, and connections that dawdle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edge import wire
+from edge.audit.entry import Kind
+from edge.errors import DeviceError
+from edge.passage import Indication
+from edge.settings import Web
+from edge.web import board as board_module
+from edge.web import pages as pages_module
+from edge.web import server as server_module
+from edge.web.panel import listen, understood
+from edge.web.server import serve
+
+Folder = Any  # of conftest.py
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+Event = tuple[str, str, dict[str, Any]]
+
+
+class Events:
+    """A page that keeps itself up to date, read naively."""
+
+    def __init__(self, lines: AsyncIterator[str]) -> None:
+        self.lines = lines
+
+    async def next(self, *names: str) -> Event:
+        """The next event of these names: id, name, what it tells."""
+        event: dict[str, str] = {}
+        async for line in self.lines:
+            if not line and event.get("event") in names:
+                return event.get("id", ""), event["event"], json.loads(event["data"])
+            if not line:
+                event = {}
+            else:
+                field, _, value = line.partition(":")
+                event[field] = value.strip()
+        raise EOFError
+
+
+@asynccontextmanager
+async def following(url: str, **headers: str) -> AsyncIterator[Events]:
+    async with httpx.AsyncClient(timeout=5) as client, client.stream("GET", url, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        yield Events(answer.aiter_lines())
+
+
+def test_a_visit_is_told_as_it_happens(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand, following(stand.url + "/events") as events:
+            visit = await stand.put(Kind.DENIED, reason="no-match", stages={"read": 1500, "verify": 500})
+            number, _, told = await events.next("entry")
+            assert number == f"{stand.board.epoch}-{visit.index}"
+            assert told["sentence"].startswith("The face does not match")
+            assert told["took_ms"] == 2
+            assert set(told) == {"index", "at", "kind", "sentence", "visit", "reason", "detail", "took_ms"}
+            _, _, standing = await events.next("standing")
+            assert standing["refusals"] == {"no-match": 1}
+
+    run(story())
+
+
+def test_a_page_that_comes_back_gets_what_it_missed_and_nothing_twice(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            for _ in range(4):
+                await stand.put(Kind.EXIT_REQUEST)
+            async with following(stand.url + "/events") as events:
+                seen = [await events.next("entry") for _ in range(2)]
+            await stand.put(Kind.GRANTED)
+            for again in ({"Last-Event-ID": seen[-1][0]}, {}):
+                query = "" if again else f"?after={seen[-1][0]}"
+                async with following(f"{stand.url}/events{query}", **again) as events:
+                    missed = [(await events.next("entry"))[2]["index"] for _ in range(3)]
+                assert missed == [2, 3, 4]
+
+    run(story())
+
+
+def test_a_page_that_was_away_too_long_is_told_so(folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board_module, "RECENT", 10)
+
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            for _ in range(30):
+                await stand.put(Kind.EXIT_REQUEST)
+            await stand.until(lambda: stand.board.standing.size == 30)
+            async with following(stand.url + "/events", **{"Last-Event-ID": f"{stand.board.epoch}-4"}) as events:
+                assert (await events.next("gap", "entry"))[2] == {"from": 5, "count": 15}
+                assert (await events.next("entry"))[2]["index"] == 20
+
+    run(story())
+
+
+@pytest.mark.parametrize("named", ["0-99999", "77-3", "x", "1-", "-1", "1-1-1", "٣-٤", "9" * 400, "1-" + "9" * 18])
+def test_a_page_that_names_nonsense_gets_the_newest(named: str, folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            await stand.put(Kind.EXIT_REQUEST)
+            await stand.until(lambda: stand.board.standing.size == 1)
+            async with following(stand.url + "/events?after=" + named) as events:
+                await events.next("standing")
+                await stand.put(Kind.GRANTED)
+                assert (await events.next("entry"))[2]["kind"] in ("granted", "exit-request")
+
+    run(story())
+
+
+def test_the_kiosk_changes_within_a_tenth_of_a_second(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            stand.show(Indication.READY)
+            await stand.read()
+            async with following(stand.url + "/kiosk/events?lang=fr,ar") as events:
+                _, _, idle = await events.next("kiosk")
+                assert idle["screen"] == "idle"
+                assert [(words["lang"], words["dir"]) for words in idle["words"]] == [("fr", "ltr"), ("ar", "rtl")]
+                took = []
+                for indication in (Indication.READING, Indication.LOOK, Indication.WELCOME):
+                    began = asyncio.get_running_loop().time()
+                    stand.show(indication)
+                    assert (await events.next("kiosk"))[2]["screen"] == indication.value
+                    took.append(asyncio.get_running_loop().time() - began)
+                assert sorted(took)[1] < 0.1
+
+    run(story())
+
+
+def test_the_kiosk_says_why(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            await stand.put(Kind.BOOT, attacks_detected=False)
+            stand.show(Indication.READING)
+            await stand.read()
+            async with following(stand.url + "/kiosk/events") as events:
+                await events.next("kiosk")
+                await stand.put(Kind.DENIED, reason="expired")
+                stand.show(Indication.REFUSED)
+                told: dict[str, Any] = {}
+                while told.get("words", [{}])[0].get("say") != "This card has expired.":
+                    _, _, told = await events.next("kiosk")
+                assert told["screen"] == "refused"
+                assert told["words"][0]["step"] == "Please ask your issuer for a new one."
+                assert told["notice"] == "Pilot: attacks by photo or screen are not detected."
+
+    run(story())
+
+
+def test_only_so_many_pages_are_kept_up_to_date(folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "STREAMS", 2)
+
+    async def story() -> None:
+        async with (
+            folder.stand(port=True) as stand,
+            following(stand.url + "/events") as first,
+            httpx.AsyncClient() as client,
+        ):
+            async with following(stand.url + "/kiosk/events") as second:
+                await first.next("standing")
+                await second.next("kiosk")
+                assert (await client.get(stand.url + "/events")).status_code == 503
+                assert "edge_web_streams 2" in (await client.get(stand.url + "/metrics")).text
+            for _ in range(60):
+                await asyncio.sleep(0.05)
+                if "edge_web_streams 1" in (await client.get(stand.url + "/metrics")).text:
+                    break
+            else:
+                pytest.fail("a page that went away still holds its place")
+
+    run(story())
+
+
+async def answer_to(url: str, asked: bytes, *, wait_s: float = 3.0) -> bytes:
+    """What a raw connection gets until it is closed, or for ``wait_s``."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    answer = b""
+    try:
+        writer.write(asked)
+        async with asyncio.timeout(wait_s):
+            while more := await reader.read(4096):
+                answer += more
+    except TimeoutError:
+        answer += b"(still open)"
+    finally:
+        writer.close()
+    return answer
+
+
+def test_names_of_strangers_are_refused_on_the_wire(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            for head in (b"Host: evil.example\r\n", b"Host: localhost\r\nHost: localhost\r\n", b""):
+                answer = await answer_to(stand.url, b"GET / HTTP/1.1\r\n" + head + b"\r\n")
+                assert answer.split()[1] in (b"421", b"400")
+                assert b"Harbour" not in answer
+            assert (await answer_to(stand.url, b"GET / HTTP/1.0\r\n\r\n")).split()[1] == b"421"
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX: "],
+    ids=["silent", "half a line", "half a head"],
+)
+def test_who_dawdles_loses_the_connection(
+    asked: bytes, folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HEAD_S", 0.3)
+
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            assert b"(still open)" not in await answer_to(stand.url, asked, wait_s=2.0)
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(stand.url + "/static/icon.svg")).status_code == 200
+
+    run(story())
+
+
+def test_a_head_without_end_is_cut_off(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            answer = await answer_to(stand.url, b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000)
+            assert b"(still open)" not in answer
+
+    run(story())
+
+
+def test_a_slow_body_does_not_wait(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            host = stand.url.removeprefix("http://").encode()
+            asked = b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nContent-Length: 1000000\r\n\r\nx"
+            answer = await answer_to(stand.url, asked)
+            assert answer.split()[1] == b"413"
+            assert b"(still open)" not in answer
+
+    run(story())
+
+
+def test_a_stop_does_not_wait_for_open_pages(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with httpx.AsyncClient(timeout=5) as client:
+            async with folder.stand(port=True) as stand:
+                url = stand.url
+                stream = client.stream("GET", url + "/events")
+                answer = await stream.__aenter__()
+                began = loop.time()
+            assert loop.time() - began < 2.5
+            await answer.aclose()
+            with pytest.raises(httpx.ConnectError):
+                await client.get(url + "/health")
+
+    run(story())
+
+
+def test_a_taken_port_is_a_sentence_for_the_technician(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            port = int(stand.url.rpartition(":")[2])
+            with pytest.raises(DeviceError, match=f"cannot listen on 127.0.0.1 port {port}"):
+                await serve(stand.app, stand.board, Web("127.0.0.1", port))
+
+    run(story())
+
+
+def test_what_was_asked_is_not_logged(folder: Folder, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            host = stand.url.removeprefix("http://").encode()
+            asked = b"GET /health?name=somebody HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+            assert b"serving" in await answer_to(stand.url, asked)
+            await answer_to(stand.url, b"nonsense somebody\r\n\r\n")
+
+    run(story())
+    assert "somebody" not in caplog.text
+
+
+def test_the_panel_is_heard_and_nonsense_is_not(tmp_path: Path, run: Run) -> None:
+    async def story() -> None:
+        heard: asyncio.Queue[Indication] = asyncio.Queue()
+        path = tmp_path / "panel.sock"
+        listening = asyncio.create_task(listen(path, heard.put_nowait))
+        await asyncio.sleep(0.05)
+        bodies = (b"", b"nonsense", b"\xff" * 900, wire.encode(wire.Done()), wire.encode(wire.Health("x", True)))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gate:
+            for body in (*bodies, wire.encode(wire.Shown(Indication.LOOK))):
+                gate.sendto(body, str(path))
+            async with asyncio.timeout(2):
+                assert await heard.get() is Indication.LOOK
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        assert not path.exists()
+
+    run(story())
+
+
+def test_an_unknown_indication_is_silence() -> None:
+    body = wire.encode(wire.Shown(Indication.READY))
+    assert understood(body) is Indication.READY
+    assert understood(body.replace(b"ready", b"steady")) is None

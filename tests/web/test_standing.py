@@ -1,0 +1,97 @@
+"""What the log says, added up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from edge.audit.entry import Entry, Kind, Quality, Value
+from edge.errors import Reason
+from edge.web.standing import Standing, Told, kind_name, sentence
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def told(kind: Kind | int, index: int = 0, **fields: Value) -> Told:
+    return Told(index, NOON, kind, fields)
+
+
+def after(*entries: Told) -> Standing:
+    standing = Standing()
+    for entry in entries:
+        standing = standing.after(entry)
+    return standing
+
+
+def test_visits_and_refusals_are_counted() -> None:
+    standing = after(
+        told(Kind.GRANTED, 0),
+        told(Kind.DENIED, 1, reason="expired"),
+        told(Kind.DENIED, 2, reason="expired"),
+        told(Kind.DENIED, 3, reason="no-match"),
+    )
+    assert standing.size == 4
+    assert standing.kinds == {Kind.GRANTED: 1, Kind.DENIED: 3}
+    assert standing.refusals == {"expired": 2, "no-match": 1}
+
+
+def test_a_device_is_lost_until_it_is_back() -> None:
+    lost = told(Kind.DEVICE_LOST, 0, device="token", detail="unplugged")
+    back = told(Kind.DEVICE_BACK, 1, device="token", detail="")
+    assert not after(lost).devices["token"].ok
+    assert after(lost).devices["token"].detail == "unplugged"
+    assert after(lost, back).devices["token"].ok
+
+
+def test_a_start_of_the_gate_forgets_what_was_lost_before() -> None:
+    standing = after(told(Kind.DEVICE_LOST, 0, device="camera"), told(Kind.FIRE, 1), told(Kind.BOOT, 2))
+    assert standing.devices == {}
+    assert not standing.fire
+
+
+def test_attack_detection_is_unknown_until_an_entry_says_it() -> None:
+    assert after(told(Kind.BOOT)).detects_attacks is None
+    assert after(told(Kind.BOOT, attacks_detected=False)).detects_attacks is False
+    assert after(told(Kind.GRANTED, attacks_detected=True)).detects_attacks is True
+    assert after(told(Kind.GRANTED, attacks_detected=True), told(Kind.EXIT_REQUEST, 1)).detects_attacks is True
+
+
+def test_durations_fall_into_their_buckets() -> None:
+    standing = after(told(Kind.GRANTED, 0, stages={"read": 90_000}), told(Kind.TAKEN, 1, whole_us=400_000))
+    assert standing.stages["read"].up_to[0] == 1
+    assert (standing.whole.count, standing.whole.total_us) == (1, 400_000)
+    assert standing.whole.up_to == (0, 0, 1, 1, 1, 1, 1, 1)
+
+
+def test_malformed_fields_are_passed_over() -> None:
+    standing = after(
+        told(Kind.DENIED, 0, reason=7, stages="fast", attacks_detected="yes", profile=None),
+        told(Kind.TAKEN, 1, whole_us=True),
+        told(Kind.DENIED, 2, stages={"read": -1, "verify": "x"}),
+    )
+    assert standing.refusals == {"not-told": 2}
+    assert standing.whole.count == 0
+    assert standing.stages == {}
+    assert standing.detects_attacks is None
+
+
+def test_the_pages_never_see_who_it_was() -> None:
+    entry = Entry(
+        0, 1, 1_800_000_000_000, Quality.SYNCED, 0, 1, Kind.GRANTED, "north", {}, subject=b"s" * 16, issuer=b"kid"
+    )
+    assert "sss" not in repr(Told.of(entry).__dict__)
+    assert not hasattr(Told.of(entry), "subject")
+
+
+def test_a_time_that_nobody_knows_is_none() -> None:
+    for wall_ms, quality in ((1_000, Quality.UNKNOWN), (2**62, Quality.SYNCED)):
+        assert Told.of(Entry(0, 1, wall_ms, quality, 0, 1, Kind.BOOT, "north", {})).at is None
+
+
+def test_every_kind_and_reason_has_a_sentence() -> None:
+    for kind in Kind:
+        assert sentence(told(kind)).endswith(".")
+    for reason in Reason:
+        assert sentence(told(Kind.DENIED, reason=reason.code)) == reason.operator
+    assert sentence(told(Kind.DENIED, reason="from-the-future")) == "Refused: from-the-future."
+    assert sentence(told(999)) == "Kind 999."
+    assert kind_name(999) == "kind-999"

@@ -51,6 +51,11 @@ class Reason(Enum):
         "This gate cannot read this kind of card. Please ask for help.",
         "The credential uses a format or an algorithm that this gate does not accept.",
     )
+    CANNOT_DECRYPT = (
+        "cannot-decrypt",
+        "This gate cannot read this card. Please ask for help.",
+        "The credential is encrypted and no content key of this gate opens it.",
+    )
     # trust
     UNKNOWN_ISSUER = (
         "unknown-issuer",

@@ -58,6 +58,17 @@ def _of_content(text: str) -> str | None:
     return None if inner is None else f"{inner} packed by PixelPass"
 
 
+def content(body: object) -> str:
+    """What a CBOR item that is no signed message is."""
+    if isinstance(body, str):
+        return f"this is {_of_text(body) or 'text'} packed by PixelPass, not a Claim 169 credential"
+    if isinstance(body, dict):
+        if any(isinstance(key, int) for key in body):
+            return "these are claims that nobody signed"
+        return "this is a PixelPass record, not a Claim 169 credential"
+    return "CBOR, but no signed message"
+
+
 def token(claims: Mapping[int | str, Any]) -> str:
     """What a signed token without claim 169 is."""
     if _HEALTH_CLAIM in claims:

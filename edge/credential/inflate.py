@@ -4,7 +4,7 @@ Rules:
 
 1. Nothing grows beyond ``LIMIT`` bytes, however small it came.
 2. The stream ends where it says; bytes after it are noted, and only an issuer's profile can excuse them.
-3. Any valid zlib header counts, not only the usual ones.
+3. Any valid zlib header counts, not only the usual ones. Brotli has no header: it is tried where nothing else fits.
 4. Some issuers compress the hexadecimal digits of the message: that is undone once, never twice.
 """
 
@@ -16,6 +16,11 @@ import zlib
 from typing import Final
 
 from edge.errors import Reason, Refusal
+
+try:
+    import brotli  # type: ignore[import-untyped]
+except ImportError:  # cards that need it are named as no credential, all others are read
+    brotli = None
 
 LIMIT: Final = 32 << 10
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
@@ -54,6 +59,27 @@ def inflate(data: bytes, notes: set[str]) -> bytes:
     if stream.unused_data:
         notes.add("trailing")
     return inflated
+
+
+def unbrotli(data: bytes) -> bytes | None:
+    """Decompress Brotli; None where it is no such stream.
+
+    Raises:
+        Refusal: too-large beyond the limit.
+    """
+    if brotli is None:
+        return None
+    stream = brotli.Decompressor()
+    inflated = bytearray()
+    try:
+        inflated += stream.process(data, output_buffer_limit=LIMIT + 1)
+        while not stream.is_finished() and len(inflated) <= LIMIT and not stream.can_accept_more_data():
+            inflated += stream.process(b"", output_buffer_limit=LIMIT + 1)
+    except brotli.error:
+        return None
+    if len(inflated) > LIMIT:
+        raise Refusal(Reason.TOO_LARGE, "the compressed stream grows beyond the limit")
+    return bytes(inflated) if stream.is_finished() else None
 
 
 def unhex(data: bytes) -> bytes | None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Any, Final
 
 from edge.credential import base45, cwt, picture
 from edge.credential.identity import NAMES, SUBFORMATS, Format
+from edge.credential.inflate import brotli
 from edge.trust import cose
 from edge.trust.cbor import Tagged, encode
 from edge.trust.cose import Signer, signer
+from edge.trust.encryption import ContentKey, encrypt
 
 _TOKEN: Final = {"iss": 1, "sub": 2, "aud": 3, "exp": 4, "nbf": 5, "iat": 6, "cti": 7, "cnf": 8, "status": cwt.STATUS}
 _NUMBERS: Final = {name: number for number, name in NAMES.items()}
@@ -34,7 +36,7 @@ class Dialect:
         in_bytes: claim 169 is a byte string with the map in it.
         kid_protected: where the key identifier stands.
         hex_text: the hexadecimal digits of the message are compressed, not its bytes.
-        compressed: zlib, or the bare message.
+        compression: "zlib", "brotli" or "none".
         listed: biometrics are lists, as in the table; else a single one stands alone, as in the example.
     """
 
@@ -43,7 +45,7 @@ class Dialect:
     in_bytes: bool = False
     kid_protected: bool = True
     hex_text: bool = False
-    compressed: bool = True
+    compression: str = "zlib"
     listed: bool = True
 
 
@@ -55,7 +57,13 @@ HEX_TEXT: Final = Dialect("hex-text", (cose.CWT_TAG, cose.SIGN1), in_bytes=True,
 DIALECTS: Final = {dialect.name: dialect for dialect in (SPEC_TABLE, SPEC_EXAMPLE, HEX_TEXT)}
 
 
-def issue(claims: Mapping[str, Any], by: Signer, dialect: Dialect = SPEC_TABLE) -> str:
+def issue(
+    claims: Mapping[str, Any],
+    by: Signer,
+    dialect: Dialect = SPEC_TABLE,
+    content_key: ContentKey | None = None,
+    nonce: bytes = b"",
+) -> str:
     """Make the text of a code.
 
     Args:
@@ -64,11 +72,18 @@ def issue(claims: Mapping[str, Any], by: Signer, dialect: Dialect = SPEC_TABLE) 
             picture, a mapping with data, format, subformat and issuer, or a list of such.
         by: who signs.
         dialect: how it is written.
+        content_key, nonce: to encrypt the signed message; 12 random bytes, never the same twice.
 
     Raises:
         ValueError: a claim is not known.
     """
-    return pack(message(payload(claims, dialect), by, dialect), dialect)
+    if content_key is None:
+        return pack(message(payload(claims, dialect), by, dialect), dialect)
+    if len(nonce) != 12:
+        raise ValueError("a nonce has 12 bytes")
+    inner = message(payload(claims, dialect), by, replace(dialect, tags=(cose.SIGN1,)))
+    tags = (*(tag for tag in dialect.tags if tag == cose.CWT_TAG), cose.ENCRYPT0)
+    return pack(tagged(encrypt(inner, content_key, nonce), tags), dialect)
 
 
 def payload(claims: Mapping[str, Any], dialect: Dialect = SPEC_TABLE) -> bytes:
@@ -136,7 +151,12 @@ def pack(data: bytes, dialect: Dialect = SPEC_TABLE) -> str:
     """The text of the code for a signed message."""
     if dialect.hex_text:
         data = data.hex().encode()
-    return base45.encode(zlib.compress(data, 9) if dialect.compressed else data)
+    match dialect.compression:
+        case "zlib":
+            data = zlib.compress(data, 9)
+        case "brotli":
+            data = brotli.compress(data)
+    return base45.encode(data)
 
 
 __all__ = ["DIALECTS", "HEX_TEXT", "SPEC_EXAMPLE", "SPEC_TABLE", "Dialect", "Signer", "issue", "signer"]

@@ -4,7 +4,7 @@ Life of a credential:
 
 1. The text is taken apart (``reading``): nothing is believed yet.
 2. ``iss`` names the issuer; only that issuer's keys count. Unknown issuer: refused.
-3. ``kid`` proposes at most four of them; ``alg`` must be the one pinned on the key.
+3. ``kid``, ``x5t`` or a chain to a pinned root proposes at most four of them; ``alg`` must be the one pinned on the key.
 4. The signature is checked over the received bytes. From here on the claims are the issuer's.
 5. The key's own validity and withdrawal, then the card's validity against the interval that now lies in.
 6. Claim 169 gets its types.
@@ -15,7 +15,7 @@ Only ``verify`` can make a ``Credential``: who holds one holds the proof of all 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -27,7 +27,8 @@ from edge.credential.identity import Identity
 from edge.credential.reading import Reading
 from edge.credential.trace import Stage, Stopwatch, Trace
 from edge.errors import Reason, Refusal
-from edge.trust import cose
+from edge.trust import chain, cose
+from edge.trust.encryption import ContentKey
 from edge.trust.interval import Interval, Validity
 from edge.trust.keys import Key
 from edge.trust.list import Issuer, TrustList
@@ -88,6 +89,7 @@ def verify(
     now: Interval,
     skew: timedelta = SKEW,
     *,
+    content_keys: Sequence[ContentKey] = (),
     audience: str | None = None,
     prefixes: tuple[str, ...] = (),
     stopwatch: Stopwatch | None = None,
@@ -100,6 +102,7 @@ def verify(
         trust: issuers and their keys.
         now: the interval that now lies in.
         skew: allowance at both edges of a validity.
+        content_keys: keys for encrypted credentials.
         audience: who this gate is; a credential for somebody else is refused.
         prefixes: beginnings that issuers known to this gate put before the Base45.
         stopwatch: seconds, for the trace.
@@ -109,13 +112,17 @@ def verify(
         Refusal: nothing else is ever raised for a text.
     """
     trace = trace or Trace(stopwatch)
-    found = reading.read(text, trace, prefixes)
+    found = reading.read(text, trace, prefixes, content_keys)
     issuer = _issuer(found, trust)
     _excused(found.notes, issuer.profile)
-    key = _signing_key(found, issuer, now, skew)
-    trace.passed("signature", len(found.message.payload), len(found.message.signature))
+    if issuer.profile.encrypted and not found.encrypted:
+        raise Refusal(Reason.UNSUPPORTED, "this issuer encrypts its cards, and this one is not")
+    keys = _signing_keys(found, issuer, now, skew)
+    key = keys[0]
+    trace.passed("signature", len(found.message.payload), len(found.message.signatures))
     claims = cwt.claims(found.claims)
-    _key_valid(key, claims, now)
+    for one in keys:
+        _key_valid(one, claims, now)
     expires, validity = _valid(claims, issuer.profile, now, skew)
     if audience is not None and claims.aud and audience not in claims.aud:
         raise Refusal(Reason.WRONG_AUDIENCE)
@@ -165,11 +172,32 @@ def _excused(notes: Set[str], profile: Profile) -> None:
         raise Refusal(Reason.UNREADABLE, "CBOR of indefinite length, and the issuer's profile does not excuse it")
 
 
-def _signing_key(found: Reading, issuer: Issuer, now: Interval, skew: timedelta) -> Key:
+def _signing_keys(found: Reading, issuer: Issuer, now: Interval, skew: timedelta) -> list[Key]:
+    """The keys of that issuer that signed: one, or as many different ones as its profile asks for.
+
+    Of several signers those unknown here are passed over; a known one whose signature is bad refuses the card.
+    """
+    keys: list[Key] = []
+    first: Refusal | None = None
+    for signature in found.message.signatures:
+        try:
+            key = _signing_key(found, signature, issuer, now, skew)
+        except Refusal as refusal:
+            if refusal.reason is Reason.BAD_SIGNATURE:
+                raise
+            first = first or refusal
+            continue
+        if all(key.thumbprint != other.thumbprint for other in keys):
+            keys.append(key)
+    if len(keys) < issuer.profile.signers:
+        raise first or Refusal(Reason.BAD_SIGNATURE, "fewer signers than the issuer's profile asks for")
+    return keys
+
+
+def _signing_key(found: Reading, signature: cose.Signature, issuer: Issuer, now: Interval, skew: timedelta) -> Key:
     """The key of that issuer whose signature this is."""
-    message = found.message
-    algorithm = cose.algorithm(message.protected, message.unprotected)
-    candidates = issuer.candidates(message.kid)
+    algorithm = signature.algorithm
+    candidates = _candidates(signature, issuer, now, skew)
     if not candidates:
         expires = cwt.moment(found.claims.get(cwt.EXP), "exp")
         if now.within(None, expires, skew) is Validity.EXPIRED:
@@ -181,9 +209,24 @@ def _signing_key(found: Reading, issuer: Issuer, now: Interval, skew: timedelta)
     if algorithm.by_name_only and algorithm.jose not in issuer.profile.allow:
         raise Refusal(Reason.UNSUPPORTED, f"{algorithm.jose} is not allowed for this issuer")
     for key in agreeing:
-        if cose.verifies(message, key, der=issuer.profile.der_signatures):
+        if found.message.verifies(signature, key, der=issuer.profile.der_signatures):
             return key
     raise Refusal(Reason.BAD_SIGNATURE)
+
+
+def _candidates(signature: cose.Signature, issuer: Issuer, now: Interval, skew: timedelta) -> Sequence[Key]:
+    """Keys that the headers may mean: by ``kid``, by ``x5t``, by a chain to a root pinned for this issuer."""
+    x5t, sent = signature.header(cose.X5T), signature.header(cose.X5CHAIN)
+    found: Sequence[Key] = ()
+    if signature.kid is not None or (x5t is None and sent is None):
+        found = issuer.candidates(signature.kid)
+    digest = chain.digest_in(x5t)
+    if not found and digest is not None:
+        found = [key for key in issuer.keys if digest in key.aliases]
+    if not found and sent is not None and issuer.roots:
+        names = () if issuer.profile.own_roots else issuer.names
+        found = (chain.key_of_chain(sent, x5t, issuer.roots, names, now, skew),)
+    return found
 
 
 def _key_valid(key: Key, claims: Claims, now: Interval) -> None:

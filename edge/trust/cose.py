@@ -1,4 +1,4 @@
-"""COSE_Sign1 (RFC 9052): taken apart, checked, made.
+"""COSE_Sign1 and COSE_Sign (RFC 9052): taken apart, checked, made.
 
 Rules:
 
@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ X5BAG, X5CHAIN, X5T, X5U = 32, 33, 34, 35
 UNDERSTOOD: Final = frozenset({ALG, CRIT, CONTENT_TYPE, KID, TYP, X5CHAIN, X5T})
 
 CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC = 61, 18, 16, 98, 96, 17, 97
+SIGNERS: Final = 4
 _TAGS: Final = frozenset({CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC})
 
 
@@ -46,41 +47,96 @@ class Envelope:
 
 
 @dataclass(frozen=True)
-class Sign1:
-    """A COSE_Sign1, not verified."""
+class Signature:
+    """One signature with the headers that speak about it; in a COSE_Sign these are the signer's.
 
-    protected_bytes: bytes = field(repr=False)
+    Attributes:
+        protected, unprotected: the headers.
+        value: the signature.
+        signed: the signer's protected header as received; None in a COSE_Sign1, where it is the body's.
+    """
+
     protected: Mapping[int | str, Any] = field(repr=False)
     unprotected: Mapping[int | str, Any] = field(repr=False)
-    payload: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    value: bytes = field(repr=False)
+    signed: bytes | None = field(default=None, repr=False)
 
     @property
     def kid(self) -> bytes | None:
         """The key identifier: protected wins; text counts as its bytes."""
-        kid = self.protected.get(KID, self.unprotected.get(KID))
-        if kid is None or isinstance(kid, bytes):
-            return kid
-        if isinstance(kid, str):
-            return kid.encode()
-        raise malformed("kid is neither bytes nor text")
+        return key_identifier(self.protected, self.unprotected)
 
     @property
-    def notes(self) -> frozenset[str]:
+    def algorithm(self) -> Algorithm:
+        """The algorithm that the protected header names.
+
+        Raises:
+            Refusal: unreadable when it is missing or outside, unsupported when it is not one of ours.
+        """
+        return algorithm(self.protected, self.unprotected)
+
+    def header(self, label: int) -> Any:
+        """A header parameter that may stand in either; protected wins."""
+        return self.protected.get(label, self.unprotected.get(label))
+
+
+@dataclass(frozen=True)
+class Message:
+    """A COSE_Sign1 or COSE_Sign, not verified.
+
+    Attributes:
+        protected_bytes: the body's protected header as received.
+        protected: the same, decoded.
+        payload: what is signed.
+        signatures: one, or those of the signers.
+    """
+
+    protected_bytes: bytes = field(repr=False)
+    protected: Mapping[int | str, Any] = field(repr=False)
+    payload: bytes = field(repr=False)
+    signatures: tuple[Signature, ...]
+
+    @property
+    def kid(self) -> bytes | None:
+        """The first signature's key identifier."""
+        return self.signatures[0].kid
+
+    @property
+    def notes(self) -> set[str]:
         """What is unusual about the headers."""
         found = set()
-        if KID not in self.protected and KID in self.unprotected:
-            found.add("kid-unprotected")
-        if KID in self.protected and KID in self.unprotected and self.protected[KID] != self.unprotected[KID]:
-            found.add("kid-differs")
-        if ALG in self.unprotected:
-            found.add("alg-repeated")
-        return frozenset(found)
+        for one in self.signatures:
+            if KID in one.unprotected:
+                if KID not in one.protected:
+                    found.add("kid-unprotected")
+                elif one.protected[KID] != one.unprotected[KID]:
+                    found.add("kid-differs")
+            if ALG in one.unprotected:
+                found.add("alg-repeated")
+        return found
 
-    @property
-    def signed(self) -> bytes:
-        """The Sig_structure, from the received bytes."""
-        return sig_structure(self.protected_bytes, self.payload)
+    def verifies(self, signature: Signature, key: Key, *, aad: bytes = b"", der: bool = False) -> bool:
+        """Whether a signature is the key's, by the algorithm that is pinned on it and that the message names."""
+        if signature.algorithm is not key.algorithm:
+            return False
+        signed = sig_structure(self.protected_bytes, self.payload, aad, signature.signed)
+        return valid(key.public, key.algorithm, signature.value, signed, der)
+
+
+def key_identifier(protected: Mapping[int | str, Any], unprotected: Mapping[int | str, Any]) -> bytes | None:
+    """``kid`` of two headers: protected wins; text counts as its bytes.
+
+    Raises:
+        Refusal: unreadable.
+    """
+    kid = protected.get(KID)
+    if kid is None:
+        kid = unprotected.get(KID)
+    if kid is None or isinstance(kid, bytes):
+        return kid
+    if isinstance(kid, str):
+        return kid.encode()
+    raise malformed("kid is neither bytes nor text")
 
 
 def unwrap(data: bytes, notes: set[str] | None = None) -> Envelope:
@@ -99,21 +155,37 @@ def unwrap(data: bytes, notes: set[str] | None = None) -> Envelope:
     return Envelope(tuple(tags), item)
 
 
-def sign1(envelope: Envelope) -> Sign1:
-    """Take the array of a COSE_Sign1 apart.
+def message(envelope: Envelope) -> Message:
+    """Take the array of a COSE_Sign1 or COSE_Sign apart.
 
     Raises:
         Refusal: unreadable, or unsupported for a critical header that is not understood.
     """
     match envelope.body:
-        case [bytes() as protected_bytes, dict() as unprotected, bytes() as payload, bytes() as signature]:
-            protected = header(protected_bytes)
-        case [bytes(), dict(), None, bytes()]:
-            raise malformed("COSE_Sign1 without its payload")
+        case [bytes() as raw, dict() as unprotected, bytes() as payload, bytes() as value] if envelope.kind == SIGN1:
+            protected = header(raw)
+            check_critical(protected, unprotected)
+            return Message(raw, protected, payload, (Signature(protected, unprotected, value),))
+        case [bytes() as raw, dict() as unprotected, bytes() as payload, list() as signers] if envelope.kind == SIGN:
+            protected = header(raw)
+            check_critical(protected, unprotected)
+            if not 1 <= len(signers) <= SIGNERS:
+                raise malformed("no signer, or too many")
+            return Message(raw, protected, payload, tuple(_signature(one) for one in signers))
+        case [bytes(), dict(), None, bytes() | list()]:
+            raise malformed("a signed message without its payload")
         case _:
-            raise malformed("not the array of a COSE_Sign1")
-    check_critical(protected, unprotected)
-    return Sign1(protected_bytes, protected, unprotected, payload, signature)
+            raise malformed("not the array of a signed message")
+
+
+def _signature(entry: object) -> Signature:
+    match entry:
+        case [bytes() as raw, dict() as unprotected, bytes() as value]:
+            protected = header(raw)
+            check_critical(protected, unprotected)
+            return Signature(protected, unprotected, value, raw)
+        case _:
+            raise malformed("not the array of a signer")
 
 
 def header(raw: bytes) -> dict[int | str, Any]:
@@ -173,14 +245,6 @@ def sig_structure(protected: bytes, payload: bytes, aad: bytes = b"", signer: by
     return context + b"".join(head(2, len(part)) + part for part in parts)
 
 
-def verifies(message: Sign1, key: Key, *, aad: bytes = b"", der: bool = False) -> bool:
-    """Whether the signature is the key's, by the algorithm that is pinned on it and that the message names."""
-    if algorithm(message.protected, message.unprotected) is not key.algorithm:
-        return False
-    signed = sig_structure(message.protected_bytes, message.payload, aad)
-    return valid(key.public, key.algorithm, message.signature, signed, der)
-
-
 @dataclass(frozen=True)
 class Signer:
     """Somebody who signs: a key in a file or in a token.
@@ -216,3 +280,13 @@ def make_sign1(
     protected_bytes = encode({ALG: by.number, **(protected or {})})
     signature = by.sign(sig_structure(protected_bytes, payload, aad))
     return [protected_bytes, dict(unprotected or {}), payload, signature]
+
+
+def make_sign(payload: bytes, by: Sequence[Signer], protected: Mapping[int | str, Any] | None = None) -> list[Any]:
+    """Sign a payload by several signers. Returns the array of a COSE_Sign, not tagged."""
+    body = encode(protected) if protected else b""
+    signers: list[list[Any]] = []
+    for one in by:
+        raw = encode({ALG: one.number} if one.kid is None else {ALG: one.number, KID: one.kid})
+        signers.append([raw, {}, one.sign(sig_structure(body, payload, signer=raw))])
+    return [body, {}, payload, signers]

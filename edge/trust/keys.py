@@ -22,10 +22,10 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from edge.trust.algorithms import Algorithm, PublicKey, WeakKey, fitting
+from edge.trust.algorithms import BY_NUMBER, Algorithm, PublicKey, WeakKey, fitting
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Key:
         aliases: byte strings that a credential may call it by.
         not_before, not_after: the key's own validity; None is open.
         compromised_since: what it signed from then on is not believed, nor anything without a date.
+        thumbprint: SHA-256 of the SubjectPublicKeyInfo.
     """
 
     public: PublicKey = field(repr=False)
@@ -46,11 +47,10 @@ class Key:
     not_before: datetime | None = None
     not_after: datetime | None = None
     compromised_since: datetime | None = None
+    thumbprint: bytes = field(init=False)
 
-    @property
-    def thumbprint(self) -> bytes:
-        """SHA-256 of the SubjectPublicKeyInfo."""
-        return thumbprint(self.public)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thumbprint", thumbprint(self.public))
 
 
 def spki(public: PublicKey) -> bytes:
@@ -192,35 +192,101 @@ def _public_of(members: Mapping[str, Any]) -> PublicKey:
     raise WeakKey(f"JWK kind {kind!r} with curve {curve!r} is not accepted")
 
 
+def from_cose_key(members: Mapping[int | str, Any], kids: Iterable[str | bytes] = ()) -> Key:
+    """Load a public COSE_Key (RFC 9053 section 7).
+
+    Raises:
+        WeakKey: not a public signature key, or one that proves nothing.
+    """
+    kind, curve, x, y = members.get(1), members.get(-1), members.get(-2), members.get(-3)
+    if -4 in members or kind == 4 or (kind == 3 and -3 in members):
+        raise WeakKey("COSE_Key holds a private or symmetric key")
+    operations = members.get(4)
+    if operations is not None and (not isinstance(operations, list) or _VERIFY not in operations):
+        raise WeakKey("COSE_Key is not for signatures")
+    try:
+        public = _public_of_cose(kind, curve, x, y)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise WeakKey(f"COSE_Key does not hold a key: {error}") from error
+    number, kid = members.get(3), members.get(2)
+    name = None
+    if number is not None:
+        if type(number) is not int or number not in BY_NUMBER:
+            raise WeakKey("COSE_Key is for an algorithm that is not accepted")
+        name = BY_NUMBER[number].jose
+    if kid is not None and not isinstance(kid, bytes):
+        raise WeakKey("COSE_Key has a kid that is not bytes")
+    return pinned(public, name, (*kids, *(() if kid is None else (kid,))))
+
+
+_VERIFY = 2
+_COSE_CURVES = {1: "P-256", 2: "P-384", 3: "P-521", 8: "secp256k1"}
+
+
+def _public_of_cose(kind: object, curve: object, x: object, y: object) -> PublicKey:
+    match kind, curve, x, y:
+        case 1, 6, bytes(), _:
+            return ed25519.Ed25519PublicKey.from_public_bytes(x)
+        case 2, 1 | 2 | 3 | 8, bytes(), bytes() | bool():
+            named = _CURVES[_COSE_CURVES[curve]]
+            size = (named.key_size + 7) // 8
+            if len(x) != size or (isinstance(y, bytes) and len(y) != size):
+                raise WeakKey("COSE_Key coordinates are not of the curve's length")
+            point = b"\x04" + x + y if isinstance(y, bytes) else (b"\x03" if y else b"\x02") + x
+            return ec.EllipticCurvePublicKey.from_encoded_point(named, point)
+        case 3, bytes(), bytes(), _:
+            return rsa.RSAPublicNumbers(int.from_bytes(x, "big"), int.from_bytes(curve, "big")).public_key()
+        case _:
+            raise WeakKey("COSE_Key is of a kind or curve that is not accepted")
+
+
 def public_from(material: str | bytes) -> PublicKey:
     """Load a public key from PEM (SPKI or certificate), DER of either, or base64 of DER.
 
     Raises:
         WeakKey: nothing usable in it.
     """
+    return _material(material)[0]
+
+
+def from_material(material: str | bytes, name: str | None = None, kids: Iterable[str | bytes] = ()) -> Key:
+    """Load a key from the same, with a certificate's validity and hash where it is one.
+
+    Raises:
+        WeakKey: nothing usable in it.
+    """
+    public, certificate = _material(material)
+    if certificate is None:
+        return pinned(public, name, kids)
+    digest = certificate.fingerprint(hashes.SHA256())
+    called = (*kids, digest, digest[:8])
+    return pinned(public, name, called, certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def _material(material: str | bytes) -> tuple[PublicKey, x509.Certificate | None]:
     raw = material.encode() if isinstance(material, str) else material
     for attempt in (_from_pem, _from_der, _from_base64):
         try:
-            return fitting(attempt(raw.strip() if attempt is not _from_der else raw))[0]
-        except WeakKey:
-            raise
+            found = attempt(raw if attempt is _from_der else raw.strip())
         except (ValueError, UnsupportedAlgorithm, binascii.Error):
             continue
+        certificate = found if isinstance(found, x509.Certificate) else None
+        return fitting(found.public_key() if certificate is not None else found)[0], certificate
     raise WeakKey("neither PEM nor DER nor base64 of a public key or certificate")
 
 
-def _from_pem(raw: bytes) -> object:
+def _from_pem(raw: bytes) -> Any:
     if b"-----BEGIN CERTIFICATE-----" in raw:
-        return x509.load_pem_x509_certificate(raw).public_key()
+        return x509.load_pem_x509_certificate(raw)
     return serialization.load_pem_public_key(raw)
 
 
-def _from_der(raw: bytes) -> object:
+def _from_der(raw: bytes) -> Any:
     try:
         return serialization.load_der_public_key(raw)
     except ValueError:
-        return x509.load_der_x509_certificate(raw).public_key()
+        return x509.load_der_x509_certificate(raw)
 
 
-def _from_base64(raw: bytes) -> object:
+def _from_base64(raw: bytes) -> Any:
     return _from_der(base64.b64decode(b"".join(raw.split()), validate=True))

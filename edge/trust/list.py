@@ -18,7 +18,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -30,7 +30,7 @@ from edge.trust import cose
 from edge.trust.algorithms import WeakKey
 from edge.trust.cbor import Tagged, decode, encode
 from edge.trust.interval import Interval
-from edge.trust.keys import Key, forms, from_jwk, pinned, public_from
+from edge.trust.keys import Key, forms, from_cose_key, from_jwk, from_material, pinned, public_from
 from edge.trust.profile import USUAL, Profile
 
 CONTENT_TYPE: Final = "application/vnd.edge-gate.trust-list+cbor"
@@ -162,10 +162,10 @@ def _verified(data: bytes, keys: Iterable[Key]) -> bytes:
     envelope = cose.unwrap(data)
     if envelope.tags != (cose.SIGN1,):
         raise Refusal(Reason.UNREADABLE, "not a signed list")
-    message = cose.sign1(envelope)
+    message = cose.message(envelope)
     if message.protected.get(cose.CONTENT_TYPE) != CONTENT_TYPE:
         raise Refusal(Reason.UNREADABLE, "signed, but not as a trust list")
-    if not any(cose.verifies(message, key, aad=_AAD) for key in keys):
+    if not any(message.verifies(message.signatures[0], key, aad=_AAD) for key in keys):
         raise Refusal(Reason.BAD_SIGNATURE, "not signed by a pinned root")
     return message.payload
 
@@ -234,12 +234,29 @@ def _issuer(entry: Mapping[str, Any]) -> Issuer:
 def _key(entry: Mapping[str, Any]) -> Key:
     _known(entry, _KEY_MEMBERS, "key")
     kids = _sequence(entry.get("kids", ()), "kids")
-    dates = [_moment(entry.get(name)) for name in ("not_before", "not_after", "compromised_since")]
-    if "jwk" in entry:
-        key = from_jwk(_mapping(entry["jwk"], "jwk"))
-        named = pinned(key.public, key.algorithm.jose, kids, *dates)
-        return Key(named.public, named.algorithm, named.aliases | key.aliases, *dates)
-    return pinned(public_from(entry["public"]), entry.get("alg"), kids, *dates)
+    if not all(isinstance(kid, str | bytes) for kid in kids):
+        raise ValueError("kids are text or bytes")
+    match entry:
+        case {"jwk": jwk}:
+            key = from_jwk(_mapping(jwk, "jwk"))
+        case {"cose_key": bytes() | str() as raw}:
+            key = from_cose_key(_cose_map(base64.b64decode(raw) if isinstance(raw, str) else raw))
+        case {"public": bytes() | str() as material}:
+            key = from_material(material, entry.get("alg"))
+        case _:
+            raise ValueError("a key needs jwk, cose_key or public")
+    given = {name: moment for name in _KEY_DATES if (moment := _moment(entry.get(name))) is not None}
+    return replace(key, aliases=key.aliases | {form for kid in kids for form in forms(kid)}, **given)
+
+
+def _cose_map(raw: bytes) -> Mapping[Any, Any]:
+    try:
+        return _mapping(decode(raw), "cose_key")
+    except Refusal as refusal:
+        raise ValueError(f"cose_key: {refusal.detail}") from refusal
+
+
+_KEY_DATES: Final = ("not_before", "not_after", "compromised_since")
 
 
 def _certificate(material: str | bytes) -> x509.Certificate:

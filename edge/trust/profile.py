@@ -26,6 +26,7 @@ class Profile:
         indefinite: CBOR of indefinite length is read.
         day_first: 04-03-1990 is the fourth of March; None leaves it as text.
         numbering: meaning of the claim numbers 14 to 21: "specification" or "vendor" (kept as text, no meaning).
+        own_roots: the roots pinned for this issuer sign for nobody else, so a certificate need not name it.
         signers: how many signers of this issuer a COSE_Sign needs.
     """
 
@@ -38,6 +39,7 @@ class Profile:
     indefinite: bool = False
     day_first: bool | None = None
     numbering: str = "specification"
+    own_roots: bool = False
     signers: int = 1
 
     @classmethod

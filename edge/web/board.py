@@ -134,6 +134,7 @@ class Board:
 
     async def _read(self, *, live: bool) -> bool:
         """Take the next few entries; False when there are none. Pruned ones are passed over."""
+        size = self._log.size()  # asked first: what is written in between is for the next time, not pruned
         entries = self._log.entries(self._position, CHUNK)
         for told in map(Told.of, entries):
             self.standing = self.standing.after(told)
@@ -142,7 +143,7 @@ class Board:
                 self._kiosk.told(told, self._monotonic())
         if entries:
             self._position = self.standing.size
-        elif (size := self._log.size()) > self._position:
+        elif size > self._position:
             self._position = min(size, self._position + CHUNK)
         else:
             return False

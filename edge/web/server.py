@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import h11
 import uvicorn
@@ -70,8 +70,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(pages: ASGIApp, board: Board, web: Web, ready: Callable[[int], None] = lambda _: None) -> None:
-    """Serve the pages until cancelled; ``ready`` is told the port when it answers.
+async def serve(pages: ASGIApp, board: Board, web: Web, ready: asyncio.Event | None = None) -> None:
+    """Serve the pages until cancelled; ``ready`` is set when the port answers.
 
     Raises:
         DeviceError: the address cannot be listened to, or the server ended by itself.
@@ -80,7 +80,8 @@ async def serve(pages: ASGIApp, board: Board, web: Web, ready: Callable[[int], N
         server = _Server(_config(pages))
         running = asyncio.create_task(server.serve([ear]))
         log.info("pages on http://%s:%d", *ear.getsockname()[:2])
-        ready(ear.getsockname()[1])
+        if ready is not None:
+            ready.set()
         try:
             await asyncio.shield(running)
         finally:
@@ -112,7 +113,7 @@ def _config(pages: ASGIApp) -> uvicorn.Config:
 
 @contextlib.contextmanager
 def _listening(web: Web) -> Iterator[socket.socket]:
-    """The port, taken; port 0 is any free one."""
+    """The port, taken."""
     family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as ear:
         ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

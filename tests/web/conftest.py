@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -59,6 +60,13 @@ class Stand:
         self.board.shown(indication)
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class Folder:
     """Where one gate keeps its log; opened as often as a test likes."""
 
@@ -83,9 +91,10 @@ class Folder:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
                 stand = Stand(journal, board, app, client)
                 if port:
-                    answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-                    tasks.append(asyncio.create_task(serve(app, board, web, answer.set_result)))
-                    stand.url = f"http://127.0.0.1:{await answer}"
+                    web, ready = replace(web, port=free_port()), asyncio.Event()
+                    tasks.append(asyncio.create_task(serve(app, board, web, ready)))
+                    await ready.wait()
+                    stand.url = f"http://127.0.0.1:{web.port}"
                 yield stand
         finally:
             for task in tasks:

@@ -234,6 +234,48 @@ def test_a_log_that_was_put_in_the_place_of_another_is_read_afresh(folder: Folde
     run(story())
 
 
+class Busy(Memory):
+    """A log to which something is added after every look."""
+
+    def entries(self, first: int, count: int) -> list[Entry]:
+        found = super().entries(first, count)
+        if len(self.kinds) < 50:
+            self.kinds.append(Kind.EXIT_REQUEST)
+        return found
+
+
+def test_nothing_is_missed_while_the_gate_is_busy(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        board = board_module.Board(cast(Log, Busy()), CheckpointReader(folder.path / "none.db"))
+        following = asyncio.create_task(board.follow())
+        while board.standing.size < 50:
+            await board.news(board.turn, 0.1)
+        assert board.standing.kinds == {Kind.EXIT_REQUEST: 50}
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(story())
+
+
+def test_pruned_entries_are_passed_over(folder: Folder, run: Run) -> None:
+    class Pruned(Memory):
+        def entries(self, first: int, count: int) -> list[Entry]:
+            return [entry for entry in super().entries(first, count) if entry.index >= 450]
+
+    async def story() -> None:
+        log = Pruned()
+        log.kinds = [Kind.EXIT_REQUEST] * 460
+        board = board_module.Board(cast(Log, log), CheckpointReader(folder.path / "none.db"))
+        following = asyncio.create_task(board.follow())
+        while board.standing.size < 460:
+            await board.news(board.turn, 0.1)
+        assert board.standing.kinds == {Kind.EXIT_REQUEST: 10}
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(story())
+
+
 def test_before_the_gate_first_ran_the_pages_are_there(folder: Folder, run: Run) -> None:
     async def story() -> None:
         follower, checkpoints = Follower(folder.path / "none.db"), CheckpointReader(folder.path / "none either.db")

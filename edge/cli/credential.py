@@ -221,11 +221,10 @@ def _claimed(text: str, prefixes: tuple[str, ...]) -> dict[str, Any]:
 def _headline(found: Reading) -> dict[str, Any]:
     from edge.credential import cwt
     from edge.errors import Refusal
-    from edge.trust import cose
 
     issuer = found.claims.get(cwt.ISS)
     try:
-        alg = cose.algorithm(found.message.protected, found.message.unprotected).jose
+        alg = found.message.signatures[0].algorithm.jose
     except Refusal:
         alg = None
     return {

@@ -82,6 +82,11 @@ def unbrotli(data: bytes) -> bytes | None:
     return bytes(inflated) if stream.is_finished() else None
 
 
+def compress_brotli(data: bytes) -> bytes:
+    """Compress by Brotli, for issuing."""
+    return bytes(brotli.compress(data))
+
+
 def unhex(data: bytes) -> bytes | None:
     """The bytes behind hexadecimal text, or None where it is no such text."""
     return binascii.unhexlify(data) if _HEX.match(data) else None

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from edge.credential import base45, cwt, picture
 from edge.credential.identity import NAMES, SUBFORMATS, Format
-from edge.credential.inflate import brotli
+from edge.credential.inflate import compress_brotli
 from edge.trust import cose
 from edge.trust.cbor import Tagged, encode
 from edge.trust.cose import Signer, signer
@@ -155,7 +155,7 @@ def pack(data: bytes, dialect: Dialect = SPEC_TABLE) -> str:
         case "zlib":
             data = zlib.compress(data, 9)
         case "brotli":
-            data = brotli.compress(data)
+            data = compress_brotli(data)
     return base45.encode(data)
 
 

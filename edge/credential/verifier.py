@@ -4,7 +4,7 @@ Life of a credential:
 
 1. The text is taken apart (``reading``): nothing is believed yet.
 2. ``iss`` names the issuer; only that issuer's keys count. Unknown issuer: refused.
-3. ``kid``, ``x5t`` or a chain to a pinned root proposes at most four of them; ``alg`` must be the one pinned on the key.
+3. ``kid``, ``x5t`` or a chain to a pinned root proposes at most four; ``alg`` must be the one pinned on the key.
 4. The signature is checked over the received bytes. From here on the claims are the issuer's.
 5. The key's own validity and withdrawal, then the card's validity against the interval that now lies in.
 6. Claim 169 gets its types.
@@ -148,7 +148,7 @@ def verify(
         digest=digest,
         claims=claims,
         identity=person,
-        flags=flags | {"time-unsure"} if validity is Validity.UNSURE else flags,
+        flags=frozenset(flags | {"time-unsure"} if validity is Validity.UNSURE else flags),
         trace=tuple(trace.stages),
         seal=_SEAL,
     )

@@ -2,18 +2,20 @@
 
 Rules:
 
-1. A chain adds no trust. It counts only when it ends at a root that the trust list pins for the issuer the message names.
+1. A chain adds no trust. It counts only when it ends at a root that is pinned for the issuer the message names.
 2. At most four certificates, the signer's first. Each is signed by the next with SHA-2 or Ed25519, the last by a root.
 3. Authorities are authorities (basic constraints, path length, key usage); the signer is none and may sign.
 4. Every certificate on the way is inside its validity, by the interval that now lies in.
-5. The signer's certificate names the issuer (a URI or DNS name among its subject alternative names), except where the issuer's
-   profile says that its roots sign for it alone.
-6. A critical extension that is not understood ends the way. Nothing is fetched: ``x5u`` and addresses in certificates are ignored.
+5. The signer's certificate names the issuer (a URI or DNS name among its subject alternative names), except where the
+   issuer's profile says that its roots sign for it alone.
+6. A critical extension that is not understood ends the way.
+7. Nothing is fetched: ``x5u`` and addresses in certificates are ignored.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -88,7 +90,7 @@ def _path(certificates: list[x509.Certificate], roots: Sequence[x509.Certificate
     path = [certificate for certificate in certificates if certificate not in roots]
     if not path:
         raise _unknown("a root is no signer")
-    for certificate, issuer in zip(path, path[1:], strict=False):
+    for certificate, issuer in itertools.pairwise(path):
         if not _issued(certificate, issuer):
             raise _unknown("the chain is broken")
     root = next((root for root in roots if _issued(path[-1], root)), None)

@@ -245,8 +245,13 @@ def _key(entry: Mapping[str, Any]) -> Key:
             key = from_material(material, entry.get("alg"))
         case _:
             raise ValueError("a key needs jwk, cose_key or public")
-    given = {name: moment for name in _KEY_DATES if (moment := _moment(entry.get(name))) is not None}
-    return replace(key, aliases=key.aliases | {form for kid in kids for form in forms(kid)}, **given)
+    return replace(
+        key,
+        aliases=key.aliases | {form for kid in kids for form in forms(kid)},
+        not_before=_moment(entry.get("not_before")) or key.not_before,
+        not_after=_moment(entry.get("not_after")) or key.not_after,
+        compromised_since=_moment(entry.get("compromised_since")),
+    )
 
 
 def _cose_map(raw: bytes) -> Mapping[Any, Any]:
@@ -254,9 +259,6 @@ def _cose_map(raw: bytes) -> Mapping[Any, Any]:
         return _mapping(decode(raw), "cose_key")
     except Refusal as refusal:
         raise ValueError(f"cose_key: {refusal.detail}") from refusal
-
-
-_KEY_DATES: Final = ("not_before", "not_after", "compromised_since")
 
 
 def _certificate(material: str | bytes) -> x509.Certificate:

@@ -58,7 +58,8 @@ def test_the_dialect_is_reported(mint: Mint) -> None:
     assert mint.verify(mint.card(SPEC_TABLE)).dialect == "18, map-169, bytes face"
     assert mint.verify(mint.card(SPEC_EXAMPLE)).dialect == "61/18, bstr-169, bytes face"
     assert mint.verify(mint.card(HEX_TEXT)).dialect == "61/18, hex text, bstr-169, bytes face"
-    assert mint.verify(mint.card(Dialect("bare", (), compression="none"))).dialect.startswith("untagged, not compressed")
+    bare = Dialect("bare", (), compression="none")
+    assert mint.verify(mint.card(bare)).dialect.startswith("untagged, not compressed")
 
 
 def test_a_kid_outside_the_protected_header_is_flagged(mint: Mint) -> None:

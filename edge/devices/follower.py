@@ -21,6 +21,8 @@ from edge.errors import DeviceError
 
 T = TypeVar("T")
 _BATCH = 256
+_ROWS = """SELECT CAST(entry AS BLOB), substr(CAST(nodes AS BLOB), 1, 32) FROM leaf
+    WHERE ix >= ? AND ix < ? ORDER BY ix"""
 
 
 class Follower:
@@ -52,6 +54,14 @@ class Follower:
             return [decode(entry) for entry in self.read(first, count)]
         except LogError as error:
             raise DeviceError("journal", f"an entry after {first} is damaged: {error}") from error
+
+    def rows(self, first: int, count: int) -> list[tuple[bytes | None, bytes]]:
+        """Up to ``count`` entries from index ``first``, None where pruned, each with its leaf hash."""
+        return self._ask(lambda file: file.execute(_ROWS, (first, first + count)).fetchall(), [])
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of a complete subtree, as ``audit.tree.Nodes`` wants it."""
+        return self._ask(lambda file: leaves.nodes(file)(level, index), None)
 
     def root(self, size: int) -> bytes:
         """Root of the tree over the first ``size`` entries."""

@@ -1,0 +1,53 @@
+"""The whole log against its checkpoints, with the gate's own code; ``scripts/verify_log.py`` does it without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from edge.audit.checkpoint import Checkpoint
+from edge.audit.entry import LogError, decode
+from edge.audit.tree import Frontier, leaf_hash
+
+
+def check_chain(checkpoints: Sequence[Checkpoint], point: bytes, origin: str) -> Sequence[Checkpoint]:
+    """Check signature, origin and predecessor of each checkpoint; returns them.
+
+    Raises:
+        LogError: names the first that is wrong.
+    """
+    previous: Checkpoint | None = None
+    for checkpoint in checkpoints:
+        if checkpoint.head.origin != origin:
+            raise LogError(f"checkpoint {checkpoint.head.size} is of {checkpoint.head.origin}")
+        checkpoint.verify(point)
+        checkpoint.follows(previous)
+        previous = checkpoint
+    return checkpoints
+
+
+def check_entries(rows: Iterable[tuple[bytes | None, bytes]], epoch: int, sealed: Sequence[Checkpoint]) -> int:
+    """Check entries in order against the checkpoints of their epoch; returns how many there are.
+
+    Args:
+        rows: the entry, None when it is pruned, and its leaf hash; from index 0.
+        epoch: of the log.
+        sealed: checkpoints of this epoch, in order.
+
+    Raises:
+        LogError: names the first entry that is wrong, or the range it is in.
+    """
+    frontier, due, good = Frontier(), list(sealed), 0
+    for entry, leaf in rows:
+        index = frontier.size
+        if entry is not None:
+            found = decode(entry)
+            if (found.index, found.epoch) != (index, epoch) or leaf_hash(entry) != leaf:
+                raise LogError(f"entry {index} was changed")
+        frontier, _ = frontier.append(leaf)
+        if due and due[0].head.size == frontier.size:
+            if due.pop(0).head.root != frontier.root():
+                raise LogError(f"an entry from {good} to {index} was changed")
+            good = frontier.size
+    if due:
+        raise LogError(f"entry {frontier.size} is missing: {due[-1].head.size} were sealed")
+    return frontier.size

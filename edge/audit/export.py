@@ -1,0 +1,70 @@
+"""A log on the move: as a CBOR sequence (RFC 8742), and as C2SP tiles.
+
+A sequence is a header, the entries in order (or the hashes of those that were pruned), the checkpoints, and an end that
+counts the items, so that a cut-off file is noticed. Tiles are what other tools of transparency logs read.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from edge.audit.checkpoint import Checkpoint
+from edge.audit.entry import deterministic
+from edge.audit.tree import Nodes
+
+FORMAT = "edge-gate log"
+TILE = 256
+
+
+def sequence(
+    origin: str, epoch: int, entries: Iterable[tuple[bytes | None, bytes]], checkpoints: Iterable[Checkpoint]
+) -> Iterator[bytes]:
+    """The items of an export, each encoded.
+
+    Args:
+        origin: name of the log.
+        epoch: of the log.
+        entries: the entry, None when it is pruned, and its leaf hash; from index 0.
+        checkpoints: all that are kept, of earlier epochs too.
+    """
+    yield deterministic({"format": FORMAT, "version": 1, "origin": origin, "epoch": epoch})
+    items = 1
+    for entry, leaf in entries:
+        items += 1
+        yield deterministic(["leaf", leaf] if entry is None else ["entry", entry])
+    for checkpoint in checkpoints:
+        items += 1
+        yield deterministic(["checkpoint", checkpoint.encode()])
+    yield deterministic(["end", items])
+
+
+def tiles(size: int, nodes: Nodes) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each hash tile of a tree: 256 hashes wide, 8 levels high."""
+    for high in range(-(-size.bit_length() // 8)):
+        width_of_level = size >> 8 * high
+        for number in range(-(-width_of_level // TILE)):
+            width = min(TILE, width_of_level - number * TILE)
+            hashes = b"".join(nodes(8 * high, number * TILE + i) for i in range(width))
+            yield f"tile/{high}/{tile_name(number, width)}", hashes
+
+
+def bundles(entries: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each bundle of entries: 256 in each, every one after its length."""
+    bundle: list[bytes] = []
+    number = 0
+    for entry in entries:
+        bundle.append(struct.pack(">H", len(entry)) + entry)
+        if len(bundle) == TILE:
+            yield f"tile/entries/{tile_name(number, TILE)}", b"".join(bundle)
+            bundle, number = [], number + 1
+    if bundle:
+        yield f"tile/entries/{tile_name(number, len(bundle))}", b"".join(bundle)
+
+
+def tile_name(number: int, width: int) -> str:
+    """``x001/x234/067`` for tile 1234067, with ``.p/W`` when only W of its 256 places are taken."""
+    name, rest = f"{number % 1000:03d}", number // 1000
+    while rest:
+        name, rest = f"x{rest % 1000:03d}/{name}", rest // 1000
+    return name if width == TILE else f"{name}.p/{width}"

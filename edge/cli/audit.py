@@ -1,0 +1,157 @@
+"""``edge audit verify|export|show``: look at this gate's log.
+
+``scripts/verify_log.py`` verifies the same files without any code of the gate; that is what an auditor uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.devices.checkpoints import CheckpointReader
+    from edge.devices.follower import Follower
+    from edge.settings import Settings
+
+_BATCH = 4096
+
+
+def add(commands: Any) -> None:
+    """Add ``audit`` to the command line."""
+    audit = commands.add_parser("audit", help="verify, export or show the log of this gate")
+    actions = audit.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, act, says in (
+        ("verify", _verify, "check every entry, the tree and every signature"),
+        ("export", _export, "write the log into one file, or into a directory of tiles"),
+        ("show", _show, "print the newest entries"),
+    ):
+        action = actions.add_parser(name, help=says)
+        action.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
+        action.set_defaults(act=act)
+        if name == "export":
+            action.add_argument("out", type=Path, help="file, or directory with --tiles")
+            action.add_argument("--tiles", action="store_true", help="C2SP tiles instead of a CBOR sequence")
+        if name == "show":
+            action.add_argument("--last", type=int, default=20, help="how many")
+
+
+def _verify(args: argparse.Namespace) -> int:
+    return _with_log(args, _verified)
+
+
+def _export(args: argparse.Namespace) -> int:
+    if args.tiles:
+        return _with_log(args, lambda settings, log, checkpoints: _tiles(args.out, settings, log, checkpoints))
+    return _with_log(args, lambda settings, log, checkpoints: _sequence(args.out, settings, log, checkpoints))
+
+
+def _show(args: argparse.Namespace) -> int:
+    return _with_log(args, lambda settings, log, checkpoints: _shown(log, args.last))
+
+
+def _with_log(args: argparse.Namespace, act: Any) -> int:
+    """Do it with the log of the gate that this configuration is of."""
+    from edge.audit.entry import LogError
+    from edge.devices.checkpoints import CheckpointReader
+    from edge.devices.follower import Follower
+    from edge.errors import DeviceError
+    from edge.settings import SettingsError, load
+
+    try:
+        settings = load(args.config)
+    except SettingsError as error:
+        print(f"edge audit: {error}", file=sys.stderr)
+        return 2
+    log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
+    try:
+        if log.epoch() == 0:
+            raise DeviceError("journal", f"{settings.paths.journal} is not there yet")
+        status: int = act(settings, log, checkpoints)
+        return status
+    except (DeviceError, LogError, OSError) as error:
+        print(f"edge audit: {error}", file=sys.stderr)
+        return 1
+    finally:
+        log.close()
+        checkpoints.close()
+
+
+def _rows(log: Follower) -> Iterator[tuple[bytes | None, bytes]]:
+    """All entries that are there now."""
+    size = log.size()
+    for first in range(0, size, _BATCH):
+        yield from log.rows(first, min(_BATCH, size - first))
+
+
+def _verified(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+    from edge.audit.check import check_chain, check_entries
+    from edge.devices.token import enrolled_point
+
+    point = enrolled_point(settings.token.public_key.read_bytes())
+    heads = check_chain(checkpoints.after(0, 0, 1 << 40), point, settings.site.origin)
+    sealed = [checkpoint for checkpoint in heads if checkpoint.head.epoch == log.epoch()]
+    size = check_entries(_rows(log), log.epoch(), sealed)
+    waiting = size - (sealed[-1].head.size if sealed else 0)
+    print(f"epoch {log.epoch()}: {size} entries, {len(sealed)} checkpoints, {waiting} not sealed yet: good")
+    return 0
+
+
+def _sequence(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+    from edge.audit.export import sequence
+
+    heads = checkpoints.after(0, 0, 1 << 40)
+    with out.open("wb") as file:
+        for item in sequence(settings.site.origin, log.epoch(), _rows(log), heads):
+            file.write(item)
+    print(f"{log.size()} entries and {len(heads)} checkpoints written to {out}")
+    return 0
+
+
+def _tiles(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+    from edge.audit.export import bundles, tiles
+
+    last = checkpoints.last()
+    if last is None or last.head.epoch != log.epoch():
+        print("edge audit: nothing is sealed yet; tiles end at a checkpoint", file=sys.stderr)
+        return 1
+    heads = [head for head in checkpoints.after(0, 0, 1 << 40) if head.head.epoch == last.head.epoch]
+    files = {"checkpoint": last.text().encode(), "checkpoints.cborseq": _wrapped(head.encode() for head in heads)}
+    for name, content in files.items():
+        _write(out / name, content)
+    for name, content in tiles(last.head.size, log.node):
+        _write(out / name, content)
+    entries = (entry for entry in log.read(0, last.head.size))
+    for name, content in bundles(entries):
+        _write(out / name, content)
+    print(f"{last.head.size} entries and {len(heads)} checkpoints written to {out}")
+    return 0
+
+
+def _wrapped(items: Iterator[bytes]) -> bytes:
+    from edge.audit.entry import deterministic
+
+    return b"".join(deterministic(item) for item in items)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _shown(log: Follower, last: int) -> int:
+    from datetime import UTC, datetime
+
+    size = log.size()
+    for entry in log.entries(max(0, size - last), last):
+        at = datetime.fromtimestamp(entry.wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        kind = getattr(entry.kind, "name", str(entry.kind)).lower().replace("_", "-")
+        fields = ", ".join(f"{key}={_short(value)}" for key, value in entry.fields.items())
+        print(f"{entry.index:7d}  {at} {entry.quality.name.lower():7s}  {kind:15s} {fields}")
+    return 0
+
+
+def _short(value: object) -> str:
+    return value.hex()[:16] if isinstance(value, bytes) else str(value)

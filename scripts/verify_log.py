@@ -1,0 +1,632 @@
+#!/usr/bin/env python3
+"""Verify the log of a gate, without any code of the gate.
+
+    --journal journal.db --checkpoints checkpoints.db    a gate's own files, live or copied
+    --export log.cborseq                                 an export
+    --tiles DIRECTORY                                    an export as C2SP tiles
+    --proof entry.proof                                  the proof of one entry
+    ... --prove INDEX --out entry.proof [--blind]        write such a proof; blind: with the entry's hash only
+    ... --held checkpoint.cose                           what somebody else holds of this log: it must be in it
+    each with --key gate.pem                             the key that the gate was enrolled with
+
+Exit status: 0 verified, 1 tampered, 2 incomplete, 3 signed by an unknown key, 64 wrong usage.
+
+What is checked, for every epoch that is given:
+
+1. Each entry is deterministic CBOR with the index and epoch of its place (RFC 8949 section 4.2.1).
+2. Each checkpoint is a COSE_Sign1 by a key that was given, or that a known key introduced (entry kind 61) (RFC 9052).
+3. Each checkpoint names the size and digest of the one before and grows; none was taken out, none put in.
+4. The tree over the entries has the signed root at each signed size (RFC 9162), and the consistency proofs hold.
+5. Tree nodes kept beside the entries are those of the tree.
+6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
+   signed anew.
+
+Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
+cryptography.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sqlite3
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
+HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
+KEY_ROTATION = 61
+
+
+class Finding(Exception):  # noqa: N818 -- what was found, not a failure of this program
+    """What is wrong, and the exit status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass
+class Checkpoint:
+    """A signed tree head, taken apart."""
+
+    origin: str
+    epoch: int
+    size: int
+    root: bytes
+    previous_size: int
+    previous_digest: bytes
+    kid: bytes
+    path: list[bytes]
+    statement: bytes
+    signature: bytes
+    unprotected: dict[int, Any]
+
+    @property
+    def digest(self) -> bytes:
+        """What the next checkpoint names."""
+        return hashlib.sha256(self.statement).digest()
+
+
+@dataclass
+class Epoch:
+    """One log: rows of (entry or None when pruned, nodes kept beside it or None)."""
+
+    number: int | None
+    origin: str | None
+    rows: Iterator[tuple[bytes | None, bytes | None]]
+
+
+@dataclass
+class Log:
+    """All that was given."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def strict(encoded: bytes, what: str) -> Any:
+    """Deterministic CBOR, or a finding."""
+    try:
+        value = cbor2.loads(encoded, max_depth=16, allow_indefinite=False, allow_duplicate_keys=False)
+        same = cbor2.dumps(value, canonical=True) == encoded
+    except Exception as error:
+        raise Finding(TAMPERED, f"{what} is not CBOR") from error
+    if not same:
+        raise Finding(TAMPERED, f"{what} is not deterministic CBOR")
+    return value
+
+
+def checkpoint_from(encoded: bytes) -> Checkpoint:
+    """Take a checkpoint apart; the signature is checked elsewhere."""
+    try:
+        tagged = cbor2.loads(encoded, max_depth=16, allow_indefinite=False, allow_duplicate_keys=False)
+        protected, unprotected, root, signature = tagged.value
+        header = cbor2.loads(protected, max_depth=8, allow_indefinite=False, allow_duplicate_keys=False)
+        size, previous_size, previous_digest = header[HEAD][:3]
+        epoch = int(header[15][2].removeprefix("epoch/"))
+        proofs = unprotected.get(PROOFS)
+        path: list[bytes] = []
+        if proofs is not None:
+            older, newer, found = cbor2.loads(proofs[-2][0])
+            if (older, newer) != (previous_size, size):
+                raise ValueError("sizes of the proof")
+            path = list(found)
+        if tagged.tag != 18 or header[1] != -7 or header[395] != 1 or len(signature) != 64 or len(root) != 32:
+            raise ValueError("wrong algorithm or lengths")
+        if not 0 <= previous_size < size or 2 in header:
+            raise ValueError("sizes")
+        statement = cbor2.dumps(["Signature1", protected, b"", root], canonical=True)
+        origin, kid = header[15][1], header[4]
+    except Exception as error:
+        raise Finding(TAMPERED, f"a checkpoint is malformed: {error}") from error
+    return Checkpoint(
+        origin, epoch, size, root, previous_size, previous_digest, kid, path, statement, signature, dict(unprotected)
+    )
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A database for reading only."""
+    if not path.exists():
+        raise Finding(INCOMPLETE, f"{path} is not there")
+    kept = "" if path.with_name(path.name + "-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{kept}", uri=True)
+
+
+def rows_of(file: sqlite3.Connection) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Entries with the nodes beside them, in order, without gaps."""
+    query = "SELECT ix, CAST(entry AS BLOB), CAST(nodes AS BLOB) FROM leaf ORDER BY ix"
+    for position, (index, entry, nodes) in enumerate(file.execute(query)):
+        if index != position:
+            raise Finding(TAMPERED, f"entry {position} is missing")
+        yield entry, nodes
+
+
+def from_databases(journals: list[Path], checkpoints: Path) -> Log:
+    """The gate's own files."""
+    log = Log()
+    for path in journals:
+        file = opened(path)
+        origin, number = file.execute("SELECT origin, epoch FROM log").fetchone() or (None, None)
+        log.epochs.append(Epoch(number, origin, rows_of(file)))
+    query = "SELECT epoch, size, CAST(root AS BLOB), CAST(cose AS BLOB) FROM checkpoint ORDER BY epoch, size"
+    for epoch, size, root, cose in opened(checkpoints).execute(query):
+        checkpoint = checkpoint_from(cose)
+        if (checkpoint.epoch, checkpoint.size, checkpoint.root) != (epoch, size, root):
+            raise Finding(TAMPERED, f"checkpoint {size} is filed under another size, epoch or root")
+        log.checkpoints.append(checkpoint)
+    return log
+
+
+def items_of(path: Path) -> Iterator[Any]:
+    """The items of a CBOR sequence (RFC 8742)."""
+    with path.open("rb") as stream:
+        decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False, allow_duplicate_keys=False)
+        while stream.peek(1):
+            try:
+                yield decoder.decode()
+            except cbor2.CBORDecodeEOF as error:
+                raise Finding(INCOMPLETE, "the export is cut off") from error
+            except cbor2.CBORError as error:
+                raise Finding(TAMPERED, f"the export is not CBOR: {error}") from error
+
+
+def from_export(path: Path) -> Log:
+    """An export: header, entries, checkpoints, end."""
+    if not path.exists():
+        raise Finding(INCOMPLETE, f"{path} is not there")
+    items = list(items_of(path))
+    if not items or not isinstance(items[0], dict) or items[0].get("format") != "edge-gate log":
+        raise Finding(TAMPERED, "not an export of a log")
+    if not isinstance(items[-1], list | tuple) or list(items[-1]) != ["end", len(items) - 1]:
+        raise Finding(INCOMPLETE, "the export has no end")
+    rows: list[tuple[bytes | None, bytes | None]] = []
+    log = Log(epochs=[Epoch(items[0].get("epoch"), items[0].get("origin"), iter(rows))])
+    for item in items[1:-1]:
+        match item:
+            case ["entry", bytes(entry)]:
+                rows.append((entry, None))
+            case ["leaf", bytes(leaf)] if len(leaf) == 32:
+                rows.append((None, leaf))
+            case ["checkpoint", bytes(cose)]:
+                log.checkpoints.append(checkpoint_from(cose))
+            case _:
+                raise Finding(TAMPERED, "the export holds something else than entries and checkpoints")
+    return log
+
+
+def tile_name(number: int) -> str:
+    """C2SP tlog-tiles: 1234067 is x001/x234/067."""
+    name, number = f"{number % 1000:03d}", number // 1000
+    while number:
+        name, number = f"x{number % 1000:03d}/{name}", number // 1000
+    return name
+
+
+def bundles_of(folder: Path, size: int) -> Iterator[bytes]:
+    """The entries in ``tile/entries``: two bytes of length and the entry, 256 in a bundle."""
+    for number in range((size + 255) // 256):
+        width = min(256, size - number * 256)
+        name = f"tile/entries/{tile_name(number)}" + (f".p/{width}" if width < 256 else "")
+        hashes_name = f"tile/0/{tile_name(number)}" + (f".p/{width}" if width < 256 else "")
+        if not (folder / name).exists() or not (folder / hashes_name).exists():
+            raise Finding(INCOMPLETE, f"{name} or {hashes_name} is not there")
+        bundle, leaves, position = (folder / name).read_bytes(), (folder / hashes_name).read_bytes(), 0
+        for within in range(width):
+            if len(bundle) < position + 2:
+                raise Finding(TAMPERED, f"entry {number * 256 + within} is missing")
+            (length,) = struct.unpack_from(">H", bundle, position)
+            entry = bundle[position + 2 : position + 2 + length]
+            if leaf_hash(entry) != leaves[within * 32 : within * 32 + 32]:
+                raise Finding(TAMPERED, f"entry {number * 256 + within} was changed: its tile says otherwise")
+            position += 2 + length
+            yield entry
+        if position != len(bundle) or len(leaves) != width * 32:
+            raise Finding(TAMPERED, f"{name} is longer than its width")
+
+
+def from_tiles(folder: Path) -> Log:
+    """An export as C2SP tiles, with our checkpoints beside them."""
+    if not (folder / "checkpoint").exists() or not (folder / "checkpoints.cborseq").exists():
+        raise Finding(INCOMPLETE, f"{folder} has no checkpoint")
+    checkpoints = [checkpoint_from(bytes(item)) for item in items_of(folder / "checkpoints.cborseq")]
+    lines = (folder / "checkpoint").read_text(encoding="utf-8").splitlines()
+    if len(lines) < 3 or not lines[1].isdigit():
+        raise Finding(TAMPERED, "the checkpoint text is malformed")
+    origin, _, number = lines[0].rpartition("/epoch/")
+    rows = ((entry, None) for entry in bundles_of(folder, int(lines[1])))
+    return Log([Epoch(int(number) if number.isdigit() else None, origin, rows)], checkpoints)
+
+
+# --- checking ------------------------------------------------------------------------------------------------------
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """RFC 9162 section 2.1.1."""
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """RFC 9162 section 2.1.1."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Tree:
+    """The complete subtrees of a growing tree, largest first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.subtrees: list[bytes] = []
+
+    def add(self, leaf: bytes) -> list[bytes]:
+        """Append a leaf; returns the nodes it completes."""
+        done, rest = [leaf], self.size
+        while rest & 1:
+            done.append(node_hash(self.subtrees.pop(), done[-1]))
+            rest >>= 1
+        self.subtrees.append(done[-1])
+        self.size += 1
+        return done
+
+    def root(self) -> bytes:
+        """Root over what was appended."""
+        root = self.subtrees[-1] if self.subtrees else hashlib.sha256(b"").digest()
+        for left in reversed(self.subtrees[:-1]):
+            root = node_hash(left, root)
+        return root
+
+
+def root_of(leaves: list[bytes]) -> bytes:
+    """Root by the definition, for proofs."""
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return node_hash(root_of(leaves[:split]), root_of(leaves[split:]))
+
+
+def path_to(index: int, leaves: list[bytes]) -> list[bytes]:
+    """Inclusion path by the definition (RFC 9162 section 2.1.3.1)."""
+    if len(leaves) == 1:
+        return []
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < split:
+        return [*path_to(index, leaves[:split]), root_of(leaves[split:])]
+    return [*path_to(index - split, leaves[split:]), root_of(leaves[:split])]
+
+
+def climb(index: int, size: int, leaf: bytes, path: list[bytes]) -> bytes:
+    """Root that an inclusion path leads to (RFC 9162 section 2.1.3.2)."""
+    position, last, root = index, size - 1, leaf
+    if not 0 <= index < size:
+        raise Finding(TAMPERED, "the proof is of no entry of this tree")
+    for sibling in path:
+        if last == 0:
+            raise Finding(TAMPERED, "the proof is too long")
+        if position & 1 or position == last:
+            root = node_hash(sibling, root)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            root = node_hash(root, sibling)
+        position, last = position >> 1, last >> 1
+    if last:
+        raise Finding(TAMPERED, "the proof is too short")
+    return root
+
+
+def consistent(older: int, newer: int, older_root: bytes, newer_root: bytes, path: list[bytes]) -> bool:
+    """RFC 9162 section 2.1.4.2, for 0 < older < newer."""
+    steps = [older_root, *path] if older & (older - 1) == 0 else list(path)
+    if not steps or any(len(step) != 32 for step in steps):
+        return False
+    position, last = older - 1, newer - 1
+    while position & 1:
+        position, last = position >> 1, last >> 1
+    old = new = steps[0]
+    for step in steps[1:]:
+        if last == 0:
+            return False
+        if position & 1 or position == last:
+            old, new = node_hash(step, old), node_hash(step, new)
+            while not position & 1 and position:
+                position, last = position >> 1, last >> 1
+        else:
+            new = node_hash(new, step)
+        position, last = position >> 1, last >> 1
+    return last == 0 and old == older_root and new == newer_root
+
+
+def continues(checkpoint: Checkpoint, previous: Checkpoint) -> bool:
+    """Whether the consistency proof in a checkpoint holds."""
+    return consistent(previous.size, checkpoint.size, previous.root, checkpoint.root, checkpoint.path)
+
+
+def key_id(point: bytes) -> bytes:
+    """First 8 bytes of the COSE key thumbprint (RFC 9679)."""
+    return hashlib.sha256(cbor2.dumps({1: 2, -1: 1, -2: point[1:33], -3: point[33:]}, canonical=True)).digest()[:8]
+
+
+def signed_by(point: bytes, statement: bytes, signature: bytes) -> bool:
+    """Whether this ES256 signature is of this key."""
+    try:
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+        key.verify(encode_dss_signature(r, s), statement, ec.ECDSA(hashes.SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def check_signature(checkpoint: Checkpoint, keys: dict[bytes, bytes]) -> None:
+    """Rule 2."""
+    point = keys.get(checkpoint.kid)
+    if point is None:
+        raise Finding(UNKNOWN_KEY, f"checkpoint {checkpoint.size} is signed by unknown key {checkpoint.kid.hex()}")
+    if not signed_by(point, checkpoint.statement, checkpoint.signature):
+        raise Finding(TAMPERED, f"checkpoint {checkpoint.size} has a wrong signature")
+
+
+def check_chain(checkpoints: list[Checkpoint]) -> None:
+    """Rule 3, and the consistency proofs of rule 4."""
+    previous: Checkpoint | None = None
+    for checkpoint in checkpoints:
+        name = f"checkpoint {checkpoint.size} of epoch {checkpoint.epoch}"
+        same = previous is not None and previous.epoch == checkpoint.epoch
+        size = previous.size if previous is not None and same else 0
+        digest = previous.digest if previous is not None else b""
+        if previous is not None and (checkpoint.epoch, checkpoint.size) <= (previous.epoch, previous.size):
+            raise Finding(TAMPERED, f"{name} does not grow")
+        if previous is not None and checkpoint.origin != previous.origin:
+            raise Finding(TAMPERED, f"{name} is of another log")
+        if (checkpoint.previous_size, checkpoint.previous_digest) != (size, digest):
+            raise Finding(TAMPERED, f"{name} names another predecessor: one was taken out, put in or signed twice")
+        if previous is not None and same and not continues(checkpoint, previous):
+            raise Finding(TAMPERED, f"{name} does not continue the tree before it")
+        previous = checkpoint
+
+
+def check_entry(entry: bytes, index: int, epoch: Epoch) -> dict[int, Any]:
+    """Rule 1."""
+    fields = strict(entry, f"entry {index}")
+    if not isinstance(fields, dict) or fields.get(0) != 1 or not isinstance(fields.get(9), dict):
+        raise Finding(TAMPERED, f"entry {index} is malformed")
+    if fields.get(1) != index:
+        raise Finding(TAMPERED, f"entry {index} says it is number {fields.get(1)}")
+    if epoch.number is None:
+        epoch.number = fields.get(2)
+    if fields.get(2) != epoch.number:
+        raise Finding(TAMPERED, f"entry {index} is of epoch {fields.get(2)}, not {epoch.number}")
+    return fields
+
+
+def check_epoch(
+    epoch: Epoch, checkpoints: list[Checkpoint], keys: dict[bytes, bytes], held: list[Checkpoint]
+) -> tuple[int, int]:
+    """Rules 1, 2, 4, 5 and 6 for one epoch; returns its size and how many entries are sealed."""
+    tree, due, pruned, last_good = Tree(), list(checkpoints), 0, 0
+    introduced: dict[bytes, bytes] = {}
+    for entry, kept in epoch.rows:
+        index = tree.size
+        if entry is None:
+            pruned += 1
+            leaf = (kept or b"")[:32]
+        else:
+            fields = check_entry(entry, index, epoch)
+            leaf = leaf_hash(entry)
+            if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
+                introduced[key_id(point)] = point
+        done = tree.add(leaf)
+        if kept is not None and len(kept) > 32 and b"".join(done) != kept:
+            raise Finding(TAMPERED, f"entry {index} was changed: the nodes beside it are of another entry")
+        if kept is not None and entry is not None and kept[:32] != leaf:
+            raise Finding(TAMPERED, f"entry {index} was changed: the hash beside it is of another entry")
+        for other in held:
+            if (other.epoch, other.size) == (epoch.number, tree.size) and other.root != tree.root():
+                raise Finding(TAMPERED, f"an entry up to {tree.size - 1} is not the one whose head somebody else holds")
+        if due and due[0].size == tree.size:
+            checkpoint = due.pop(0)
+            check_signature(checkpoint, keys)
+            if checkpoint.root != tree.root():
+                raise Finding(TAMPERED, f"an entry from {last_good} to {tree.size - 1} is not the one that was sealed")
+            last_good = tree.size
+            keys |= introduced  # a key counts once a known key has sealed the entry that introduces it
+            introduced = {}
+    if due:
+        check_signature(due[0], keys)
+        raise Finding(TAMPERED, f"entry {tree.size} is missing: {due[-1].size} entries were sealed")
+    for other in held:
+        if other.epoch == epoch.number and other.size > tree.size:
+            raise Finding(TAMPERED, f"entry {tree.size} is missing: somebody else holds a head of {other.size} entries")
+    if pruned:
+        print(f"epoch {epoch.number}: {pruned} entries were pruned; their hashes are in place")
+    return tree.size, last_good
+
+
+def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newest: int) -> None:
+    """Rule 6, where no entries are at hand to compare with."""
+    for other in held:
+        check_signature(other, keys)
+        if other.epoch > newest:
+            raise Finding(TAMPERED, f"somebody else holds a head of epoch {other.epoch}, which is not here")
+        if any(c.origin != other.origin for c in log.checkpoints):
+            raise Finding(TAMPERED, "the held head is of another log")
+        for own in log.checkpoints:
+            if (own.epoch, own.size) == (other.epoch, other.size) and own.root != other.root:
+                raise Finding(TAMPERED, f"the log was forked: two heads of {own.size} entries are signed")
+
+
+def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Checkpoint]) -> None:
+    """All rules; prints what was found to be good."""
+    log.epochs.sort(key=lambda epoch: epoch.number or 0)
+    by_epoch: dict[int, list[Checkpoint]] = {}
+    for checkpoint in log.checkpoints:
+        by_epoch.setdefault(checkpoint.epoch, []).append(checkpoint)
+    if not log.checkpoints:
+        raise Finding(INCOMPLETE, "there is no checkpoint: nothing is sealed")
+    for checkpoint in log.checkpoints:
+        if checkpoint.origin != (origin or log.epochs[0].origin or checkpoint.origin):
+            raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
+    seen, entries, sealed = set(), 0, 0
+    for epoch in log.epochs:
+        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held)
+        if epoch.number in seen:
+            raise Finding(TAMPERED, f"epoch {epoch.number} is given twice")
+        seen.add(epoch.number)
+        count = len(by_epoch.get(epoch.number or 0, []))
+        print(
+            f"epoch {epoch.number}: {size} entries, {covered} sealed by {count} checkpoints, {size - covered} not yet"
+        )
+        entries, sealed = entries + size, sealed + covered
+    check_held(held, log, keys, max(epoch.number or 0 for epoch in log.epochs))
+    for number, checkpoints in by_epoch.items():
+        for checkpoint in checkpoints if number not in seen else ():
+            check_signature(checkpoint, keys)
+    check_chain(log.checkpoints)
+    newest = max(epoch.number or 0 for epoch in log.epochs)
+    if newest not in by_epoch:
+        raise Finding(INCOMPLETE, f"there is no checkpoint of epoch {newest}: nothing in it is sealed")
+    if max(by_epoch) > newest:
+        raise Finding(TAMPERED, f"epoch {newest} was continued: epoch {max(by_epoch)} is sealed and not here")
+    if missing := sorted(set(by_epoch) - seen):
+        raise Finding(INCOMPLETE, f"the entries of epoch {missing[0]} are not given; what is given is good")
+    checkpoints_said = f"{sealed} sealed by {len(log.checkpoints)} checkpoints"
+    print(f"log verified: {entries} entries, {checkpoints_said}, {entries - sealed} not sealed yet")
+
+
+def prove(log: Log, keys: dict[bytes, bytes], index: int, blind: bool) -> bytes:
+    """The proof of one entry of the newest epoch, against the first checkpoint that covers it."""
+    epoch = max(log.epochs, key=lambda epoch: epoch.number or 0)
+    covering = [c for c in log.checkpoints if c.epoch == epoch.number and c.size > index]
+    if not covering:
+        raise Finding(INCOMPLETE, f"no checkpoint covers entry {index}")
+    checkpoint, leaves, entry = min(covering, key=lambda c: c.size), [], None
+    check_signature(checkpoint, keys)
+    for position, (found, kept) in enumerate(epoch.rows):
+        if position == checkpoint.size:
+            break
+        leaves.append(leaf_hash(found) if found is not None else (kept or b"")[:32])
+        entry = found if position == index else entry
+    if len(leaves) != checkpoint.size or root_of(leaves) != checkpoint.root:
+        raise Finding(TAMPERED, "the log does not have the signed root")
+    told: dict[str, Any] = {"leaf": leaves[index]} if blind or entry is None else {"entry": entry}
+    cose = [encoded(checkpoint)]
+    proof = {"format": "edge-gate proof", "index": index, "path": path_to(index, leaves), "checkpoint": cose[0], **told}
+    return cbor2.dumps(proof, canonical=True)
+
+
+def encoded(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint without what is not needed to prove an entry."""
+    _, protected, _, root = cbor2.loads(checkpoint.statement)
+    return cbor2.dumps(cbor2.CBORTag(18, [protected, {}, root, checkpoint.signature]), canonical=True)
+
+
+def verify_proof(path: Path, keys: dict[bytes, bytes]) -> None:
+    """The proof of one entry, offline; prints what it proves."""
+    if not path.exists():
+        raise Finding(INCOMPLETE, f"{path} is not there")
+    proof = strict(path.read_bytes(), "the proof")
+    try:
+        checkpoint = checkpoint_from(proof["checkpoint"])
+        leaf = proof["leaf"] if "leaf" in proof else leaf_hash(proof["entry"])
+        root = climb(proof["index"], checkpoint.size, leaf, list(proof["path"]))
+    except (KeyError, TypeError) as error:
+        raise Finding(TAMPERED, "the proof is malformed") from error
+    check_signature(checkpoint, keys)
+    if root != checkpoint.root:
+        raise Finding(TAMPERED, f"entry {proof['index']} is not in the sealed log")
+    if "entry" in proof:
+        fields = check_entry(proof["entry"], proof["index"], Epoch(checkpoint.epoch, None, iter(())))
+        print(f"kind {fields[7]} at {fields[3]} ms: {sorted(fields[9])}")
+    place = f"among the {checkpoint.size} entries of {checkpoint.origin}, epoch {checkpoint.epoch}"
+    print(f"entry {proof['index']} verified: {place}")
+
+
+# --- command line --------------------------------------------------------------------------------------------------
+
+
+def key_from(path: Path) -> bytes:
+    """The point of a PEM public key or certificate."""
+    from cryptography import x509
+
+    try:
+        pem = path.read_bytes()
+        if b"CERTIFICATE" in pem:
+            key: Any = x509.load_pem_x509_certificate(pem).public_key()
+        else:
+            key = serialization.load_pem_public_key(pem)
+        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+            raise ValueError("not a P-256 key")
+    except (OSError, ValueError) as error:
+        raise Finding(UNKNOWN_KEY, f"{path}: {error}") from error
+    return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage has a status of its own: 2 means incomplete here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and leave."""
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Verify what is given and return the exit status."""
+    parser = Parser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--journal", type=Path, action="append", default=[], help="journal.db; once per epoch")
+    parser.add_argument("--checkpoints", type=Path, help="checkpoints.db")
+    parser.add_argument("--export", type=Path, help="export as CBOR sequence")
+    parser.add_argument("--tiles", type=Path, help="export as C2SP tiles")
+    parser.add_argument("--proof", type=Path, help="proof of one entry")
+    parser.add_argument("--key", type=Path, action="append", required=True, help="public key, PEM; may be given again")
+    parser.add_argument("--origin", help="name that the log must have")
+    parser.add_argument("--held", type=Path, action="append", default=[], help="a checkpoint that somebody else holds")
+    parser.add_argument("--prove", type=int, metavar="INDEX", help="write the proof of this entry")
+    parser.add_argument("--blind", action="store_true", help="the proof tells the hash of the entry only")
+    parser.add_argument("--out", type=Path, help="where the proof goes")
+    chosen = parser.parse_args(arguments)
+    sources = [bool(chosen.journal and chosen.checkpoints), bool(chosen.export), bool(chosen.tiles), bool(chosen.proof)]
+    if sum(sources) != 1 or (chosen.prove is not None) != (chosen.out is not None):
+        parser.error("give --journal and --checkpoints, --export, --tiles or --proof; --prove goes with --out")
+    try:
+        keys = {key_id(point): point for point in map(key_from, chosen.key)}
+        if chosen.proof:
+            verify_proof(chosen.proof, keys)
+            return VERIFIED
+        if chosen.export:
+            log = from_export(chosen.export)
+        elif chosen.tiles:
+            log = from_tiles(chosen.tiles)
+        else:
+            log = from_databases(chosen.journal, chosen.checkpoints)
+        if chosen.prove is not None:
+            chosen.out.write_bytes(prove(log, keys, chosen.prove, chosen.blind))
+            print(f"proof of entry {chosen.prove} written to {chosen.out}")
+            return VERIFIED
+        held = [checkpoint_from(path.read_bytes()) for path in chosen.held]
+        verify(log, keys, chosen.origin, held)
+    except Finding as finding:
+        words = {TAMPERED: "TAMPERED", INCOMPLETE: "INCOMPLETE", UNKNOWN_KEY: "UNKNOWN KEY"}
+        print(f"{words[finding.status]}: {finding}", file=sys.stderr)
+        return finding.status
+    except sqlite3.Error as error:
+        print(f"TAMPERED: a database is damaged: {error}", file=sys.stderr)
+        return TAMPERED
+    return VERIFIED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

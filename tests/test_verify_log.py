@@ -1,0 +1,581 @@
+"""The independent verifier against a good log and many ways to tamper with it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import io
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
+from edge.audit.entry import Event, Kind, decode, encode
+from edge.audit.export import bundles, sequence, tiles
+from edge.audit.sealing import SealingPolicy
+from edge.audit.tree import Frontier, consistency, leaf_hash
+from edge.devices.checkpoints import SqliteCheckpoints
+from edge.devices.journal import Follower, LastHead, SqliteJournal
+from edge.devices.simulated_token import SimulatedToken
+from edge.devices.token import to_pem
+from edge.sealer import Sealer
+from edge.trust.interval import Interval
+
+ROOT = Path(__file__).resolve().parents[1]
+ORIGIN = "urn:gate:test:site:gate"
+KEY = ec.derive_private_key(12345, ec.SECP256R1())
+OTHER_KEY = ec.derive_private_key(54321, ec.SECP256R1())
+SIZES = (8, 16, 25)
+ENTRIES = 30
+SCRIPT = ROOT / "scripts" / "verify_log.py"
+VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY = 0, 1, 2, 3
+
+
+class SteadyClock:
+    """A second passes with every look."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+    def now(self) -> Interval:
+        self.moment += timedelta(seconds=1)
+        return Interval.exactly(self.moment)
+
+    def raise_floor(self, moment: datetime) -> None:
+        pass
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp() % 10000
+
+
+def write_log(folder: Path, sizes: tuple[int, ...] = SIZES, entries: int = ENTRIES, word: str = "expired") -> None:
+    """A log of so many entries with checkpoints at these sizes."""
+
+    async def told() -> None:
+        clock = SteadyClock()
+        checkpoints = SqliteCheckpoints(folder / "checkpoints.db")
+        last = LastHead.of(checkpoints.last())
+        journal = SqliteJournal.open(folder / "journal.db", ORIGIN, "gate", clock, last)
+        log = Follower(folder / "journal.db")
+        token = SimulatedToken(ORIGIN, KEY)
+        sealer = Sealer(ORIGIN, SealingPolicy(), log, checkpoints, token, clock)
+        while log.size() < entries:
+            await journal.append(Event(Kind.DENIED, {"reason": word, "number": log.size()}))
+            if log.size() in sizes:
+                await sealer.seal()
+        for part in (log, journal, checkpoints):  # the last one out leaves one file
+            part.close()
+
+    asyncio.run(told())
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good log, written once."""
+    folder = tmp_path_factory.mktemp("log")
+    write_log(folder)
+    (folder / "gate.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, KEY).enrolled))
+    (folder / "other.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, OTHER_KEY).enrolled))
+    return folder
+
+
+@pytest.fixture
+def log(good: Path, tmp_path: Path) -> Path:
+    """A copy to tamper with."""
+    return Path(shutil.copytree(good, tmp_path / "log"))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the verifier says."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def verifier() -> ModuleType:
+    """The script as a module: a process for each of these tests would take longer than the tests."""
+    spec = importlib.util.spec_from_file_location("verify_log_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def verify(*arguments: object) -> Result:
+    """Run the verifier; any exception that it lets out fails the test."""
+    said, complained = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(complained):
+        try:
+            status = VERIFIER.main([str(argument) for argument in arguments])
+        except SystemExit as leaving:
+            status = int(str(leaving.code))
+    return Result(status, said.getvalue(), complained.getvalue())
+
+
+VERIFIER = verifier()
+
+
+def verify_live(folder: Path, *more: object, key: str = "gate.pem") -> Result:
+    files = ("--journal", folder / "journal.db", "--checkpoints", folder / "checkpoints.db")
+    return verify(*files, "--key", folder / key, *more)
+
+
+def export(folder: Path) -> Path:
+    """The log as one file."""
+    reader, checkpoints = Follower(folder / "journal.db"), SqliteCheckpoints(folder / "checkpoints.db")
+    out = folder / "log.cborseq"
+    out.write_bytes(b"".join(sequence(ORIGIN, 1, reader.rows(0, 1000), checkpoints.after(0, 0, 100))))
+    reader.close()
+    checkpoints.close()
+    return out
+
+
+# --- tools of somebody who tampers, up to holding the real key
+
+
+def sign(head: Head, path: tuple[bytes, ...] = (), key: ec.EllipticCurvePrivateKey = KEY) -> Checkpoint:
+    kid = key_id(SimulatedToken(ORIGIN, key).enrolled)
+    r, s = decode_dss_signature(key.sign(statement(head, kid), ec.ECDSA(hashes.SHA256())))
+    return Checkpoint(head, kid, path, r.to_bytes(32) + s.to_bytes(32))
+
+
+def entries_of(folder: Path) -> list[bytes]:
+    with closing(sqlite3.connect(folder / "journal.db")) as file:
+        return [row[0] for row in file.execute("SELECT entry FROM leaf ORDER BY ix")]
+
+
+def put_entries(folder: Path, entries: list[bytes]) -> None:
+    """Replace all entries, with a tree that fits them."""
+    frontier, rows = Frontier(), []
+    for index, entry in enumerate(entries):
+        frontier, done = frontier.append(leaf_hash(entry))
+        rows.append((index, entry, b"".join(done)))
+    with closing(sqlite3.connect(folder / "journal.db")) as file, file:
+        file.execute("DELETE FROM leaf")
+        file.executemany("INSERT INTO leaf(ix, entry, nodes) VALUES (?, ?, ?)", rows)
+
+
+def checkpoints_of(folder: Path) -> list[Checkpoint]:
+    with closing(sqlite3.connect(folder / "checkpoints.db")) as file:
+        return [parse(row[0]) for row in file.execute("SELECT cose FROM checkpoint ORDER BY epoch, size")]
+
+
+def put_checkpoints(folder: Path, checkpoints: list[Checkpoint]) -> None:
+    with closing(sqlite3.connect(folder / "checkpoints.db")) as file, file:
+        file.execute("DELETE FROM checkpoint")
+        for one in checkpoints:
+            row = (one.head.epoch, one.head.size, one.head.root, one.encode(), one.head.at_s)
+            file.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+
+
+def seal_anew(folder: Path, sizes: tuple[int, ...], key: ec.EllipticCurvePrivateKey = KEY) -> None:
+    """Sign a fresh chain of checkpoints over the entries that are there now."""
+    leaves = [leaf_hash(entry) for entry in entries_of(folder)]
+    nodes: dict[tuple[int, int], bytes] = {}
+    frontier = Frontier()
+    for index, leaf in enumerate(leaves):
+        frontier, done = frontier.append(leaf)
+        nodes |= {(level, index >> level): node for level, node in enumerate(done)}
+    sealed: list[Checkpoint] = []
+    for size in sizes:
+        frontier = Frontier()
+        for leaf in leaves[:size]:
+            frontier, _ = frontier.append(leaf)
+        previous = sealed[-1] if sealed else None
+        older, digest = (previous.head.size, previous.digest) if previous else (0, b"")
+        head = Head(ORIGIN, 1, size, frontier.root(), older, digest, at_s=1)
+        sealed.append(sign(head, consistency(older, size, lambda level, index: nodes[level, index]), key))
+    put_checkpoints(folder, sealed)
+
+
+def changed(entry: bytes) -> bytes:
+    """The same entry, telling a lie."""
+    return encode(replace(decode(entry), fields={"reason": "granted"}))
+
+
+def renumbered(entry: bytes, index: int) -> bytes:
+    return encode(replace(decode(entry), index=index))
+
+
+# --- the good log
+
+
+def test_a_good_log_is_verified_and_its_tail_counted(log: Path) -> None:
+    result = verify_live(log)
+    assert (result.returncode, result.stderr) == (VERIFIED, "")
+    assert "log verified: 30 entries, 25 sealed by 3 checkpoints, 5 not sealed yet" in result.stdout
+
+
+def test_a_log_is_verified_while_the_gate_writes(log: Path) -> None:
+    journal = SqliteJournal.open(log / "journal.db", ORIGIN, "gate", SteadyClock())
+    asyncio.run(journal.append(Event(Kind.BOOT)))
+    assert verify_live(log).returncode == VERIFIED
+    journal.close()
+
+
+def test_an_export_is_verified(log: Path) -> None:
+    assert verify("--export", export(log), "--key", log / "gate.pem").returncode == VERIFIED
+
+
+def test_tiles_are_verified(log: Path) -> None:
+    folder = write_tiles(log)
+    result = verify("--tiles", folder, "--key", log / "gate.pem")
+    assert (result.returncode, result.stderr) == (VERIFIED, "")
+    (folder / "tile/0/000.p/25").write_bytes(bytes(25 * 32))
+    assert verify("--tiles", folder, "--key", log / "gate.pem").returncode == TAMPERED
+
+
+def write_tiles(log: Path) -> Path:
+    reader, folder = Follower(log / "journal.db"), log / "tiles"
+    last = checkpoints_of(log)[-1]
+    files = dict(tiles(25, reader.node)) | dict(bundles(reader.read(0, 25)))
+    files |= {"checkpoint": last.text().encode()}
+    files |= {"checkpoints.cborseq": b"".join(cbor2.dumps(one.encode()) for one in checkpoints_of(log))}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    reader.close()
+    return folder
+
+
+@pytest.mark.parametrize("index", [0, 7, 13, 24])
+@pytest.mark.parametrize("blind", [(), ("--blind",)])
+def test_the_proof_of_one_entry_stands_alone(log: Path, index: int, blind: tuple[str, ...]) -> None:
+    proof = log / "entry.proof"
+    assert verify_live(log, "--prove", index, "--out", proof, *blind).returncode == VERIFIED
+    result = verify("--proof", proof, "--key", log / "gate.pem")
+    assert (result.returncode, result.stderr) == (VERIFIED, "")
+    assert ("reason" in result.stdout) is not bool(blind)
+    fields = cbor2.loads(proof.read_bytes())
+    for name, lie in (("index", (index + 1) % 16), ("entry" if not blind else "leaf", bytes(32))):
+        proof.write_bytes(cbor2.dumps({**fields, name: lie}, canonical=True))
+        assert verify("--proof", proof, "--key", log / "gate.pem").returncode == TAMPERED
+    assert verify("--proof", proof, "--key", log / "other.pem").returncode in (TAMPERED, UNKNOWN_KEY)
+
+
+def test_an_unsealed_entry_cannot_be_proved_yet(log: Path) -> None:
+    assert verify_live(log, "--prove", 28, "--out", log / "entry.proof").returncode == INCOMPLETE
+
+
+def test_wrong_usage_has_a_status_of_its_own(log: Path) -> None:
+    assert verify("--key", log / "gate.pem").returncode == 64
+
+
+# --- ways to tamper, each with the status and a word of what is said
+
+
+def flip_a_bit(log: Path) -> None:
+    entries = entries_of(log)
+    entries[5] = bytes([*entries[5][:-1], entries[5][-1] ^ 1])
+    with closing(sqlite3.connect(log / "journal.db")) as file, file:
+        file.execute("UPDATE leaf SET entry = ? WHERE ix = 5", (entries[5],))
+
+
+def change_an_entry_and_not_the_nodes(log: Path) -> None:
+    with closing(sqlite3.connect(log / "journal.db")) as file, file:
+        file.execute("UPDATE leaf SET entry = ? WHERE ix = 5", (changed(entries_of(log)[5]),))
+
+
+def change_an_entry_and_the_whole_tree(log: Path) -> None:
+    entries = entries_of(log)
+    entries[20] = changed(entries[20])
+    put_entries(log, entries)
+
+
+def change_a_kept_node(log: Path) -> None:
+    with closing(sqlite3.connect(log / "journal.db")) as file, file:
+        file.execute("UPDATE leaf SET nodes = zeroblob(length(nodes)) WHERE ix = 27")
+
+
+def delete_an_entry(log: Path) -> None:
+    with closing(sqlite3.connect(log / "journal.db")) as file, file:
+        file.execute("DELETE FROM leaf WHERE ix = 11")
+
+
+def delete_an_entry_and_close_the_gap(log: Path) -> None:
+    entries = entries_of(log)
+    del entries[11]
+    put_entries(log, [renumbered(entry, index) for index, entry in enumerate(entries)])
+
+
+def delete_and_keep_the_numbers(log: Path) -> None:
+    entries = entries_of(log)
+    del entries[11]
+    put_entries(log, entries)
+
+
+def reorder_two(log: Path) -> None:
+    entries = entries_of(log)
+    entries[3], entries[4] = renumbered(entries[4], 3), renumbered(entries[3], 4)
+    put_entries(log, entries)
+
+
+def insert_one(log: Path) -> None:
+    entries = entries_of(log)
+    entries.insert(9, entries[9])
+    put_entries(log, [renumbered(entry, index) for index, entry in enumerate(entries)])
+
+
+def write_an_entry_twice(log: Path) -> None:
+    entries = entries_of(log)
+    entries[28] = entries[27]
+    put_entries(log, entries)
+
+
+def cut_below_the_last_checkpoint(log: Path) -> None:
+    put_entries(log, entries_of(log)[:20])
+
+
+def cut_everything(log: Path) -> None:
+    put_entries(log, [])
+
+
+def cut_and_drop_the_last_checkpoint_with_a_witness(log: Path) -> None:
+    (log / "held.cose").write_bytes(checkpoints_of(log)[-1].encode())
+    put_entries(log, entries_of(log)[:20])
+    put_checkpoints(log, checkpoints_of(log)[:-1])
+
+
+def truncate_and_sign_again_with_the_real_key(log: Path) -> None:
+    (log / "held.cose").write_bytes(checkpoints_of(log)[-1].encode())
+    put_entries(log, entries_of(log)[:20])
+    seal_anew(log, (8, 16, 20))
+
+
+def truncate_sign_again_and_grow_past_the_old_size(log: Path) -> None:
+    (log / "held.cose").write_bytes(checkpoints_of(log)[-1].encode())
+    entries = entries_of(log)
+    put_entries(log, entries[:20] + [changed(entry) for entry in entries[20:]])
+    seal_anew(log, (8, 16, 30))
+
+
+def rewrite_and_sign_again_with_the_real_key(log: Path) -> None:
+    (log / "held.cose").write_bytes(checkpoints_of(log)[1].encode())
+    entries = entries_of(log)
+    entries[2] = changed(entries[2])
+    put_entries(log, entries)
+    seal_anew(log, SIZES)
+
+
+def forge_a_witnessed_head(log: Path) -> None:
+    head = replace(checkpoints_of(log)[-1].head, size=999)
+    (log / "held.cose").write_bytes(replace(checkpoints_of(log)[-1], head=head).encode())
+
+
+def an_older_card(log: Path) -> None:
+    (log / "held.cose").write_bytes(checkpoints_of(log)[-1].encode())
+    put_entries(log, entries_of(log)[:16])
+    put_checkpoints(log, checkpoints_of(log)[:2])
+
+
+def an_older_journal_only(log: Path) -> None:
+    put_entries(log, entries_of(log)[:10])
+
+
+def sign_with_a_foreign_key(log: Path) -> None:
+    seal_anew(log, SIZES, OTHER_KEY)
+
+
+def sign_one_with_a_foreign_key(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], sign(good[2].head, good[2].path, OTHER_KEY)])
+
+
+def sign_with_a_foreign_key_under_our_id(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], replace(good[2], signature=sign(good[2].head, (), OTHER_KEY).signature)])
+
+
+def flip_a_signature(log: Path) -> None:
+    good = checkpoints_of(log)
+    flipped = bytes([good[1].signature[0] ^ 1, *good[1].signature[1:]])
+    put_checkpoints(log, [good[0], replace(good[1], signature=flipped), good[2]])
+
+
+def lie_about_a_size(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], replace(good[2], head=replace(good[2].head, size=24))])
+
+
+def lie_about_a_size_with_the_real_key(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], sign(replace(good[2].head, size=24), good[2].path)])
+
+
+def lie_about_a_root_with_the_real_key(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], sign(replace(good[2].head, root=bytes(32)), good[2].path)])
+
+
+def take_out_a_checkpoint(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [good[0], good[2]])
+
+
+def put_in_a_checkpoint(log: Path) -> None:
+    good = checkpoints_of(log)
+    head = replace(good[1].head, size=10, root=bytes(32))
+    put_checkpoints(log, [good[0], sign(head, good[1].path), *good[1:]])
+
+
+def fork_the_last_checkpoint(log: Path) -> None:
+    entries = entries_of(log)
+    (log / "held.cose").write_bytes(checkpoints_of(log)[-1].encode())
+    put_entries(log, [*entries[:24], changed(entries[24]), *entries[25:]])
+    seal_anew(log, SIZES)
+
+
+def change_a_consistency_proof(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], replace(good[2], path=(bytes(32), *good[2].path[1:]))])
+
+
+def swap_epochs(log: Path) -> None:
+    put_entries(log, [encode(replace(decode(entry), epoch=2)) for entry in entries_of(log)])
+
+
+def swap_epochs_in_the_checkpoints(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [replace(one, head=replace(one.head, epoch=2)) for one in good])
+
+
+def a_checkpoint_of_another_gate(log: Path) -> None:
+    good = checkpoints_of(log)
+    head = replace(good[2].head, origin="urn:gate:test:site:other")
+    put_checkpoints(log, [*good[:2], sign(head, good[2].path)])
+
+
+def file_a_checkpoint_under_another_size(log: Path) -> None:
+    with closing(sqlite3.connect(log / "checkpoints.db")) as file, file:
+        file.execute("UPDATE checkpoint SET size = 24 WHERE size = 25")
+
+
+def write_an_entry_in_another_encoding(log: Path) -> None:
+    entries = entries_of(log)
+    entries[29] = b"\xbf" + entries[29][1:] + b"\xff"
+    put_entries(log, entries)
+
+
+def add_bytes_after_an_entry(log: Path) -> None:
+    entries = entries_of(log)
+    entries[29] += b"\x00"
+    put_entries(log, entries)
+
+
+def write_nonsense_over_a_page(log: Path) -> None:
+    with (log / "journal.db").open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(b"\x99" * 4096)
+
+
+def remove_the_checkpoints(log: Path) -> None:
+    put_checkpoints(log, [])
+
+
+def remove_a_file(log: Path) -> None:
+    (log / "checkpoints.db").unlink()
+
+
+CORPUS: list[tuple[Callable[[Path], None], int, str]] = [
+    (flip_a_bit, TAMPERED, "entry 5"),
+    (change_an_entry_and_not_the_nodes, TAMPERED, "entry 5"),
+    (change_an_entry_and_the_whole_tree, TAMPERED, "from 16 to 24"),
+    (change_a_kept_node, TAMPERED, "entry 27"),
+    (delete_an_entry, TAMPERED, "entry 11"),
+    (delete_an_entry_and_close_the_gap, TAMPERED, "from 8 to 15"),
+    (delete_and_keep_the_numbers, TAMPERED, "entry 11"),
+    (reorder_two, TAMPERED, "from 0 to 7"),
+    (insert_one, TAMPERED, "from 8 to 15"),
+    (write_an_entry_twice, TAMPERED, "entry 28"),
+    (cut_below_the_last_checkpoint, TAMPERED, "entry 20 is missing"),
+    (cut_everything, TAMPERED, "entry 0 is missing"),
+    (cut_and_drop_the_last_checkpoint_with_a_witness, TAMPERED, "entry 20 is missing"),
+    (truncate_and_sign_again_with_the_real_key, TAMPERED, "entry 20 is missing"),
+    (truncate_sign_again_and_grow_past_the_old_size, TAMPERED, "somebody else holds"),
+    (rewrite_and_sign_again_with_the_real_key, TAMPERED, "somebody else holds"),
+    (forge_a_witnessed_head, TAMPERED, ""),
+    (an_older_card, TAMPERED, "entry 16 is missing"),
+    (an_older_journal_only, TAMPERED, "entry 10 is missing"),
+    (sign_with_a_foreign_key, UNKNOWN_KEY, "unknown key"),
+    (sign_one_with_a_foreign_key, UNKNOWN_KEY, "checkpoint 25"),
+    (sign_with_a_foreign_key_under_our_id, TAMPERED, "wrong signature"),
+    (flip_a_signature, TAMPERED, "checkpoint 16"),
+    (lie_about_a_size, TAMPERED, "checkpoint"),
+    (lie_about_a_size_with_the_real_key, TAMPERED, "from 16 to 23"),
+    (lie_about_a_root_with_the_real_key, TAMPERED, "from 16 to 24"),
+    (take_out_a_checkpoint, TAMPERED, "predecessor"),
+    (put_in_a_checkpoint, TAMPERED, ""),
+    (fork_the_last_checkpoint, TAMPERED, "somebody else holds"),
+    (change_a_consistency_proof, TAMPERED, "does not continue"),
+    (swap_epochs, TAMPERED, "epoch"),
+    (swap_epochs_in_the_checkpoints, TAMPERED, ""),
+    (a_checkpoint_of_another_gate, TAMPERED, "other"),
+    (file_a_checkpoint_under_another_size, TAMPERED, "another size"),
+    (write_an_entry_in_another_encoding, TAMPERED, "entry 29"),
+    (add_bytes_after_an_entry, TAMPERED, "entry 29"),
+    (write_nonsense_over_a_page, TAMPERED, ""),
+    (remove_the_checkpoints, INCOMPLETE, "nothing is sealed"),
+    (remove_a_file, INCOMPLETE, "checkpoints.db"),
+]
+
+
+@pytest.mark.parametrize(("tamper", "status", "said"), CORPUS, ids=[case[0].__name__ for case in CORPUS])
+def test_tampering_is_found(log: Path, tamper: Callable[[Path], None], status: int, said: str) -> None:
+    tamper(log)
+    held = ("--held", log / "held.cose") if (log / "held.cose").exists() else ()
+    result = verify_live(log, *held)
+    assert result.returncode == status, result.stdout + result.stderr
+    assert said in result.stderr
+    assert "log verified" not in result.stdout
+
+
+def test_a_cut_off_export_is_incomplete_and_a_changed_one_tampered(log: Path) -> None:
+    out = export(log)
+    whole = out.read_bytes()
+    for length in (len(whole) - 1, len(whole) - 5, len(whole) // 2, 60):
+        out.write_bytes(whole[:length])
+        assert verify("--export", out, "--key", log / "gate.pem").returncode == INCOMPLETE, length
+    place = whole.index(b"expired", len(whole) // 3)
+    out.write_bytes(whole[:place] + b"granted" + whole[place + 7 :])
+    result = verify("--export", out, "--key", log / "gate.pem")
+    assert result.returncode == TAMPERED
+    assert "from" in result.stderr
+
+
+def test_a_second_epoch_needs_the_entries_of_the_first_to_be_complete(log: Path) -> None:
+    (log / "journal.db").rename(log / "kept.db")
+    write_log(log, sizes=(4,), entries=6)
+    alone = verify_live(log)
+    assert (alone.returncode, "epoch 1" in alone.stderr) == (INCOMPLETE, True)
+    both = verify_live(log, "--journal", log / "kept.db")
+    assert (both.returncode, both.stderr) == (VERIFIED, "")
+    assert "log verified: 36 entries, 29 sealed by 4 checkpoints, 7 not sealed yet" in both.stdout
+
+
+def test_the_verifier_runs_where_there_is_nothing_of_the_gate(log: Path) -> None:
+    source = SCRIPT.read_text()
+    copy = log / "verify_log.py"
+    copy.write_text(source)
+    files = ("--journal", log / "journal.db", "--checkpoints", log / "checkpoints.db", "--key", log / "gate.pem")
+    command = [sys.executable, "-I", str(copy), *map(str, files)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+    assert (result.returncode, result.stderr) == (VERIFIED, "")
+    assert "import edge" not in source
+    assert "from edge" not in source

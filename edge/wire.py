@@ -27,6 +27,7 @@ import cbor2
 
 from edge.biometric.values import (
     Comparison,
+    Hint,
     ModelSet,
     Picture,
     Probe,
@@ -62,6 +63,13 @@ class AskProbe:
     wanted: ProbeQuality
     newer_than: int
     deadline_s: float
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """On the way to a probe, before the answer and any number of times: what would help the person."""
+
+    hint: Hint
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ Message = (
     | Failed
     | Health
     | Shown
+    | Hinted
     | Code
     | ModelSet
     | Probe
@@ -246,6 +255,7 @@ __all__ = [
     "Failed",
     "Forget",
     "Health",
+    "Hinted",
     "Message",
     "ReferenceKind",
     "Refused",

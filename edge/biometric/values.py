@@ -80,6 +80,19 @@ class Comparison:
     took_us: dict[str, int]
 
 
+class Hint(Enum):
+    """What would help the person to be seen well. Shown on the way to a probe, never decided on."""
+
+    LOOK = "look-here"
+    CLOSER = "closer"
+    BACK = "back"
+    MIDDLE = "into-the-middle"
+    STILL = "hold-still"
+    DARK = "too-dark"
+    BRIGHT = "too-bright"
+    ALONE = "one-at-a-time"
+
+
 @dataclass(frozen=True)
 class ProbeQuality:
     """What a probe must satisfy before it is compared."""
@@ -87,6 +100,7 @@ class ProbeQuality:
     eyes_px: float = 48.0
     sharpness: float = 20.0
     brightness: tuple[float, float] = (40.0, 225.0)
+    frames: int = 1  # good frames of one face, one after another, whose templates make the probe
 
 
 @dataclass(frozen=True)

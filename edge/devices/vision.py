@@ -16,11 +16,12 @@ import asyncio
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from edge import wire
-from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference
+from edge.biometric.values import Comparison, Hint, ModelSet, Probe, ProbeQuality, Reference
 from edge.errors import DeviceError, Reason, Refusal
 from edge.ports import Code
 
@@ -36,8 +37,17 @@ _CONNECT_S = 1.0
 class VisionClient:
     """Implements ``ports.Reader`` and ``ports.Faces`` over the socket."""
 
-    def __init__(self, path: Path, *, grace_s: float = _GRACE_S, answer_s: float = _ANSWER_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        hinted: Callable[[Hint], None] | None = None,
+        *,
+        grace_s: float = _GRACE_S,
+        answer_s: float = _ANSWER_S,
+    ) -> None:
+        """``hinted`` is told what would help the person while a probe is awaited."""
         self._path = path
+        self._hinted = hinted
         self._grace_s = grace_s
         self._answer_s = answer_s
         self._turn = asyncio.Lock()
@@ -105,7 +115,7 @@ class VisionClient:
                 async with asyncio.timeout(deadline_s + self._grace_s):
                     reader, writer = await self._connected()
                     await wire.send(writer, question)
-                    answer = await wire.receive(reader)
+                    answer = await self._answer(reader)
             except BaseException as error:
                 self._hang_up()
                 raise self._told(error) from error
@@ -114,6 +124,13 @@ class VisionClient:
                 raise Refusal(self._reason(code), detail)
             case wire.Failed():
                 raise wire.raised(answer)
+        return answer
+
+    async def _answer(self, reader: asyncio.StreamReader) -> wire.Message:
+        """The next message that is no hint; hints are passed on."""
+        while isinstance(answer := await wire.receive(reader), wire.Hinted):
+            if self._hinted is not None:
+                self._hinted(answer.hint)
         return answer
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

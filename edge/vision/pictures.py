@@ -6,6 +6,7 @@ Rules:
 2. Size is read from the header and judged before anything is decoded; the decoded picture must have that size.
 3. One still picture: moving ones are refused, not cut.
 4. EXIF turns are followed; CMYK, grey, palette and 16-bit pictures become 8-bit BGR.
+5. A face record of ISO/IEC 19794-5 is unwrapped first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 
 from edge.errors import Reason, Refusal
+from edge.vision import facerecord
 from edge.vision.frames import Pixels
 
 LIMIT_BYTES = 64 * 1024
@@ -36,6 +38,8 @@ def picture(data: bytes) -> Pixels:
     """
     if len(data) > LIMIT_BYTES:
         raise _unusable(f"picture of {len(data)} bytes")
+    if data[:4] == facerecord.MAGIC:
+        data = facerecord.image(data)
     try:
         width, height = size(data)
     except (struct.error, IndexError, ValueError) as error:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +26,12 @@ from typing import TypeVar, TypeVarTuple
 import cv2
 
 from edge import settings, wire
+from edge.biometric.values import Hint
 from edge.errors import DeviceError, Refusal
 from edge.ports import Code
 from edge.vision.camera import Camera, CameraThread, camera
-from edge.vision.faces import FaceReader, Sessions
+from edge.vision.faces import FaceReader, Search
+from edge.vision.models import Sessions
 from edge.vision.reader import CodeReader
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 LONGEST_S = 60.0  # no question may keep us longer
+_HINT_S = 0.5  # between two hints, and before the first
 _BETWEEN_S = 0.1  # how often the reader looks whether a held-up code is still there
 
 
@@ -109,7 +113,7 @@ class Vision:
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             question = await wire.receive(reader)
-            answering = asyncio.create_task(self._answer(question))
+            answering = asyncio.create_task(self._answer(question, writer))
             speaks = asyncio.create_task(reader.read(1))
             try:
                 await asyncio.wait({answering, speaks}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +133,7 @@ class Vision:
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await task
 
-    async def _answer(self, question: wire.Message) -> wire.Message:
+    async def _answer(self, question: wire.Message, writer: asyncio.StreamWriter) -> wire.Message:
         """Rule 3."""
         try:
             match question:
@@ -138,7 +142,7 @@ class Vision:
                 case wire.AskModels():
                     return self._ready().models
                 case wire.AskProbe():
-                    return await self._probe(question)
+                    return await self._probe(question, writer)
                 case wire.AskComparison(reference, probe):
                     return await self._call(self._looking().compare, reference, probe)
                 case wire.Forget():
@@ -162,14 +166,14 @@ class Vision:
                         return code
         return wire.Done()
 
-    async def _probe(self, ask: wire.AskProbe) -> wire.Message:
-        """The probe.
+    async def _probe(self, ask: wire.AskProbe, writer: asyncio.StreamWriter) -> wire.Message:
+        """The probe; on the way there, what would help the person.
 
         Raises:
             Refusal: time is over.
         """
         search = self._looking().search(ask.wanted)
-        after = ask.newer_than
+        after, hints = ask.newer_than, _Hints(writer)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_bounded(ask.deadline_s)):
                 while True:
@@ -178,6 +182,7 @@ class Vision:
                     probe = await self._call(search.look, frame)
                     if probe is not None:
                         return probe
+                    await hints.tell(search)
                     if frame.number > self._read_number:
                         self._read_number = frame.number
                         await self._call(self._reader.watch, frame)
@@ -204,6 +209,22 @@ class Vision:
     def _forget_all(self) -> None:
         self._forget()
         self._reader.forget()
+
+
+class _Hints:
+    """Tells the gate what would help the person: changes only, and not faster than anybody can read."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._told: Hint | None = None
+        self._next_at = time.monotonic() + _HINT_S
+
+    async def tell(self, search: Search) -> None:
+        now = time.monotonic()
+        if search.hint is None or search.hint is self._told or now < self._next_at:
+            return
+        self._told, self._next_at = search.hint, now + _HINT_S
+        await wire.send(self._writer, wire.Hinted(search.hint))
 
 
 def _bounded(deadline_s: float) -> float:

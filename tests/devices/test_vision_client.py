@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edge import wire
-from edge.biometric.values import Comparison, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind
+from edge.biometric.values import Comparison, Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind
 from edge.devices.vision import VisionClient
 from edge.errors import DeviceError, Reason, Refusal
 from edge.ports import Code, Faces, Reader
@@ -132,6 +132,24 @@ def test_a_whole_visit(run: Run, path: Path) -> None:
             await client.forget()
 
     run(story())
+
+
+def test_hints_on_the_way_are_passed_on_and_are_no_answer(run: Run, path: Path) -> None:
+    heard: list[Hint] = []
+
+    async def story() -> None:
+        async with answering(path, hints + wire_bytes(probe())) as client:
+            client._hinted = heard.append
+            assert (await client.probe(WANTED, 10, 1.0)).number == 5
+
+    hints = wire_bytes(wire.Hinted(Hint.CLOSER)) + wire_bytes(wire.Hinted(Hint.STILL))
+    run(story())
+    assert heard == [Hint.CLOSER, Hint.STILL]
+
+
+def wire_bytes(message: wire.Message) -> bytes:
+    body = wire.encode(message)
+    return len(body).to_bytes(4, "big") + body
 
 
 def test_a_refusal_comes_through(run: Run, path: Path) -> None:

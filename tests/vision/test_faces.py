@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge.biometric.values import ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Template
+from edge.biometric.values import Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Template
 from edge.errors import DeviceError, Reason, Refusal
-from edge.vision.faces import AttackDetector, Face, FaceReader, Search
+from edge.vision.faces import FaceReader, Search
 from edge.vision.frames import BgrShot, Frame, Pixels
+from edge.vision.models import AttackDetector, Box, Face
+from edge.vision.quality import turned
 from edge.vision.simulated import PaintDetector, PaintEmbedder, PaintSessions, paint
 
 WANTED = ProbeQuality()
@@ -240,29 +242,147 @@ def test_a_model_that_fails_is_a_device_error_without_quoting_it() -> None:
     assert "somebody" not in str(caught.value)
 
 
+class Scores:
+    """A detector of attacks that says these scores, one a frame."""
+
+    def __init__(self, scores: Sequence[float]) -> None:
+        self.scores = iter(scores)
+
+    def bona_fide(self, image: Pixels, box: Box) -> float:
+        return next(self.scores)
+
+
 @dataclass(frozen=True)
 class Watchful:
-    """Painted faces, and a detector of attacks that always says the same."""
+    """Painted faces, and a detector of attacks."""
 
-    says: float
+    attack: AttackDetector
     detector: PaintDetector = field(default_factory=PaintDetector)
     embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
     models: ModelSet = field(default_factory=lambda: PaintSessions().models)
 
-    @property
-    def attack(self) -> AttackDetector:
-        says = self.says
 
-        class Says:
-            def bona_fide(self, image: Pixels, box: tuple[float, float, float, float]) -> float:
-                return says
-
-        return Says()
+def person(number: int, who: int = 1, x: int = 640) -> Frame:
+    return frame((who, (x, 300), 90), number=number)
 
 
-def test_what_the_attack_detector_says_goes_with_the_probe() -> None:
-    seen = probe(FaceReader(Watchful(0.25)), *(frame((1, (640, 300), 90), number=n) for n in range(1, 9)))
-    assert seen.bona_fide == 0.25
+def test_where_attacks_are_detected_five_frames_vote_and_one_strange_frame_does_not_decide() -> None:
+    faces = FaceReader(Watchful(Scores([0.9, 0.1, 0.8, 0.85, 0.95])))
+    search = faces.search(WANTED)
+    assert [search.look(person(n)) for n in (1, 2, 3, 4)] == [None] * 4
+    seen = search.look(person(5))
+    assert seen is not None
+    assert seen.bona_fide == 0.85
+    assert seen.frame == 5
+
+
+def test_a_detector_of_attacks_that_fails_is_a_device_error_and_no_pass() -> None:
+    with pytest.raises(DeviceError, match="StopIteration"):
+        probe(FaceReader(Watchful(Scores([]))), person(1))
+
+
+def test_so_near_that_the_detector_sees_no_surroundings_is_refused_where_attacks_are_detected() -> None:
+    near = frame((1, (640, 350), 180))
+    assert probe(FaceReader(PaintSessions()), near).eyes_px > 170
+    with pytest.raises(Refusal, match="too near"):
+        probe(FaceReader(Watchful(Scores([0.9] * 9))), near, near)
+
+
+class Drifting(PaintEmbedder):
+    """Gives a slightly different template each time, as a live face does."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.given: list[NDArray[np.float32]] = []
+
+    def embed(self, image: Pixels, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+        vector = super().embed(image, landmarks) + self.rng.normal(0, 0.2, 8).astype(np.float32)
+        self.given.append(np.asarray(vector / np.linalg.norm(vector), np.float32))
+        return self.given[-1]
+
+
+def test_several_frames_make_a_better_template_than_each_of_them() -> None:
+    faces = FaceReader(PaintSessions(embedder=Drifting()))
+    search = faces.search(replace(WANTED, frames=5))
+    seen = [search.look(person(n)) for n in range(1, 6)][-1]
+    assert seen is not None
+    clean = PaintEmbedder().embed(person(1).bgr, PaintDetector().detect(person(1).bgr)[0].landmarks)
+    embedder = faces._sessions.embedder
+    assert isinstance(embedder, Drifting)
+    single = [float(vector @ clean) for vector in embedder.given]
+    assert float(faces._templates[seen.number] @ clean) > sum(single) / len(single)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [person(3, x=1000)],
+        [frame((1, (640, 300), 90), (2, (1000, 300), 90), number=3)],
+        [frame(number=n) for n in range(3, 20)],
+    ],
+    ids=["a jump", "a second face", "a gap"],
+)
+def test_who_was_not_followed_all_the_way_begins_anew(between: list[Frame]) -> None:
+    search = FaceReader(PaintSessions()).search(replace(WANTED, frames=3))
+    shown = [person(1), person(2), *between, person(20), person(21)]
+    assert [search.look(one) for one in shown] == [None] * len(shown)
+    seen = search.look(person(22))
+    assert seen is not None
+    assert seen.frame == 22
+
+
+def test_one_blurred_frame_between_does_not_end_the_following() -> None:
+    search = FaceReader(PaintSessions()).search(replace(WANTED, frames=3))
+    shown = [person(1), person(2), frame((1, (640, 300), 90), blur=9.0, number=3)]
+    assert [search.look(one) for one in shown] == [None] * 3
+    assert search.look(person(4)) is not None
+
+
+def test_a_face_that_did_not_stay_long_enough_is_told_as_such() -> None:
+    search = FaceReader(PaintSessions()).search(replace(WANTED, frames=3))
+    search.look(person(1))
+    assert search.refusal().reason is Reason.PROBE_QUALITY
+
+
+def looking(beside: float = 0.0, down: float = 0.5, roll: float = 0.0) -> NDArray[np.float32]:
+    """Landmarks of a face whose nose is beside the middle of its eyes, or nearer to eyes or mouth."""
+    points = np.array([(-0.5, 0), (0.5, 0), (beside, down), (-0.42, 1), (0.42, 1)]) * 100
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    return np.asarray(points @ turn + 300, np.float32)
+
+
+def test_a_face_that_looks_at_the_camera_is_told_from_one_that_looks_away() -> None:
+    for facing in (looking(), looking(0.2), looking(-0.2), looking(roll=0.3), looking(down=0.6), looking(down=0.4)):
+        assert not turned(facing)
+    for away in (
+        looking(0.5),
+        looking(-0.5),
+        looking(down=0.1),
+        looking(down=0.95),
+        looking(roll=1.2),
+        looking(roll=3.1),
+    ):
+        assert turned(away)
+    assert turned(np.zeros((5, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shown", "hint"),
+    [
+        (frame(), Hint.LOOK),
+        (frame((1, (640, 300), 36)), Hint.CLOSER),
+        (frame((1, (60, 300), 90)), Hint.MIDDLE),
+        (frame((1, (640, 300), 90), light=0.15), Hint.DARK),
+        (frame((1, (640, 300), 90), light=9.0), Hint.BRIGHT),
+        (frame((1, (640, 300), 90), blur=9.0), Hint.STILL),
+        (frame((0, (300, 300), 60), (1, (900, 300), 60)), Hint.ALONE),
+        (frame((1, (640, 300), 90)), None),
+    ],
+)
+def test_each_fault_has_a_hint_that_helps(shown: Frame, hint: Hint | None) -> None:
+    search = FaceReader(PaintSessions()).search(WANTED)
+    search.look(shown)
+    assert search.hint is hint
 
 
 def test_the_twin_and_the_real_models_answer_the_same_calls() -> None:

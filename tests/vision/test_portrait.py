@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from edge.errors import Refusal
-from edge.vision.faces import FaceReader
 from edge.vision.pictures import picture
 from edge.vision.portrait import FRAMING, best_side, fit_face, framed
+from edge.vision.reference import template
 from edge.vision.simulated import PaintDetector, PaintSessions, paint
 
 ROOM = cv2.resize(np.random.default_rng(2).integers(60, 190, (30, 40), np.uint8), (640, 480))
@@ -55,7 +55,7 @@ def test_the_face_fills_the_square_and_stands_upright() -> None:
 def test_a_card_made_from_a_portrait_is_recognised_again() -> None:
     sessions = PaintSessions()
     card = picture(fit_face(PORTRAIT, LANDMARKS, 64, 1200))
-    vector, _ = FaceReader(sessions)._of_picture(card)
+    vector, _ = template(card, sessions)
     assert float(vector @ sessions.embedder.embed(PORTRAIT, LANDMARKS)) == pytest.approx(1.0)
 
 

@@ -15,11 +15,11 @@ import pytest
 import segno
 
 from edge import settings, wire
-from edge.biometric.values import Comparison, ModelSet, Picture, Probe, ProbeQuality
+from edge.biometric.values import Comparison, Hint, ModelSet, Picture, Probe, ProbeQuality
 from edge.errors import DeviceError
 from edge.ports import Code
-from edge.vision.faces import Sessions
 from edge.vision.frames import Pixels
+from edge.vision.models import Sessions
 from edge.vision.server import Vision
 from edge.vision.simulated import PaintDetector, PaintSessions, paint
 
@@ -88,6 +88,7 @@ class Gate:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.hints: list[Hint] = []
         self.all.append(self)
 
     @classmethod
@@ -96,7 +97,9 @@ class Gate:
 
     async def ask(self, question: wire.Message) -> wire.Message:
         await wire.send(self.writer, question)
-        return await wire.receive(self.reader)
+        while isinstance(answer := await wire.receive(self.reader), wire.Hinted):
+            self.hints.append(answer.hint)
+        return answer
 
     async def is_cut_off(self) -> bool:
         with suppress(ConnectionError):
@@ -193,6 +196,20 @@ def test_a_camera_that_fails_under_a_question_fails_it(run: Run, stage: Stage, l
             while vision.conditions()["camera"]:  # noqa: ASYNC110 -- a state, not an event
                 await asyncio.sleep(0.02)
             assert isinstance(await gate.ask(wire.AskProbe(WANTED, 0, 3.0)), Probe)
+
+    run(story())
+
+
+def test_while_a_probe_is_awaited_the_gate_hears_what_would_help(run: Run, stage: Stage) -> None:
+    async def story() -> None:
+        stage.play("two.npy loop")
+        async with serving(stage) as (_, path):
+            gate = await Gate.at(path)
+            asking = asyncio.create_task(gate.ask(wire.AskProbe(WANTED, 0, 2.2)))
+            await asyncio.sleep(0.9)
+            stage.play("empty.npy loop")
+            assert isinstance(await asking, wire.Refused)
+            assert gate.hints == [Hint.ALONE, Hint.LOOK]
 
     run(story())
 

@@ -17,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edge.audit.entry import Kind
 from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Checkpoints, Log
@@ -25,7 +24,7 @@ from edge.web.kiosk import Face, Kiosk
 from edge.web.standing import Standing, Told
 
 RECENT = 200
-HISTORY = 100_000
+HISTORY = 20_000
 CHUNK = 200
 LOOK_S = 0.1
 SEAL_S = 1.0
@@ -111,26 +110,27 @@ class Board:
         """Take what is new in the log; of a log not seen before, all since the gate started."""
         epoch, size = self._log.epoch(), self._log.size()
         if epoch != self.epoch or size < self._position:
-            self._position = await self._beginning(size)
+            self._position = self._beginning(size)
             self.standing = Standing(size=self._position)
             self.recent.clear()
             while self._position < size:
                 await self._read(live=False)
-            self._kiosk.fire = self.standing.fire
             self.epoch = epoch
         while await self._read(live=True):
             pass
 
-    async def _beginning(self, size: int) -> int:
+    def _beginning(self, size: int) -> int:
         """Where to begin: at the gate's last start, with a page full at least and ``HISTORY`` at most."""
-        start = size
-        while start > max(0, size - HISTORY):
-            end, start = start, max(0, start - CHUNK)
-            booted = any(entry.kind is Kind.BOOT for entry in self._log.entries(start, end - start))
-            await asyncio.sleep(0)
-            if booted and size - start >= RECENT:
-                break
-        return start
+        low, high = max(0, size - HISTORY), max(0, size - RECENT)
+        last = self._log.entries(size - 1, 1)
+        while low < high and last:
+            middle = (low + high) // 2
+            found = self._log.entries(middle, 1)
+            if found and found[0].boot == last[0].boot:
+                high = middle
+            else:
+                low = middle + 1
+        return high
 
     async def _read(self, *, live: bool) -> bool:
         """Take the next few entries; False when there are none. Pruned ones are passed over."""
@@ -141,6 +141,7 @@ class Board:
             self.recent.append(told)
             if live:
                 self._kiosk.told(told, self._monotonic())
+        self._kiosk.burning(self.standing.fire)
         if entries:
             self._position = self.standing.size
         elif size > self._position:

@@ -78,7 +78,7 @@ class Kiosk:
         self._reason: Reason | None = None
         self._shown = Face(Screen.OUT_OF_SERVICE)
         self._until_s = at_s
-        self.fire = False
+        self._fire = False
 
     def shown(self, indication: Indication, at_s: float) -> None:
         """The panel shows this now."""
@@ -91,6 +91,10 @@ class Kiosk:
         if indication is not Indication.READY or at_s >= self._until_s:
             self._turn(_SCREENS[indication], at_s)
 
+    def burning(self, fire: bool) -> None:
+        """Whether the fire alarm is on."""
+        self._fire = fire
+
     def told(self, told: Told, at_s: float) -> None:
         """The log says this now."""
         if told.kind is Kind.GRANTED:
@@ -99,12 +103,10 @@ class Kiosk:
         elif told.kind is Kind.DENIED:
             self._reason = reason_of(told)
             self._turn(Screen.REFUSED, at_s)
-        elif told.kind in (Kind.FIRE, Kind.FIRE_OVER, Kind.BOOT):
-            self.fire = told.kind is Kind.FIRE
 
     def face(self, at_s: float) -> Face:
         """What the screen shows at this moment."""
-        if self.fire:
+        if self._fire:
             return Face(Screen.FIRE)
         if at_s - self._heard_s >= SILENT_S:
             return Face(Screen.OUT_OF_SERVICE)

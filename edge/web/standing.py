@@ -33,6 +33,7 @@ class Told:
     at: datetime | None
     kind: Kind | int
     fields: Mapping[str, Value] = field(default_factory=dict, repr=False)
+    boot: int = 1
 
     @classmethod
     def of(cls, entry: Entry) -> Told:
@@ -40,7 +41,7 @@ class Told:
         at = None
         if entry.quality is not Quality.UNKNOWN and entry.wall_ms < _YEAR_3000_MS:
             at = datetime.fromtimestamp(entry.wall_ms / 1000, UTC)
-        return cls(entry.index, at, entry.kind, entry.fields)
+        return cls(entry.index, at, entry.kind, entry.fields, entry.boot)
 
     def text(self, name: str) -> str:
         """The text of a field, cut to a line; empty when absent or something else."""
@@ -90,7 +91,8 @@ class Standing:
     Attributes:
         size: entries read so far; the next index.
         newest_at: when the newest of them was written.
-        booted_at: when edge-gate last started.
+        boot: which start of edge-gate this is.
+        booted_at: when that was.
         profile: the one named last.
         detects_attacks: whether the last visit or start said that attack detection is active; None when none said so.
         clock: state of the clock as last told.
@@ -105,6 +107,7 @@ class Standing:
 
     size: int = 0
     newest_at: datetime | None = None
+    boot: int = 0
     booted_at: datetime | None = None
     profile: str = ""
     detects_attacks: bool | None = None
@@ -119,7 +122,14 @@ class Standing:
     fire: bool = False
 
     def after(self, told: Told) -> Standing:
-        """The standing when this entry has been heard too."""
+        """The standing when this entry has been heard too. What was lost before the gate's last start is forgotten."""
+        known = self if told.boot == self.boot else self._booted(told)
+        return known._with(told)
+
+    def _booted(self, told: Told) -> Standing:
+        return replace(self, boot=told.boot, booted_at=told.at, devices={}, detects_attacks=None, fire=False)
+
+    def _with(self, told: Told) -> Standing:
         standing = replace(
             self,
             size=told.index + 1,
@@ -132,8 +142,6 @@ class Standing:
         if detects is not None:
             standing = replace(standing, detects_attacks=detects)
         match told.kind:
-            case Kind.BOOT:
-                return replace(standing, booted_at=told.at, devices={}, detects_attacks=detects, fire=False)
             case Kind.GRANTED | Kind.DENIED:
                 return standing._visited(told)
             case Kind.TAKEN | Kind.NOT_TAKEN:

@@ -34,6 +34,7 @@ class Stand:
     """Everything a test of the pages touches."""
 
     journal: SqliteJournal
+    log: Follower
     board: Board
     app: Guard
     client: httpx.AsyncClient
@@ -89,7 +90,7 @@ class Folder:
         tasks = [asyncio.create_task(board.follow())]
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-                stand = Stand(journal, board, app, client)
+                stand = Stand(journal, follower, board, app, client)
                 if port:
                     web, ready = replace(web, port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready)))

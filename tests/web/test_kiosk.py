@@ -95,6 +95,8 @@ def test_a_silent_gate_is_out_of_service() -> None:
 
 
 def test_fire_comes_before_everything() -> None:
-    hour = Hour().shown(Indication.READY).told(Kind.FIRE)
+    hour = Hour().shown(Indication.READY)
+    hour.kiosk.burning(True)
     assert hour.shown(Indication.WELCOME).wait(60).face() == Face(Screen.FIRE)
-    assert hour.told(Kind.FIRE_OVER).shown(Indication.READY).face() == Face(Screen.IDLE)
+    hour.kiosk.burning(False)
+    assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)

@@ -43,7 +43,9 @@ def test_a_device_is_lost_until_it_is_back() -> None:
 
 
 def test_a_start_of_the_gate_forgets_what_was_lost_before() -> None:
-    standing = after(told(Kind.DEVICE_LOST, 0, device="camera"), told(Kind.FIRE, 1), told(Kind.BOOT, 2))
+    next_boot = Told(2, NOON, Kind.CONFIGURATION, {}, boot=2)
+    standing = after(told(Kind.DEVICE_LOST, 0, device="camera"), told(Kind.FIRE, 1), next_boot)
+    assert standing.booted_at == NOON
     assert standing.devices == {}
     assert not standing.fire
 

@@ -32,6 +32,7 @@ from edge.watch import Watch
 
 _log = logging.getLogger("edge.visit")
 _FORGET_TRIES_S = 600.0
+_LOOK_S = 0.2
 _FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal": Reason.JOURNAL_FAULT}
 
 
@@ -88,6 +89,7 @@ class AccessPoint:
         """Serve one person after another until cancelled."""
         while True:
             code = await self.next_code()
+            self.panel.show(Indication.READING)
             decision = await self.consider(code)
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:
@@ -97,20 +99,27 @@ class AccessPoint:
 
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""
+        resting = asyncio.ensure_future(self._rest())
         wait_s = 0.25
+        try:
+            while True:
+                try:
+                    code = await self.reader.code()
+                except DeviceError as error:
+                    self.watch.lost(error.device, error.message)
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, 2.0)
+                else:
+                    self.watch.back("camera")
+                    return code
+        finally:
+            resting.cancel()
+
+    async def _rest(self) -> None:
+        """Show whether the next person may come, for as long as nobody is there."""
         while True:
             self.at_rest()
-            try:
-                code = await self.reader.code()
-            except DeviceError as error:
-                self.watch.lost(error.device, error.message)
-                self.at_rest()
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, 2.0)
-            else:
-                self.watch.back("camera")
-                self.panel.show(Indication.READING)
-                return code
+            await asyncio.sleep(_LOOK_S)
 
     def at_rest(self) -> None:
         """Show whether the next person may come."""

@@ -107,7 +107,7 @@ Check = Callable[[Policy, Facts], Reason | None]
 
 
 def _refused_before(_: Policy, facts: Facts) -> Reason | None:
-    return None if facts.refusal is None else Reason(facts.refusal)
+    return None if facts.refusal is None else Reason.of(facts.refusal)
 
 
 def _trust_fresh(policy: Policy, facts: Facts) -> Reason | None:

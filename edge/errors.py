@@ -30,6 +30,18 @@ class Reason(Enum):
         member.operator = operator
         return member
 
+    @classmethod
+    def of(cls, code: str) -> Reason:
+        """The reason that a log calls by this code.
+
+        Raises:
+            ValueError: there is none.
+        """
+        found: Reason | None = cls._value2member_map_.get(code)  # type: ignore[assignment] # members are reasons
+        if found is None:
+            raise ValueError(f"{code!r} is no reason")
+        return found
+
     # the code
     NOT_A_CREDENTIAL = (
         "not-a-credential",

@@ -4,7 +4,8 @@ Rules:
 
 1. The other processes tell how their device is once a second. Silence for ``SILENT_S`` is a device lost.
 2. A device that the gate cannot do without takes it out of service; the others never do.
-3. What cannot be written down now (the journal itself may be the device) is written when it can be.
+3. A device that is not there yet when the gate starts is not called lost before ``START_S`` have passed.
+4. What cannot be written down now (the journal itself may be the device) is written when it can be.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from edge.ports import Clock, Journal
 
 SILENT_S = 5.0
 SETTLE_S = 2.0
+START_S = 10.0
 REQUIRED = frozenset({"camera", "models", "journal", "gate"})
 _log = logging.getLogger("edge.watch")
 
@@ -31,6 +33,7 @@ class _Condition:
     changed_at: float
     heard_at: float
     told_by_process: bool
+    written: bool = True
 
 
 class Watch:
@@ -39,6 +42,7 @@ class Watch:
     def __init__(self, journal: Journal, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
+        self._began_at = clock.monotonic()
         self._devices: dict[str, _Condition] = {}
         self._unwritten: deque[Event] = deque(maxlen=256)
         self._wake = asyncio.Event()
@@ -90,10 +94,19 @@ class Watch:
         if known is not None and known.ok == ok:
             known.detail = detail
             return
-        heard = known.told_by_process if known is not None else told_by_process
-        self._devices[device] = _Condition(ok, detail, now, now, told_by_process or heard)
-        if known is None and ok:
-            return
+        told = told_by_process or (known is not None and known.told_by_process)
+        here = _Condition(ok, detail, now, now, told)
+        self._devices[device] = here
+        if known is None:
+            here.written = ok or now - self._began_at >= START_S
+            if ok or not here.written:
+                return
+        elif not known.written:
+            return  # came up while the gate did
+        self._say(device, here)
+
+    def _say(self, device: str, condition: _Condition) -> None:
+        ok, detail = condition.ok, condition.detail
         _log.warning("device %s %s%s", device, "back" if ok else "lost", f": {detail}" if detail else "")
         fields = {"device": device, "detail": detail[:200]}
         self._unwritten.append(Event(Kind.DEVICE_BACK if ok else Kind.DEVICE_LOST, fields))
@@ -104,6 +117,9 @@ class Watch:
         for name, condition in list(self._devices.items()):
             if condition.told_by_process and condition.ok and now - condition.heard_at > SILENT_S:
                 self._note(name, False, "its process is silent", told_by_process=True)
+            elif not condition.written and now - self._began_at >= START_S:
+                condition.written = True
+                self._say(name, condition)
 
     async def _write(self) -> None:
         while self._unwritten:

@@ -26,7 +26,7 @@ from edge.settings import Gate
 from edge.trust.cose import signer
 from edge.trust.keys import pinned
 from edge.trust.list import Issuer, TrustList
-from edge.watch import Watch
+from edge.watch import START_S, Watch
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 ISSUER = "https://issuer.example"
@@ -76,6 +76,7 @@ class House:
         self.vision = SimulatedVision(self.clock.monotonic)
         self.standing = Standing(self.clock)
         self.watch = Watch(self.journal, self.clock)
+        self.clock.go(START_S)
         self.stage = stage
         self.doorway = Doorway(
             self.gate, self.gate, self.gate, self.journal, self.clock, release_s=pins.release_s, held_s=pins.held_s

@@ -8,9 +8,17 @@ from typing import Any
 
 from edge.audit.entry import Kind
 from edge.devices.simulated import SimulatedClock, SimulatedJournal
-from edge.watch import SETTLE_S, SILENT_S, Watch
+from edge.watch import SETTLE_S, SILENT_S, START_S, Watch
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def house() -> tuple[SimulatedJournal, SimulatedClock, Watch]:
+    """A gate that has been at work for a while."""
+    journal, clock = SimulatedJournal(), SimulatedClock()
+    watch = Watch(journal, clock)
+    clock.go(START_S)
+    return journal, clock, watch
 
 
 async def written(watch: Watch) -> None:
@@ -22,8 +30,7 @@ async def written(watch: Watch) -> None:
 
 def test_a_device_that_goes_and_comes_back_is_two_entries_however_often_it_says_so(run: Run) -> None:
     async def story() -> None:
-        journal, clock = SimulatedJournal(), SimulatedClock()
-        watch = Watch(journal, clock)
+        journal, clock, watch = house()
         for ok in (True, True, False, False, False):
             watch.heard("token", ok, "" if ok else "pulled out")
         await written(watch)
@@ -41,8 +48,7 @@ def test_a_device_that_goes_and_comes_back_is_two_entries_however_often_it_says_
 
 def test_silence_is_a_device_lost(run: Run) -> None:
     async def story() -> None:
-        journal, clock = SimulatedJournal(), SimulatedClock()
-        watch = Watch(journal, clock)
+        journal, clock, watch = house()
         watch.heard("camera", True, "")
         clock.go(SILENT_S + 1)
         await written(watch)
@@ -54,7 +60,7 @@ def test_silence_is_a_device_lost(run: Run) -> None:
 
 def test_only_required_devices_take_the_gate_out_of_service(run: Run) -> None:
     async def story() -> None:
-        watch = Watch(SimulatedJournal(), SimulatedClock())
+        _, _, watch = house()
         for device in ("token", "broker", "pages"):
             watch.lost(device, "gone")
         assert watch.out_of_service() == ""
@@ -66,9 +72,8 @@ def test_only_required_devices_take_the_gate_out_of_service(run: Run) -> None:
 
 def test_what_cannot_be_written_now_is_written_when_the_disk_is_back(run: Run) -> None:
     async def story() -> None:
-        journal, clock = SimulatedJournal(), SimulatedClock()
+        journal, _, watch = house()
         journal.fault = "disk full"
-        watch = Watch(journal, clock)
         watch.lost("camera", "gone")
         await written(watch)
         assert watch.conditions()["journal"] == (False, "disk full")
@@ -85,8 +90,7 @@ def test_what_cannot_be_written_now_is_written_when_the_disk_is_back(run: Run) -
 
 def test_an_older_word_of_the_process_does_not_undo_what_we_saw(run: Run) -> None:
     async def story() -> None:
-        clock = SimulatedClock()
-        watch = Watch(SimulatedJournal(), clock)
+        _, clock, watch = house()
         watch.heard("camera", True, "")
         watch.lost("camera", "edge-vision does not answer")
         watch.heard("camera", True, "")
@@ -94,5 +98,34 @@ def test_an_older_word_of_the_process_does_not_undo_what_we_saw(run: Run) -> Non
         clock.go(SETTLE_S + 1)
         watch.heard("camera", True, "")
         assert not watch.out_of_service()
+
+    run(story())
+
+
+def test_a_device_that_comes_up_with_the_gate_was_never_lost(run: Run) -> None:
+    async def story() -> None:
+        journal, clock = SimulatedJournal(), SimulatedClock()
+        watch = Watch(journal, clock)
+        watch.lost("camera", "edge-vision does not answer")
+        assert watch.out_of_service()
+        clock.go(SETTLE_S)
+        watch.heard("camera", True, "")
+        await written(watch)
+        assert not watch.out_of_service()
+        assert journal.events == []
+
+    run(story())
+
+
+def test_a_device_that_never_comes_up_is_lost(run: Run) -> None:
+    async def story() -> None:
+        journal, clock = SimulatedJournal(), SimulatedClock()
+        watch = Watch(journal, clock)
+        watch.lost("camera", "edge-vision does not answer")
+        await written(watch)
+        assert journal.events == []
+        clock.go(START_S)
+        await written(watch)
+        assert [e.kind for e in journal.events] == [Kind.DEVICE_LOST]
 
     run(story())

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from edge.biometric.values import Hint
 from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Checkpoints, Log
@@ -84,6 +85,11 @@ class Board:
         self._kiosk.shown(indication, self._monotonic())
         self._look()
         self._poke.set()
+
+    def hinted(self, hint: Hint) -> None:
+        """This would help the person to be seen."""
+        self._kiosk.hinted(hint)
+        self._look()
 
     def face(self) -> Face:
         """What the kiosk shows now."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge.audit.entry import Kind
+from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.passage import Indication
 from edge.web.standing import Told, reason_of
@@ -63,10 +64,11 @@ _THE_GATE_ITSELF = frozenset(
 
 @dataclass(frozen=True)
 class Face:
-    """What the screen shows: a state, and why when somebody is refused."""
+    """What the screen shows: a state, why when somebody is refused, and what would help when a face is looked for."""
 
     screen: Screen
     reason: Reason | None = None
+    hint: Hint | None = None
 
 
 class Kiosk:
@@ -76,6 +78,7 @@ class Kiosk:
         self._heard_s = at_s
         self._indication: Indication | None = None
         self._reason: Reason | None = None
+        self._hint: Hint | None = None
         self._shown = Face(Screen.OUT_OF_SERVICE)
         self._until_s = at_s
         self._fire = False
@@ -85,11 +88,15 @@ class Kiosk:
         self._heard_s = at_s
         if indication is self._indication:
             return
-        self._indication = indication
+        self._indication, self._hint = indication, None
         if indication in (Indication.READY, Indication.READING, Indication.LOOK):
             self._reason = None
         if indication is not Indication.READY or at_s >= self._until_s:
             self._turn(_SCREENS[indication], at_s)
+
+    def hinted(self, hint: Hint) -> None:
+        """This would help the person to be seen."""
+        self._hint = hint
 
     def burning(self, fire: bool) -> None:
         """Whether the fire alarm is on."""
@@ -112,6 +119,8 @@ class Kiosk:
             return Face(Screen.OUT_OF_SERVICE)
         if at_s >= self._until_s and self._indication is Indication.READY:
             return Face(Screen.IDLE)
+        if self._shown.screen is Screen.LOOK:
+            return Face(Screen.LOOK, hint=self._hint)
         return self._shown
 
     def serving(self, at_s: float) -> bool:

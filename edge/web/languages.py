@@ -37,12 +37,15 @@ class Language:
     pilot: str
     screens: Mapping[str, Saying] = field(repr=False)
     reasons: Mapping[str, Saying] = field(repr=False)
+    hints: Mapping[str, Saying] = field(repr=False)
 
     def of(self, face: Face) -> Saying:
         """What to say on this screen."""
-        code = face.reason.code if face.reason else ""
-        saying = self.reasons.get(code, self.screens[face.screen.value])
-        return saying if saying.step else Saying(saying.say, self.screens[face.screen.value].step)
+        plain = self.screens[face.screen.value]
+        if face.hint is not None:
+            return self.hints.get(face.hint.value, plain)
+        saying = self.reasons.get(face.reason.code, plain) if face.reason is not None else plain
+        return saying if saying.step else Saying(saying.say, plain.step)
 
     def connecting(self) -> Saying:
         """What to say while the page has lost its server."""
@@ -77,7 +80,13 @@ def _load(code: str) -> Language:
     text = resources.files("edge.web").joinpath("words", f"{code}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     return Language(
-        code, table["name"], table["direction"], table["pilot"], _sayings(table["screen"]), _sayings(table["reason"])
+        code=code,
+        name=table["name"],
+        direction=table["direction"],
+        pilot=table["pilot"],
+        screens=_sayings(table["screen"]),
+        reasons=_sayings(table["reason"]),
+        hints=_sayings(table["hint"]),
     )
 
 

@@ -9,21 +9,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge import wire
+from edge.biometric.values import Hint
 from edge.passage import Indication
 
 LIMIT = 1024
 
 
-async def listen(path: Path, heard: Callable[[Indication], None]) -> None:
-    """Call ``heard`` with each indication that edge-gate sends to ``path``, until cancelled.
+async def listen(
+    path: Path, shown: Callable[[Indication], None], hinted: Callable[[Hint], None] = lambda _: None
+) -> None:
+    """Call ``shown`` and ``hinted`` with what edge-gate sends to ``path``, until cancelled.
 
-    A datagram that is not a ``Shown`` is ignored: it is as good as silence, and silence the screen shows by itself.
+    A datagram that is neither is ignored: it is as good as silence, and silence the screen shows by itself.
     """
     with _ear(path) as ear:
         while True:
-            message = understood(await asyncio.get_running_loop().sock_recv(ear, LIMIT))
-            if message is not None:
-                heard(message)
+            match understood(await asyncio.get_running_loop().sock_recv(ear, LIMIT)):
+                case wire.Shown(indication):
+                    shown(indication)
+                case wire.Hinted(hint):
+                    hinted(hint)
 
 
 @contextlib.contextmanager
@@ -40,10 +45,10 @@ def _ear(path: Path) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def understood(body: bytes) -> Indication | None:
-    """The indication in a datagram; None when it is anything else."""
+def understood(body: bytes) -> wire.Shown | wire.Hinted | None:
+    """What a datagram says; None when it is anything else."""
     try:
         message = wire.decode(body)
     except wire.WireError:
         return None
-    return message.indication if isinstance(message, wire.Shown) else None
+    return message if isinstance(message, wire.Shown | wire.Hinted) else None

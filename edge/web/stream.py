@@ -81,6 +81,7 @@ def screen(board: Board, languages: Sequence[Language], sound: bool) -> dict[str
     face = board.face()
     return {
         "screen": face.screen.value,
+        "hint": face.hint.value if face.hint else "",
         "sound": sound,
         "notice": languages[0].pilot if board.standing.detects_attacks is False else "",
         "words": [saying(language, language.of(face)) for language in languages],

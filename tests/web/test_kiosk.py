@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.audit.entry import Kind, Value
+from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.passage import Indication
 from edge.web.kiosk import REFUSED_S, SILENT_S, WELCOME_S, Face, Kiosk, Screen
@@ -82,6 +83,17 @@ def test_a_person_who_is_referred_is_sent_to_the_reception() -> None:
 def test_a_fault_of_the_gate_is_not_shown_as_the_fault_of_the_person() -> None:
     hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="camera-fault")
     assert hour.face() == Face(Screen.OUT_OF_SERVICE)
+
+
+def test_a_person_who_is_not_seen_well_is_told_what_would_help() -> None:
+    hour = Hour().shown(Indication.READING, Indication.LOOK)
+    hour.kiosk.hinted(Hint.CLOSER)
+    assert hour.face() == Face(Screen.LOOK, hint=Hint.CLOSER)
+    assert hour.shown(Indication.LOOK).face() == Face(Screen.LOOK, hint=Hint.CLOSER)
+    assert hour.shown(Indication.WELCOME).face() == Face(Screen.WELCOME)
+    hour.kiosk.hinted(Hint.STILL)
+    assert hour.face() == Face(Screen.WELCOME)
+    assert hour.shown(Indication.READING, Indication.LOOK).face() == Face(Screen.LOOK)
 
 
 def test_a_silent_gate_is_out_of_service() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import edge.web
+from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.web.kiosk import Face, Screen
 from edge.web.languages import UnknownLanguageError, known, load
@@ -39,10 +40,12 @@ def test_every_screen_has_words_in_the_script_of_the_language(code: str) -> None
     assert set(language.screens) == {screen.value for screen in Screen} | {"connecting"}
     assert set(language.reasons) <= {reason.code for reason in Reason}
     assert language.direction == ("rtl" if code == "ar" else "ltr")
-    for saying in [*language.screens.values(), *language.reasons.values()]:
+    for saying in [*language.screens.values(), *language.reasons.values(), *language.hints.values()]:
         for letter in filter(str.isalpha, saying.say + saying.step):
             assert unicodedata.name(letter).startswith(SCRIPT[code]), saying
     assert language.pilot
+    assert set(language.hints) == {hint.value for hint in Hint} - {Hint.LOOK.value}  # that is the screen's own sentence
+    assert language.of(Face(Screen.LOOK, hint=Hint.LOOK)) == language.of(Face(Screen.LOOK))
 
 
 def test_english_says_what_the_list_of_reasons_says() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from edge import wire
 from edge.audit.entry import Kind
+from edge.biometric.values import Hint
 from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.settings import Web
@@ -295,16 +296,18 @@ def test_what_was_asked_is_not_logged(folder: Folder, run: Run, caplog: pytest.L
 
 def test_the_panel_is_heard_and_nonsense_is_not(tmp_path: Path, run: Run) -> None:
     async def story() -> None:
-        heard: asyncio.Queue[Indication] = asyncio.Queue()
+        heard: asyncio.Queue[Indication | Hint] = asyncio.Queue()
         path = tmp_path / "panel.sock"
-        listening = asyncio.create_task(listen(path, heard.put_nowait))
+        listening = asyncio.create_task(listen(path, heard.put_nowait, heard.put_nowait))
         await asyncio.sleep(0.05)
         bodies = (b"", b"nonsense", b"\xff" * 900, wire.encode(wire.Done()), wire.encode(wire.Health("x", True)))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gate:
-            for body in (*bodies, wire.encode(wire.Shown(Indication.LOOK))):
+            told = (wire.encode(wire.Shown(Indication.LOOK)), wire.encode(wire.Hinted(Hint.CLOSER)))
+            for body in (*bodies, *told):
                 gate.sendto(body, str(path))
             async with asyncio.timeout(2):
                 assert await heard.get() is Indication.LOOK
+                assert await heard.get() is Hint.CLOSER
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
         assert not path.exists()
@@ -314,5 +317,5 @@ def test_the_panel_is_heard_and_nonsense_is_not(tmp_path: Path, run: Run) -> Non
 
 def test_an_unknown_indication_is_silence() -> None:
     body = wire.encode(wire.Shown(Indication.READY))
-    assert understood(body) is Indication.READY
+    assert understood(body) == wire.Shown(Indication.READY)
     assert understood(body.replace(b"ready", b"steady")) is None

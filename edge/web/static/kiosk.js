@@ -6,13 +6,14 @@ const PATIENCE_MS = 3000; // a restart of the pages takes less
 const TURN_MS = 3500; // how long another language stays
 
 const by = (id) => document.getElementById(id);
-const connecting = { screen: "connecting", sound: false, notice: "", words: [{ lang: document.documentElement.lang, dir: by("first").dir, say: by("say").textContent, step: by("step").textContent }] };
+const connecting = { screen: "connecting", hint: "", sound: false, notice: "", words: [{ lang: document.documentElement.lang, dir: by("first").dir, say: by("say").textContent, step: by("step").textContent }] };
 let shown = "";
 let others = [];
 let turn = 0;
 let lost = null;
 let silent = null;
 let audio = null;
+let sounded = "";
 
 function say(state) {
   const told = JSON.stringify(state);
@@ -20,6 +21,7 @@ function say(state) {
   shown = told;
   const [first, ...rest] = state.words;
   document.body.dataset.screen = state.screen;
+  document.body.dataset.hint = state.hint;
   document.documentElement.lang = first.lang;
   document.documentElement.dir = first.dir;
   put("first", "say", "step", first);
@@ -29,7 +31,8 @@ function say(state) {
   by("notice").textContent = state.notice;
   other();
   fit();
-  if (state.sound) sound(state.screen);
+  if (state.sound && state.screen !== sounded) sound(state.screen);
+  sounded = state.screen;
 }
 
 // Long sentences get smaller letters rather than a cut.

@@ -34,6 +34,7 @@ from edge.errors import DeviceError
 
 HOST = "127.0.0.1"
 COLLECTOR = "collector"
+OPERATOR = "operator"
 _READY_S = 10.0
 _TRIES = 5
 
@@ -47,8 +48,11 @@ pattern read gates/v1/%u/cmd
 user collector
 topic read gates/v1/+/+/+/evt
 topic read gates/v1/+/+/+/state
-topic read gates/v1/+/+/+/cmd/res
 topic write gates/v1/+/+/+/ack
+
+user operator
+topic read gates/v1/+/+/+/state
+topic read gates/v1/+/+/+/cmd/res
 topic write gates/v1/+/+/+/cmd
 """
 
@@ -99,7 +103,7 @@ class Broker:
         self.port = 0
         self.authority = authority
         self.ca = authority.certificate
-        self.identities = {name: authority.issue(name) for name in (COLLECTOR, *gates)}
+        self.identities = {name: authority.issue(name) for name in (COLLECTOR, OPERATOR, *gates)}
         self.signing_key = folder / "collector-signing.key"
         self.collector_key = folder / "collector-signing.pem"
         signing = ec.generate_private_key(ec.SECP256R1())
@@ -184,6 +188,7 @@ class Broker:
             "log_type notice",
             "max_packet_size 262144",
             "max_queued_messages 1000",
+            "set_tcp_nodelay true",
             f"listener {port} {HOST}",
             f"cafile {self.ca}",
             f"certfile {self._server.certificate}",

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import time
 from collections import deque
@@ -31,6 +32,8 @@ from edge.sync.batch import PACKET
 
 INBOX = 64
 _NO_SUBSCRIBER = 0x10
+# Retained messages keep their mark also when they are new, so that whoever must not act on them can tell.
+_OPTIONS = SubscribeOptions(qos=1, retainAsPublished=True)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Connection:
         self._answered: ReasonCode | None = None
         self._subscribed: list[ReasonCode] = []
         self._ended = ""
+        self._in_flight = 0
         self._asking: set[int] = set()
         self.unheard = False
         self.refused = ""
@@ -130,7 +134,7 @@ class Connection:
             DeviceError: refused, or no answer.
         """
         self._subscribed = []
-        self._client.subscribe([(topic, SubscribeOptions(qos=1, retainHandling=0)) for topic in topics])
+        self._client.subscribe([(topic, _OPTIONS) for topic in topics])
         deadline = time.monotonic() + self._link.patience_s
         while not self._subscribed:
             if time.monotonic() > deadline:
@@ -154,6 +158,7 @@ class Connection:
         )
         if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise DeviceError("broker", f"takes no message: {mqtt.error_string(sent.rc)}")
+        self._in_flight += 1
         if message.correlation:
             self._asking.add(sent.mid)
 
@@ -169,6 +174,11 @@ class Connection:
             raise DeviceError("broker", f"connection lost: {type(error).__name__}: {error}") from error
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise DeviceError("broker", f"connection lost: {self._ended or mqtt.error_string(code)}")
+
+    @property
+    def in_flight(self) -> int:
+        """Messages handed over that the broker has not answered."""
+        return self._in_flight
 
     def take(self) -> list[Message]:
         """What was received since the last time, oldest first."""
@@ -209,6 +219,7 @@ class Connection:
         self._ended = str(code)
 
     def _on_publish(self, _client: object, _user: object, mid: int, code: ReasonCode, _with: object) -> None:
+        self._in_flight -= 1
         if mid in self._asking:  # whether anybody reads the gate's state is nobody's trouble
             self._asking.discard(mid)
             self.unheard = code.value == _NO_SUBSCRIBER
@@ -234,8 +245,9 @@ class _Bounded(ssl.SSLSocket):
     """
 
     def do_handshake(self, block: bool = False) -> None:
-        """Shake hands, or close."""
+        """Shake hands, or close. Small packets do not wait for company: that costs 40 ms for each answer."""
         try:
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             super().do_handshake(block)
         except OSError:
             self.close()

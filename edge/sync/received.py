@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS alarm (
 """
 _HASH = 32
 _CHUNK = 1000
+_ALARMS = 200
 
 
 class Tampered(Exception):  # noqa: N818 -- what the collector has to say about a log, not about a program
@@ -53,7 +54,7 @@ class Known:
     """One log as we have it.
 
     Attributes:
-        number: of the log in the tables.
+        number: of the log in the tables, 0 when it is not there.
         tree: over all its entries.
         sealed: the tree that the newest checkpoint covers.
         checkpoint: the newest, or None.
@@ -63,6 +64,9 @@ class Known:
     tree: Frontier
     sealed: Frontier
     checkpoint: Checkpoint | None
+
+
+_UNHEARD = Known(0, Frontier(), Frontier(), None)
 
 
 @dataclass(frozen=True)
@@ -125,29 +129,31 @@ class Received:
         fresh = batch.entries[len(again) :]
         found = _checked(batch, point) if batch.checkpoint is not None else None
         tree, reached = _grown(known.tree, batch, fresh, found.head.size if found else -1)
-        sealed = known
-        if found is not None:
-            sealed = self._sealed(known, batch, found, reached, tree)
-        with _said():
-            self._base.executemany(
-                "INSERT INTO entry VALUES (?, ?, ?)",
-                ((known.number, size + offset, item) for offset, item in enumerate(fresh)),
-            )
+        sealed = self._sealed(known, found, reached, tree) if found is not None else known
         taken = replace(sealed, tree=tree)
-        self._write(taken, sealed is not known)
-        self._known[batch.origin, batch.epoch] = taken
+        if fresh or sealed is not known:
+            taken = self._written(taken, batch, fresh, sealed is not known)
+            self._known[batch.origin, batch.epoch] = taken
         return Taken(taken, len(fresh), len(again))
 
     def known(self, origin: str, epoch: int) -> Known:
-        """The log as we have it; an empty one is begun when we never heard of it. Inside ``committed``."""
-        if (origin, epoch) not in self._known:
-            with _said():
-                self._known[origin, epoch] = self._looked_up(origin, epoch)
-        return self._known[origin, epoch]
+        """The log as we have it. Inside ``committed``.
+
+        One that we have nothing of leaves no trace, so that nobody fills the store with epochs that never were.
+        """
+        if (origin, epoch) in self._known:
+            return self._known[origin, epoch]
+        with _said():
+            return self._looked_up(origin, epoch)
 
     def alarm(self, origin: str, what: str, at: str) -> bool:
-        """Note something that somebody must look at; says whether it is the first time. Inside ``committed``."""
+        """Note something that somebody must look at; says whether it is the first time. Inside ``committed``.
+
+        Beyond ``_ALARMS`` different ones of a gate they are only counted: what a hostile gate says is bounded too.
+        """
         with _said():
+            (different,) = self._base.execute("SELECT count(*) FROM alarm WHERE origin = ?", (origin,)).fetchone()
+            what = what if different < _ALARMS else "more than can be listed"
             self._base.execute(
                 "INSERT INTO alarm VALUES (?, ?, ?, ?, 1) "
                 "ON CONFLICT DO UPDATE SET last_at = excluded.last_at, times = times + 1",
@@ -167,12 +173,7 @@ class Received:
         query = "SELECT id, size, frontier, sealed, sealed_frontier FROM log WHERE origin = ? AND epoch = ?"
         found = self._base.execute(query, (origin, epoch)).fetchone()
         if found is None:
-            made = self._base.execute(
-                "INSERT INTO log (origin, epoch, size, frontier, sealed, sealed_frontier) "
-                "VALUES (?, ?, 0, x'', 0, x'')",
-                (origin, epoch),
-            )
-            return Known(int(made.lastrowid or 0), Frontier(), Frontier(), None)
+            return _UNHEARD
         number, size, frontier, sealed, sealed_frontier = found
         last = self._base.execute(
             "SELECT bytes FROM checkpoint WHERE log = ? AND size = ?",
@@ -193,7 +194,7 @@ class Received:
             if old[0] != new:
                 raise Tampered(f"fork: entry {first + offset} is not the one that was sent before")
 
-    def _sealed(self, known: Known, batch: Batch, found: Checkpoint, reached: Frontier | None, tree: Frontier) -> Known:
+    def _sealed(self, known: Known, found: Checkpoint, reached: Frontier | None, tree: Frontier) -> Known:
         """The log with one more checkpoint, if the checkpoint is right."""
         size = found.head.size
         if size > tree.size:
@@ -209,8 +210,6 @@ class Received:
         covered = reached or self._replayed(known, size)
         if covered.root() != found.head.root:
             raise Tampered(f"checkpoint {size} has another root than the entries")
-        with _said():
-            self._base.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (known.number, size, batch.checkpoint))
         return replace(known, sealed=covered, checkpoint=found)
 
     def _same_checkpoint(self, known: Known, found: Checkpoint) -> None:
@@ -235,17 +234,34 @@ class Received:
                 tree, _ = tree.append(leaf_hash(item))
         return tree
 
-    def _write(self, known: Known, sealed: bool) -> None:
+    def _written(self, known: Known, batch: Batch, fresh: Sequence[bytes], sealed: bool) -> Known:
+        """The log as it is in the tables now; everything was checked before."""
         with _said():
+            number = known.number or self._begun(batch.origin, batch.epoch)
+            first = known.tree.size - len(fresh)
+            self._base.executemany(
+                "INSERT INTO entry VALUES (?, ?, ?)",
+                ((number, first + offset, item) for offset, item in enumerate(fresh)),
+            )
             self._base.execute(
                 "UPDATE log SET size = ?, frontier = ? WHERE id = ?",
-                (known.tree.size, b"".join(known.tree.subtrees), known.number),
+                (known.tree.size, b"".join(known.tree.subtrees), number),
             )
             if sealed:
+                size = known.sealed.size
+                self._base.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (number, size, batch.checkpoint))
                 self._base.execute(
                     "UPDATE log SET sealed = ?, sealed_frontier = ? WHERE id = ?",
-                    (known.sealed.size, b"".join(known.sealed.subtrees), known.number),
+                    (size, b"".join(known.sealed.subtrees), number),
                 )
+        return replace(known, number=number)
+
+    def _begun(self, origin: str, epoch: int) -> int:
+        made = self._base.execute(
+            "INSERT INTO log (origin, epoch, size, frontier, sealed, sealed_frontier) VALUES (?, ?, 0, x'', 0, x'')",
+            (origin, epoch),
+        )
+        return int(made.lastrowid or 0)
 
 
 def counted(path: Path) -> Mapping[str, int]:

@@ -31,13 +31,14 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from edge.audit.checkpoint import Checkpoint
 from edge.errors import DeviceError, Refusal
 from edge.sync.batch import ENTRIES, Batch, fitting, pack, verify
+from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
 from edge.sync.topics import Address
 from edge.sync.window import Window
 
 _log = logging.getLogger("edge.sync")
-_TURN_S = 0.2
+_TURN_S = 0.1
 _SHOWN_S = 60.0
 _STOOD_S = 30.0
 _EVENTS = "application/vnd.edge-gate.entries+zlib"
@@ -96,6 +97,7 @@ class Sender:
         *,
         pace: Pace | None = None,
         facts: Callable[[], Mapping[str, str | int | bool]] = dict,
+        commands: Handler | None = None,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -108,9 +110,11 @@ class Sender:
             outbox: file for the position.
             pace: of attempts.
             facts: called on the sender's thread, for the gate's state message: software, clock, ...; nothing personal.
+            commands: told each signed command that comes in (``commands``); without it none is listened to.
         """
         self._address, self._link, self._collector = address, link, collector
         self._entries, self._checkpoints, self._facts = log, checkpoints, facts
+        self._desk = Desk(address, commands) if commands is not None else None
         self._outbox, self._pace = outbox, pace or Pace()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -180,8 +184,9 @@ class Sender:
         heard = False
         try:
             connection.open()
-            connection.subscribe(self._address.topic("ack"))
+            connection.subscribe(self._address.topic("ack"), *([self._desk.topic] if self._desk else []))
             self._stated = (b"", 0.0)
+            self._said.clear()
             while not self._stopping.is_set():
                 self._serve(connection, outbox)
             heard = True
@@ -211,6 +216,8 @@ class Sender:
             connection.turn(0 if sent else _TURN_S)
             for message in connection.take():
                 self._hear(message, window)
+            for answer in self._desk.answers() if self._desk else ():
+                connection.publish(answer)
             self._keep(outbox, epoch, window)
             if window.overdue(time.monotonic()) and connection.refused:
                 raise DeviceError("broker", f"does not take our messages: {connection.refused}")
@@ -262,7 +269,10 @@ class Sender:
         return Batch(self._address.origin, epoch, first, tuple(entries), encoded), sealed
 
     def _hear(self, message: Message, window: Window) -> None:
-        """Take in one acknowledgement, or ignore it and say so."""
+        """Take in one acknowledgement or command, or ignore it and say so."""
+        if self._desk is not None and message.topic == self._desk.topic:
+            refused = self._desk.hear(message)
+            return self._ignore(refused) if refused else None
         if message.topic != self._address.topic("ack"):
             return self._ignore("a message on a topic that is not ours")
         if message.retain:
@@ -294,8 +304,6 @@ class Sender:
         """Change the condition; one line when it goes and one when it is back."""
         if bool(trouble) != bool(self._trouble) or self._trouble == "connecting":
             _log.warning("broker: %s", trouble) if trouble else _log.info("broker: connected")
-        if not trouble:
-            self._said.clear()
         self._trouble = trouble
 
     def _state(self, connection: Connection, epoch: int) -> None:

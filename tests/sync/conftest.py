@@ -15,6 +15,16 @@ from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.simulated import SimulatedLog
 from edge.sync.topics import Address
 
+HERE = Path(__file__).resolve().parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Full campaigns run when they are asked for: ``-m slow``."""
+    if not config.getoption("-m"):
+        for item in [item for item in items if item.path.parent == HERE and item.get_closest_marker("slow")]:
+            items.remove(item)
+
+
 GATES = tuple(f"demo/lobby/gate-{number}" for number in range(1, 9))
 FAST = Pace(connect_s=0.05, connect_most_s=0.4, retry_s=0.3, retry_most_s=1.0, state_s=0.1)
 

@@ -120,23 +120,17 @@ def test_a_false_acknowledgement_is_ignored_and_reported(site: Any, how: str, tm
         "stale": sign(Ack(log.origin, 1, 50, log.root(50), 0, b"long ago"), key),
         "retained": sign(Ack(log.origin, 1, 100, log.root(100), 0, b""), key),
     }
+    hostile.publish(Message(address.topic("ack"), forged[how], retain=how == "retained"))
+    until(lambda: sender.ignored == 1)
     if how == "retained":
-        hostile.publish(Message(address.topic("ack"), forged[how], retain=True))
-        hostile.turn(0.2)
-        late = site.sender(GATE)  # takes over the session, as a restarted one does, and finds the retained message
-        until(lambda: late.ignored + sender.ignored)
         hostile.publish(Message(address.topic("ack"), b"", retain=True))
         hostile.turn(0.2)
-    else:
-        hostile.publish(Message(address.topic("ack"), forged[how]))
-        until(lambda: sender.ignored)
-        until(lambda: sender.ignored == 1)
     assert sender.position.acked == 100
     hostile.close()
-    site.collector()
-    if how != "retained":
-        until(lambda: sender.condition().startswith("ignored: "))
+    if how == "another key":
+        site.collector()
         until(lambda: sender.position.acked == 300)
+        until(lambda: sender.condition().startswith("ignored: bad-signature"))
 
 
 class Outbox_at:  # noqa: N801 -- reads as a sentence where it is used
@@ -313,7 +307,7 @@ while True:
 
 
 def test_a_sender_killed_at_any_moment_goes_on(site: Any, tmp_path: Path) -> None:
-    entries = 5000
+    entries = 3000
     log = site.log(GATE, entries, 64)
     site.collector()
     outbox = tmp_path / "killed" / "sync.db"

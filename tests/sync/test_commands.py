@@ -1,0 +1,90 @@
+"""Commands are carried in and answers out; nothing is judged here, and nothing old is passed on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edge.demo.broker import OPERATOR
+from edge.errors import DeviceError
+from edge.sync.commands import LIMIT, WAITING, Desk, ask
+from edge.sync.connection import Connection, Message
+from edge.sync.outbox import Outbox
+from edge.sync.sender import Sender, pinned
+from edge.sync.topics import Address
+
+GATE = "demo/lobby/gate-1"
+ADDRESS = Address("demo", "lobby", "gate-1")
+
+
+def desk() -> tuple[Desk, list[tuple[bytes, Callable[[bytes], None]]]]:
+    heard: list[tuple[bytes, Callable[[bytes], None]]] = []
+    return Desk(ADDRESS, lambda signed, answer: heard.append((signed, answer))), heard
+
+
+def command(payload: bytes = b"signed", *, retain: bool = False) -> Message:
+    return Message(ADDRESS.topic("cmd"), payload, retain=retain, correlation=b"one")
+
+
+def test_a_command_is_passed_on_and_its_answer_goes_back() -> None:
+    made, heard = desk()
+    assert made.hear(command()) == ""
+    ((signed, answer),) = heard
+    assert signed == b"signed"
+    answer(b"done")
+    answer(b"done twice")
+    (out,) = made.answers()
+    assert (out.topic, out.payload, out.correlation) == (ADDRESS.topic("cmd/res"), b"done", b"one")
+
+
+@pytest.mark.parametrize("bad", [command(retain=True), command(b""), command(bytes(LIMIT + 1))])
+def test_retained_empty_and_endless_commands_go_no_further(bad: Message) -> None:
+    made, heard = desk()
+    assert made.hear(bad)
+    assert heard == []
+
+
+def test_a_flood_of_commands_is_dropped() -> None:
+    made, heard = desk()
+    refused = [made.hear(command()) for _ in range(WAITING + 5)]
+    assert refused.count("") == len(heard) == WAITING
+    heard[0][1](b"done")
+    made.answers()
+    assert made.hear(command()) == ""
+
+
+def test_an_operator_asks_and_the_gate_answers(site: Any, tmp_path: Any) -> None:
+    def handler(signed: bytes, answer: Callable[[bytes], None]) -> None:
+        threading.Timer(0.05, lambda: answer(signed[::-1])).start()  # the gate takes its time, elsewhere
+
+    log = site.log(GATE)
+    outbox = tmp_path / "sync.db"
+    key = pinned(site.broker.collector_key)
+    sender = Sender(ADDRESS, site.link(GATE), key, log, log, outbox, commands=handler)
+    sender.start()
+    try:
+        while sender.condition():
+            time.sleep(0.01)
+        assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"unlock") == b"kcolnu"
+        retained = Connection(site.link(OPERATOR), OPERATOR)
+        retained.open()
+        retained.publish(command(b"old", retain=True))
+        deadline = time.monotonic() + 5
+        while not sender.ignored and time.monotonic() < deadline:
+            retained.turn(0.05)
+        assert sender.condition() == "ignored: a retained command"
+        retained.publish(command(b"", retain=True))
+        retained.turn(0.2)
+        retained.close()
+    finally:
+        sender.stop()
+    Outbox(outbox).close()
+
+
+def test_a_gate_that_is_not_there_is_said(site: Any) -> None:
+    with pytest.raises(DeviceError, match="not connected"):
+        ask(site.link(OPERATOR), OPERATOR, Address("demo", "lobby", "gate-8"), b"unlock")

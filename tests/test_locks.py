@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,25 @@ def test_everything_the_project_asks_for_is_locked(lock: str, groups: list[str],
 def test_developers_have_the_versions_of_the_gate() -> None:
     developers = pins(ROOT / "requirements-dev.lock")
     assert {name: developers.get(name) for name in pins(ROOT / "requirements.lock")} == pins(ROOT / "requirements.lock")
+
+
+def imported(folder: Path) -> Iterator[str]:
+    """Top names of everything that the modules below ``folder`` import, wherever in the module."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module.partition(".")[0]
+
+
+def test_the_program_imports_only_what_it_asks_for(project: dict[str, list[str]]) -> None:
+    """A package that another one happens to bring along may be gone with its next version."""
+    modules = set(imported(ROOT / "edge")) - set(sys.stdlib_module_names) - {"edge"}
+    from_debian = {"picamera2", "libcamera", "lgpio"}
+    names = packages_distributions()
+    distributions = {each.lower() for module in modules - from_debian for each in names.get(module, [module])}
+    assert distributions - asked(project["run"]) - asked(project["setup"]) == set()
 
 
 def test_no_placeholder_stands_in_for_the_gpio_library() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,6 +89,10 @@ class CheckpointReader:
 class SqliteCheckpoints(CheckpointReader):
     """The checkpoints of ``ports.CheckpointStore``."""
 
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection] | None = None) -> None:
+        super().__init__(path)
+        self._connect = connect or _sqlite
+
     def add(self, checkpoint: Checkpoint) -> None:
         """Keep one more, or the same one with more receipts; it is on disk on return.
 
@@ -105,8 +109,12 @@ class SqliteCheckpoints(CheckpointReader):
     def _present(self) -> sqlite3.Connection | None:
         """The one connection that writes."""
         if self._file is None:
-            self._file = file = sqlite3.connect(self._path, timeout=2.0, isolation_level=None, check_same_thread=False)
+            self._file = file = self._connect(self._path)
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")
             file.execute(_TABLE)
         return self._file
+
+
+def _sqlite(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)

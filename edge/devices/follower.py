@@ -65,15 +65,15 @@ class Follower:
 
     def root(self, size: int) -> bytes:
         """Root of the tree over the first ``size`` entries."""
-        return self._ask(lambda file: root_of(size, leaves.nodes(file)), None)
+        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: root_of(size, nodes)), None)
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Proof that entry ``index`` is among the first ``size``."""
-        return self._ask(lambda file: inclusion(index, size, leaves.nodes(file)), None)
+        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: inclusion(index, size, nodes)), None)
 
     def consistency(self, older: int, newer: int) -> tuple[bytes, ...]:
         """Proof that the tree of ``newer`` entries continues that of ``older``."""
-        return self._ask(lambda file: consistency(older, newer, leaves.nodes(file)), None)
+        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: consistency(older, newer, nodes)), None)
 
     async def grown(self, beyond: int, epoch: int | None = None) -> int:
         """Wait until there are more than ``beyond`` entries, or another epoch than ``epoch``; returns the size."""
@@ -122,9 +122,9 @@ class Follower:
             self._inode = inode
             self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
             self._file.isolation_level = None
-        if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
-            self._drop()
-            return None
+            if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
+                self._drop()
+                return None
         return self._file
 
     @contextmanager

@@ -6,8 +6,8 @@ Rules:
    NORMAL loses acknowledged entries when the power goes.
 2. One row per entry: the entry and the tree nodes that it completes, in one transaction and on one page. The frontier
    of any size is a subset of those nodes, so it cannot disagree with them. Nothing is ever rewritten.
-3. At the start the file is checked: SQLite's own check, then entries against nodes, then the tree against the last
-   checkpoint anybody holds.
+3. At the start the file is checked: SQLite's own check (of a large file while service goes on), the newest entries
+   against their nodes, the tree against the last checkpoint anybody holds.
 4. A damaged, missing or older file is never repaired. It is kept beside the new one as evidence, and a new epoch
    begins whose first entry names the last known head.
 5. After any error the next call opens the file anew and believes only what is on disk.
@@ -18,8 +18,9 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,10 @@ from edge.ports import Clock, Receipt
 
 _CHECKED = 4096
 """Entries at the end that are hashed again at every start; ``verify_log.py`` does all of them."""
+_CHECKED_AT_ONCE = 16 * 1024 * 1024
+"""Bytes up to which SQLite checks the whole file before service begins; a larger one is checked meanwhile."""
 _DEADLINE_S = 5.0
+Connect = Callable[[Path], sqlite3.Connection]
 
 
 class Damaged(Exception):  # noqa: N818 -- a finding, not a failure of ours
@@ -63,9 +67,10 @@ class LastHead:
 class SqliteJournal:
     """The journal of ``ports.Journal``."""
 
-    def __init__(self, path: Path, origin: str, gate: str, clock: Clock) -> None:
+    def __init__(self, path: Path, origin: str, gate: str, clock: Clock, connect: Connect) -> None:
         """For ``open`` only."""
         self._path = path
+        self._connect = connect
         self._origin = origin
         self._gate = gate
         self._clock = clock
@@ -73,10 +78,19 @@ class SqliteJournal:
         self._epoch = 1
         self._boot = 1
         self._file: sqlite3.Connection | None = None
+        self._damage = ""
         self._worker = Worker("journal")
 
     @classmethod
-    def open(cls, path: Path, origin: str, gate: str, clock: Clock, last: LastHead | None = None) -> SqliteJournal:
+    def open(
+        cls,
+        path: Path,
+        origin: str,
+        gate: str,
+        clock: Clock,
+        last: LastHead | None = None,
+        connect: Connect | None = None,
+    ) -> SqliteJournal:
         """Open the log, or begin it; begin a new epoch when the file is not what it should be.
 
         Args:
@@ -85,11 +99,12 @@ class SqliteJournal:
             gate: written into each entry.
             clock: for the time of each entry.
             last: the last head that anybody holds, None when nobody holds one.
+            connect: how to reach SQLite; tests put a disk that loses power there.
 
         Raises:
             DeviceError: the disk is full, read-only or gone, or the file belongs to another gate.
         """
-        journal = cls(path, origin, gate, clock)
+        journal = cls(path, origin, gate, clock, connect or sqlite)
         try:
             journal._start(last)
         except BaseException:
@@ -131,6 +146,8 @@ class SqliteJournal:
 
     def _append(self, events: Sequence[Event], called: float) -> list[Receipt]:
         """Write them in one transaction; on the worker's thread."""
+        if self._damage:
+            raise DeviceError("journal", f"{self._damage}; a restart begins a new epoch")
         try:
             file = self._file or self._reopen()
             file.execute("BEGIN IMMEDIATE")
@@ -184,7 +201,7 @@ class SqliteJournal:
     def _go_on(self, last: LastHead | None) -> None:
         """Open the file that is there, check it, and count this boot."""
         try:
-            file = self._file = _connect(self._path)
+            file = self._file = prepared(self._connect(self._path))
             if file.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
                 if last is not None or _evidence(self._path):
                     raise Damaged("the log is missing")
@@ -204,9 +221,10 @@ class SqliteJournal:
         """Rule 3."""
         if file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
             raise Damaged("the file is not a log")
-        found = file.execute("PRAGMA quick_check(1)").fetchone()
-        if found != ("ok",):
-            raise Damaged(f"the file is damaged: {found[0]}")
+        if self._path.stat().st_size <= _CHECKED_AT_ONCE or _suspect(self._path).exists():
+            _whole(file)
+        else:
+            threading.Thread(target=self._check_later, name="journal-check", daemon=True).start()
         origin, self._epoch, self._boot = file.execute("SELECT origin, epoch, boot FROM log").fetchone()
         if origin != self._origin:
             raise DeviceError("journal", f"{self._path} is the log of {origin}")
@@ -218,6 +236,16 @@ class SqliteJournal:
         if root_of(last.size, leaves.nodes(file)) != last.root:
             raise Damaged(f"the log was rewritten below its last checkpoint of {last.size} entries")
 
+    def _check_later(self) -> None:
+        """SQLite's own check of a large file, while the gate is in service; damage ends service at the next append."""
+        try:
+            with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+                _whole(file)
+        except (Damaged, sqlite3.DatabaseError) as damage:
+            if isinstance(damage, Damaged) or _is_corrupt(damage):
+                self._damage = str(damage)
+                _suspect(self._path).touch()
+
     def _begin_epoch(self, why: str, last: LastHead | None) -> None:
         """Rule 4."""
         self._drop()
@@ -227,7 +255,7 @@ class SqliteJournal:
         fields: dict[str, Value] = {"why": why, "kept": kept}
         if last is not None:
             fields |= {"epoch": last.epoch, "size": last.size, "root": last.root, "digest": last.digest}
-        self._file = _connect(self._path)
+        self._file = prepared(self._connect(self._path))
         self._create(self._file, epoch, Event(Kind.EPOCH_OPEN, fields))
 
     def _create(self, file: sqlite3.Connection, epoch: int, *first: Event) -> None:
@@ -245,7 +273,7 @@ class SqliteJournal:
         """Rule 5."""
         if not self._path.exists():
             raise Damaged("the log is missing")
-        file = _connect(self._path)
+        file = prepared(self._connect(self._path))
         try:
             found = leaves.frontier_on_disk(file, 64)
             known = self._frontier
@@ -264,9 +292,13 @@ class SqliteJournal:
             file.close()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection for writing; rule 1."""
-    file = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+def sqlite(path: Path) -> sqlite3.Connection:
+    """A connection for writing."""
+    return sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+
+
+def prepared(file: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection with rule 1 in force."""
     try:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = FULL")
@@ -276,6 +308,18 @@ def _connect(path: Path) -> sqlite3.Connection:
         file.close()
         raise
     return file
+
+
+def _whole(file: sqlite3.Connection) -> None:
+    """SQLite's own check of the whole file."""
+    found = file.execute("PRAGMA quick_check(1)").fetchone()
+    if found != ("ok",):
+        raise Damaged(f"the file is damaged: {found[0]}")
+
+
+def _suspect(path: Path) -> Path:
+    """Marks a file in which damage was found while it was in service."""
+    return path.with_name(path.name + ".suspect")
 
 
 def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
@@ -308,6 +352,7 @@ def _set_aside(path: Path, epoch: int) -> str:
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(kept.with_name(kept.name + suffix))
+    _suspect(path).unlink(missing_ok=True)
     _sync_directory(path.parent)
     return kept.name
 

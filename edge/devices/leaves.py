@@ -7,10 +7,14 @@ completes, level 0 first, 32 bytes each. So node (level, i) is in the row of the
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
 
 from edge.audit.entry import LogError
 from edge.audit.tree import HASH, Frontier, Nodes, completed, frontier_of, leaf_hash
 
+T = TypeVar("T")
+_NOTHING = bytes(HASH)
 APPLICATION = 0x45444745
 SCHEMA = (
     f"PRAGMA application_id = {APPLICATION}",
@@ -42,6 +46,29 @@ def nodes(file: sqlite3.Connection) -> Nodes:
         return bytes(row[0])
 
     return node
+
+
+def with_nodes(file: sqlite3.Connection, ask: Callable[[Nodes], T]) -> T:
+    """What ``ask`` computes from nodes, with all of them read in one go: first it is asked which ones it needs."""
+    wanted: set[int] = set()
+
+    def note(level: int, index: int) -> bytes:
+        wanted.add(((index + 1) << level) - 1)
+        return _NOTHING
+
+    ask(note)
+    places = ",".join("?" * len(wanted))  # the same text for as many, so that SQLite prepares it once
+    query = f"SELECT ix, CAST(nodes AS BLOB) FROM leaf WHERE ix IN ({places})"  # noqa: S608 -- question marks only
+    found: dict[int, bytes] = dict(file.execute(query, sorted(wanted)).fetchall())
+
+    def node(level: int, index: int) -> bytes:
+        leaf = ((index + 1) << level) - 1
+        kept = found.get(leaf, b"")[level * HASH : (level + 1) * HASH]
+        if len(kept) != HASH:
+            raise LogError(f"entry {leaf} is missing")
+        return kept
+
+    return ask(node)
 
 
 def frontier_on_disk(file: sqlite3.Connection, last: int) -> Frontier:

@@ -7,18 +7,21 @@ of their own, as on two machines. The log is in memory: what is measured is the 
 from __future__ import annotations
 
 import json
+import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from edge.demo import broker as brokers
-from edge.demo.broker import COLLECTOR, Broker
+from edge.demo.broker import COLLECTOR, COLLECTORS, Broker
 from edge.errors import DeviceError
 from edge.sync.collector import Collector, signing_key
 from edge.sync.connection import Link
+from edge.sync.received import counted
 from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.simulated import SimulatedLog
 from edge.sync.topics import Address
@@ -43,8 +46,7 @@ def measure(entries: int = 100_000, single: int = 50, sealed_every: int = 64) ->
         brokers.start(Path(name) / "broker", (GATE,)) as broker,
     ):
         folder = Path(name)
-        log = SimulatedLog(_address().origin)
-        collecting = _side("collect", folder, broker, log.point.hex())
+        collecting = _side("collect", folder, broker, "1")
         sending = _side("send", folder, broker, str(entries), str(single), str(sealed_every))
         try:
             out, _ = sending.communicate(timeout=_PATIENCE_S)
@@ -61,10 +63,50 @@ def measure(entries: int = 100_000, single: int = 50, sealed_every: int = 64) ->
     return {**json.loads(out), **json.loads(got)}
 
 
-def _side(what: str, folder: Path, broker: Broker, *more: str) -> subprocess.Popen[bytes]:
-    identity = broker.identities[COLLECTOR if what == "collect" else GATE]
+def measure_fleet(gates: int = 1000, entries: int = 10, within_s: float = 60.0) -> dict[str, float]:
+    """Let many gates write ``entries`` each, at random moments within ``within_s``; two collectors share one store.
+
+    Returns:
+        ``fleet_gates``, ``fleet_connected_s`` until all were connected, ``fleet_p50_ms`` and ``fleet_p95_ms`` from the
+        entry to its acknowledgement on the gate's disk, ``fleet_lost``.
+
+    Raises:
+        DeviceError: mosquitto is missing, or it did not come to an end.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    names = _fleet(gates)
+    with (
+        tempfile.TemporaryDirectory(prefix="edge-bench-") as name,
+        brokers.start(Path(name) / "broker", names) as broker,
+    ):
+        folder = Path(name)
+        sides = [_side("collect", folder, broker, str(gates), name=collector) for collector in COLLECTORS]
+        fleet = _side("fleet", folder, broker, str(gates), str(entries), str(within_s))
+        try:
+            out, _ = fleet.communicate(timeout=_PATIENCE_S + within_s)
+        except subprocess.TimeoutExpired as error:
+            raise DeviceError("broker", f"{gates} gates did not come to an end") from error
+        finally:
+            for side in (fleet, *sides):
+                side.kill()
+                side.communicate()
+        arrived = sum(counted(folder / "received.db").values())
+    if not out:
+        raise DeviceError("broker", "the measurement ended early")
+    return {**json.loads(out), "fleet_lost": float(gates * entries - arrived)}
+
+
+def _fleet(gates: int) -> list[str]:
+    return [GATE, *(f"demo/lobby/fleet-{number}" for number in range(2, gates + 1))]
+
+
+def _side(what: str, folder: Path, broker: Broker, *more: str, name: str = "") -> subprocess.Popen[bytes]:
+    name = name or (COLLECTOR if what == "collect" else GATE)
+    identity = broker.identities[name]
     key = broker.signing_key if what == "collect" else broker.collector_key
     paths = (broker.ca, identity.certificate, identity.key, key, folder)
+    more = (name, *more) if what == "collect" else more
     command = [sys.executable, "-m", "edge.bench.sync", what, str(broker.port), *map(str, paths), *more]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
@@ -99,9 +141,51 @@ def _send(link: Link, key: Path, folder: Path, entries: int, single: int, sealed
     return figures
 
 
-def _collect(link: Link, key: Path, folder: Path, point: bytes) -> dict[str, float]:
+def _run_fleet(link: Link, key: Path, folder: Path, gates: int, entries: int, within_s: float) -> dict[str, float]:
+    chance = random.Random(169)  # noqa: S311 -- the same moments each time
+    collector, senders = pinned(key), []
+    for name in _fleet(gates):
+        log = SimulatedLog(_address(name).origin)
+        identity = link.certificate.with_name(name.replace("/", "_") + ".pem")
+        its = replace(link, certificate=identity, key=identity.with_suffix(".key"))
+        sender = Sender(_address(name), its, collector, log, log, folder / name / "sync.db", pace=_PACE)
+        senders.append((sender, log))
+    began = time.perf_counter()
+    for sender, _ in senders:
+        sender.start()
+    while any(sender.condition() for sender, _ in senders):
+        time.sleep(0.05)
+    connected = time.perf_counter() - began
+    began = time.perf_counter()
+    due = sorted((began + chance.uniform(0, within_s), number % gates) for number in range(gates * entries))
+    waiting: dict[int, list[float]] = {number: [] for number in range(gates)}
+    times: list[float] = []
+    while len(times) < gates * entries:
+        now = time.perf_counter()
+        while due and due[0][0] <= now:
+            _, number = due.pop(0)
+            senders[number][1].grow(1)
+            waiting[number].append(now)
+        for number, since in waiting.items():
+            open_ = senders[number][1].size() - senders[number][0].position.acked
+            while len(since) > open_:
+                times.append(1000 * (now - since.pop(0)))
+        if now - began > _PATIENCE_S + within_s:
+            break
+        time.sleep(0.01)
+    times.sort()
+    return {
+        "fleet_gates": float(gates),
+        "fleet_connected_s": connected,
+        "fleet_p50_ms": times[len(times) // 2],
+        "fleet_p95_ms": times[int(len(times) * 0.95)],
+    }
+
+
+def _collect(link: Link, key: Path, folder: Path, name: str, gates: int) -> dict[str, float]:
+    points = {gate: SimulatedLog(_address(gate).origin).point for gate in _fleet(gates)}
     before, cpu = _resident_mib(), time.process_time()
-    collector = Collector(link, signing_key(key), {GATE: point}, folder / "received.db", pace=_PACE)
+    collector = Collector(link, signing_key(key), points, folder / "received.db", name=name, pace=_PACE)
     collector.start()
     sys.stdin.readline()
     collector.condition()
@@ -129,8 +213,8 @@ def _resident_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _address() -> Address:
-    return Address(*GATE.split("/"))
+def _address(name: str = GATE) -> Address:
+    return Address(*name.split("/"))
 
 
 def _main(what: str, port: str, *rest: str) -> None:
@@ -138,8 +222,10 @@ def _main(what: str, port: str, *rest: str) -> None:
     link = Link(brokers.HOST, int(port), ca, certificate, identity)
     if what == "send":
         figures = _send(link, key, folder, *(int(number) for number in rest[5:]))
+    elif what == "fleet":
+        figures = _run_fleet(link, key, folder, int(rest[5]), int(rest[6]), float(rest[7]))
     else:
-        figures = _collect(link, key, folder, bytes.fromhex(rest[5]))
+        figures = _collect(link, key, folder, rest[5], int(rest[6]))
     sys.stdout.write(json.dumps(figures))
 
 

@@ -38,17 +38,19 @@ OPERATOR = "operator"
 _READY_S = 10.0
 _TRIES = 5
 
+COLLECTORS = (COLLECTOR, "collector-2")
+_COLLECTS = """
+user {}
+topic read gates/v1/+/+/+/evt
+topic read gates/v1/+/+/+/state
+topic write gates/v1/+/+/+/ack
+"""
 _ACCESS = """\
 pattern write gates/v1/%u/evt
 pattern write gates/v1/%u/state
 pattern write gates/v1/%u/cmd/res
 pattern read gates/v1/%u/ack
 pattern read gates/v1/%u/cmd
-
-user collector
-topic read gates/v1/+/+/+/evt
-topic read gates/v1/+/+/+/state
-topic write gates/v1/+/+/+/ack
 
 user operator
 topic read gates/v1/+/+/+/state
@@ -103,7 +105,7 @@ class Broker:
         self.port = 0
         self.authority = authority
         self.ca = authority.certificate
-        self.identities = {name: authority.issue(name) for name in (COLLECTOR, OPERATOR, *gates)}
+        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, *gates)}
         self.signing_key = folder / "collector-signing.key"
         self.collector_key = folder / "collector-signing.pem"
         signing = ec.generate_private_key(ec.SECP256R1())
@@ -175,7 +177,7 @@ class Broker:
 
     def _configure(self, port: int) -> Path:
         access = self._folder / "mosquitto.acl"
-        access.write_text(_ACCESS, encoding="utf-8")
+        access.write_text(_ACCESS + "".join(map(_COLLECTS.format, COLLECTORS)), encoding="utf-8")
         access.chmod(0o600)
         lines = [
             "per_listener_settings false",

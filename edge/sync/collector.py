@@ -8,6 +8,8 @@ Rules:
 3. What is refused raises an alarm in the store and changes nothing else; the gate gets the acknowledgement of what we
    have, and sees that we stand still.
 4. Retained messages are not events: they are passed over.
+5. Several collectors may share the subscription and the store. The broker deals the messages out, so the one before may
+   be with another collector: what comes before its time is kept for a moment before it is called a gap.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +37,8 @@ _log = logging.getLogger("edge.sync")
 _TURN_S = 0.2
 _ACKNOWLEDGEMENT = "application/gate-ack+cose"
 _QUEUE = 2 * INBOX
+_EARLY_S = 0.5
+_SOON_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,18 @@ class Figures:
     sizes: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A batch that wants an answer, and until when it may wait for the one before it."""
+
+    batch: Batch
+    address: Address
+    correlation: bytes
+    until: float
+
+
 class Collector:
-    """One collector with its own store."""
+    """One collector; others may be at work beside it, under names of their own."""
 
     def __init__(
         self,
@@ -87,6 +101,7 @@ class Collector:
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
         self._trouble = "not started"
         self._fault: Exception | None = None
+        self._early: list[_Asked] = []
         self.figures = Figures()
 
     def start(self) -> None:
@@ -139,30 +154,44 @@ class Collector:
             connection.subscribe(SHARED)
             self._say("")
             while not self._stopping.is_set():
-                connection.gather(_TURN_S)
+                connection.gather(_SOON_S if self._early else _TURN_S)
                 self._handle(connection, received)
             well = True
         finally:
+            self._early.clear()
             connection.close(gracefully=well)
             received.close()
 
     def _handle(self, connection: Connection, received: Received) -> None:
         """Take what came, commit it, and sign for it."""
         messages = connection.take()
-        if not messages:
+        if not messages and not self._early:
             return
         answers: dict[Address, Message] = {}
-        with received.committed():
-            for message in messages:
-                address = addressed(message.topic, "evt")
-                if address is None or message.retain:
-                    self.figures = replace(self.figures, refused=self.figures.refused + 1)
-                    continue
-                if batch := self._read(message, address, received):
-                    ack = self._take(batch, address, message.correlation, received)
-                    answers[address] = Message(address.topic("ack"), sign(ack, self._signing), kind=_ACKNOWLEDGEMENT)
+        before = self.figures
+        try:
+            with received.committed():
+                for asked in sorted(self._asked(messages, received), key=lambda asked: asked.batch.first):
+                    if ack := self._take(asked, received):
+                        signed = sign(ack, self._signing)
+                        answers[asked.address] = Message(asked.address.topic("ack"), signed, kind=_ACKNOWLEDGEMENT)
+        except BaseException:
+            self.figures = before
+            raise
         for answer in answers.values():
             connection.publish(answer)
+
+    def _asked(self, messages: Iterable[Message], received: Received) -> list[_Asked]:
+        """What is to be answered: batches that came now, and those that came too early before."""
+        asked, self._early = self._early, []
+        until = time.monotonic() + _EARLY_S
+        for message in messages:
+            address = addressed(message.topic, "evt")
+            if address is None or message.retain:
+                self.figures = replace(self.figures, refused=self.figures.refused + 1)
+            elif batch := self._read(message, address, received):
+                asked.append(_Asked(batch, address, message.correlation, until))
+        return asked
 
     def _read(self, message: Message, address: Address, received: Received) -> Batch | None:
         """The batch in a message, or None after an alarm."""
@@ -181,17 +210,21 @@ class Collector:
             return None
         return batch
 
-    def _take(self, batch: Batch, address: Address, correlation: bytes, received: Received) -> Ack:
-        """Keep what is new, and say what we have."""
+    def _take(self, asked: _Asked, received: Received) -> Ack | None:
+        """Keep what is new, and say what we have; None while the batch before it may be on its way to another one."""
+        batch = asked.batch
         try:
-            taken = received.take(batch, self._gates[address.name])
+            taken = received.take(batch, self._gates[asked.address.name])
         except Tampered as tampered:
             self._refuse(received, batch.origin, str(tampered))
             taken = Taken(received.known(batch.origin, batch.epoch), 0, 0)
         else:
+            if taken.gap and time.monotonic() < asked.until and len(self._early) < INBOX:
+                self._early.append(asked)
+                return None
             self._count(batch, taken)
         tree = taken.known.tree
-        return Ack(batch.origin, batch.epoch, tree.size, tree.root(), taken.known.sealed.size, correlation)
+        return Ack(batch.origin, batch.epoch, tree.size, tree.root(), taken.known.sealed.size, asked.correlation)
 
     def _count(self, batch: Batch, taken: Taken) -> None:
         was = self.figures

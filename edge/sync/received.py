@@ -9,6 +9,7 @@ Rules:
 4. A checkpoint must be signed by the gate's enrolled key, continue the one before, and have the root of the tree that
    we computed ourselves. One that does not is an alarm, and nothing of that message is taken.
 5. What was taken is acknowledged only after the commit, which is on disk when it returns.
+6. Several collectors may share one store: each transaction begins with what the others have committed.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Taken:
 
 
 class Received:
-    """The store. Owned by the thread that opened it.
+    """The store, as one collector has it open. Owned by the thread that opened it.
 
     Raises:
         DeviceError: the file cannot be used.
@@ -88,6 +89,7 @@ class Received:
 
     def __init__(self, path: Path) -> None:
         self._known: dict[tuple[str, int], Known] = {}
+        self._version = -1
         with _said():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._base = sqlite3.connect(path, isolation_level=None, timeout=5)
@@ -100,6 +102,10 @@ class Received:
         """Everything inside is on disk when this returns, or none of it is."""
         with _said():
             self._base.execute("BEGIN IMMEDIATE")
+            (version,) = self._base.execute("PRAGMA data_version").fetchone()
+        if version != self._version:  # another collector has committed since
+            self._known.clear()
+            self._version = version
         try:
             yield
             with _said():

@@ -58,10 +58,10 @@ class Site:
         sender.start()
         return sender
 
-    def collector(self, *, signing: Path | None = None, store: str = "received.db") -> Collector:
+    def collector(self, name: str = COLLECTOR, *, signing: Path | None = None, store: str = "received.db") -> Collector:
         gates = {name: log.point for name, log in self.logs.items()}
         key = signing_key(signing or self.broker.signing_key)
-        collector = Collector(self.link(COLLECTOR), key, gates, self.folder / store, pace=FAST)
+        collector = Collector(self.link(name), key, gates, self.folder / store, name=name, pace=FAST)
         self._ends.append(collector.stop)
         collector.start()
         return collector

@@ -36,8 +36,9 @@ def until(true: Callable[[], object], within_s: float = 10) -> None:
 
 
 def stored(path: Path) -> list[bytes]:
+    query = "SELECT bytes FROM entry JOIN log ON log.id = entry.log ORDER BY origin, epoch, number"
     with sqlite3.connect(path) as base:
-        found = [row[0] for row in base.execute("SELECT bytes FROM entry ORDER BY log, number")]
+        found = [row[0] for row in base.execute(query)]
     base.close()
     return found
 
@@ -180,6 +181,36 @@ def test_a_collector_that_dies_goes_on_where_it_was(site: Any, tmp_path: Path) -
     site.collector()
     until(lambda: sender.position.acked == 4000)
     assert stored(tmp_path / "received.db") == log.read(0, 4000)
+
+
+def test_two_collectors_share_one_store(site: Any, tmp_path: Path) -> None:
+    logs = [site.log(f"demo/lobby/gate-{number}", 1500, 64) for number in (1, 2, 3)]
+    both = [site.collector(), site.collector("collector-2")]
+    until(lambda: [collector.condition() for collector in both] == ["", ""])
+    senders = [site.sender(f"demo/lobby/gate-{number}") for number in (1, 2, 3)]
+    until(lambda: [sender.position.acked for sender in senders] == [1500] * 3, 30)
+    assert all(collector.figures.entries > 0 for collector in both)
+    assert sum(collector.figures.entries for collector in both) == 4500
+    assert stored(tmp_path / "received.db") == [entry for log in logs for entry in log.read(0, 1500)]
+    both[0].stop()
+    logs[0].grow(500)
+    until(lambda: senders[0].position.acked == 2000)
+
+
+def test_a_broker_that_hangs_is_noticed_and_nothing_is_lost(fragile_site: Any) -> None:
+    site = fragile_site
+    log = site.log(GATE, 100)
+    site.collector()
+    sender = site.sender(GATE)
+    until(lambda: sender.position.acked == 100)
+    os.kill(site.broker.pid, signal.SIGSTOP)
+    try:
+        log.grow(100)
+        until(sender.condition, 15)
+        assert sender.position.acked == 100
+    finally:
+        os.kill(site.broker.pid, signal.SIGCONT)
+    until(lambda: sender.position.acked == 200, 15)
 
 
 def test_a_collector_that_lost_its_store_gets_everything_again(site: Any, tmp_path: Path) -> None:

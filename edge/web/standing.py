@@ -53,6 +53,11 @@ class Told:
         value = self.fields.get(name)
         return value if isinstance(value, bool) else None
 
+    def number(self, name: str) -> int | None:
+        """The whole number of a field; None when absent or something else."""
+        value = self.fields.get(name)
+        return value if type(value) is int else None
+
     def stages_us(self) -> dict[str, int]:
         """Microseconds per stage of a visit."""
         value = self.fields.get("stages")
@@ -145,13 +150,13 @@ class Standing:
             case Kind.GRANTED | Kind.DENIED:
                 return standing._visited(told)
             case Kind.TAKEN | Kind.NOT_TAKEN:
-                whole_us = told.fields.get("whole_us")
-                return replace(standing, whole=self.whole.plus(whole_us)) if type(whole_us) is int else standing
+                whole_us = told.number("whole_us")
+                return standing if whole_us is None else replace(standing, whole=self.whole.plus(whole_us))
             case Kind.DEVICE_LOST | Kind.DEVICE_BACK:
                 device = Device(told.kind is Kind.DEVICE_BACK, told.at, told.text("detail"))
                 return replace(standing, devices={**standing.devices, told.text("device") or "unnamed": device})
             case Kind.TRUST_UPDATE:
-                return replace(standing, trust=told.text("detail") or "updated", trust_at=told.at)
+                return replace(standing, trust=detail(told), trust_at=told.at)
             case Kind.FIRE | Kind.FIRE_OVER:
                 return replace(standing, fire=told.kind is Kind.FIRE)
             case _:
@@ -210,3 +215,18 @@ def sentence(told: Told) -> str:
             return f"{told.text('device') or 'A device'} answers again."
         case _:
             return _WORDS.get(told.kind, f"{kind_name(told.kind).capitalize().replace('-', ' ')}.")
+
+
+def detail(told: Told) -> str:
+    """What else the operator should know of an entry; empty when nothing."""
+    match told.kind:
+        case Kind.TRUST_UPDATE:
+            return f"version {told.number('version')}, {told.number('issuers')} issuers"
+        case Kind.CLOCK_STEP:
+            return f"by {told.number('seconds')} s"
+        case Kind.CONFIGURATION:
+            return f"profile {told.text('profile')}, false match rate {told.text('fmr')}"
+        case Kind.EPOCH_OPEN:
+            return told.text("why")
+        case _:
+            return told.text("detail")

@@ -15,7 +15,7 @@ from typing import Any
 from edge.audit.entry import Kind
 from edge.web.board import Board
 from edge.web.languages import Language, Saying
-from edge.web.standing import Standing, Told, kind_name, sentence
+from edge.web.standing import Standing, Told, detail, kind_name, sentence
 
 STANDING_S = 15.0
 KIOSK_S = 5.0
@@ -95,9 +95,9 @@ def entry(told: Told) -> dict[str, Any]:
         "at": moment(told.at),
         "kind": kind_name(told.kind),
         "sentence": sentence(told),
-        "visit": visit if type(visit := told.fields.get("visit")) is int else None,
+        "visit": told.number("visit"),
         "reason": told.text("reason") if told.kind is Kind.DENIED else "",
-        "detail": told.text("detail") or told.text("why"),
+        "detail": detail(told),
         "took_ms": round(sum(told.stages_us().values()) / 1000) if told.stages_us() else None,
     }
 

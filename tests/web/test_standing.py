@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from edge.audit.entry import Entry, Kind, Quality, Value
 from edge.errors import Reason
-from edge.web.standing import Standing, Told, kind_name, sentence
+from edge.web.standing import Standing, Told, detail, kind_name, sentence
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -87,6 +87,16 @@ def test_the_pages_never_see_who_it_was() -> None:
 def test_a_time_that_nobody_knows_is_none() -> None:
     for wall_ms, quality in ((1_000, Quality.UNKNOWN), (2**62, Quality.SYNCED)):
         assert Told.of(Entry(0, 1, wall_ms, quality, 0, 1, Kind.BOOT, "north", {})).at is None
+
+
+def test_what_the_gate_tells_is_said_in_words() -> None:
+    trust = told(Kind.TRUST_UPDATE, version=12, issuers=4, digest=b"d" * 32)
+    assert detail(trust) == after(trust).trust == "version 12, 4 issuers"
+    assert detail(told(Kind.CLOCK_STEP, seconds=-3)) == "by -3 s"
+    assert detail(told(Kind.EPOCH_OPEN, why="the log is missing")) == "the log is missing"
+    configuration = told(Kind.CONFIGURATION, profile="pilot", fmr="0.001", policy=b"d" * 32)
+    assert detail(configuration) == "profile pilot, false match rate 0.001"
+    assert detail(told(Kind.DEVICE_LOST, device="token", detail="unplugged")) == "unplugged"
 
 
 def test_every_kind_and_reason_has_a_sentence() -> None:

@@ -101,6 +101,7 @@ class ProbeQuality:
     sharpness: float = 20.0
     brightness: tuple[float, float] = (40.0, 225.0)
     frames: int = 1  # good frames of one face, one after another, whose templates make the probe
+    attack_frames: int = 5  # the same where attacks are detected: their median counts, single frames err too often
 
 
 @dataclass(frozen=True)

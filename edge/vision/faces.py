@@ -5,8 +5,8 @@ Rules:
 1. A frame counts when it shows exactly one whole face of the wanted quality (``quality.py``).
 2. The frames of a probe follow one face: each box overlaps the one before, within a short time. A second face, a jump
    or a gap begins anew: nobody is checked in one frame and compared in another.
-3. The face that is compared is the face that was checked for attacks, from the same frames. The template is the mean of
-   the frames' templates; the attack score is the median over at least five frames, where the models detect attacks.
+3. The face that is compared is the face that was checked for attacks, from the same frames: the template is the mean of
+   theirs, the attack score (where the models detect attacks) the median of theirs.
 4. Outside, a probe is a number. After the visit nothing is left: pixels go with each frame, templates with ``forget``.
 5. When time is over the reason given is the most telling one: several faces, if that was seen in two frames or more;
    else what was wrong with the best face; else that there was none.
@@ -31,7 +31,6 @@ from edge.vision.pictures import picture
 from edge.vision.quality import SURROUNDINGS, Fault, Sighting, judge
 from edge.vision.reference import template
 
-ATTACK_FRAMES = 5
 _GAP_S = 0.4  # longest time between two frames of one face
 _OVERLAP = 0.3  # intersection over union of its boxes in them
 
@@ -104,7 +103,7 @@ class Search:
         self._sessions = sessions
         self._wanted = wanted
         self._keep = keep
-        self._frames = max(wanted.frames, 1 if sessions.attack is None else ATTACK_FRAMES)
+        self._frames = max(1, wanted.frames, 0 if sessions.attack is None else wanted.attack_frames)
         self._track: list[Taken] = []
         self._faults: list[Fault] = []
         self.hint: Hint | None = None

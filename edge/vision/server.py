@@ -68,8 +68,8 @@ class Vision:
         self._camera.start()
         try:
             server = await asyncio.start_unix_server(self._meet, path, limit=wire.LIMIT)
-            await asyncio.to_thread(path.chmod, 0o660)
             try:
+                await asyncio.to_thread(path.chmod, 0o660)
                 await self._keep_an_eye()
             finally:
                 if self._client is not None:
@@ -98,8 +98,8 @@ class Vision:
         self._client = asyncio.current_task()
         try:
             await self._talk(reader, writer)
-        except (EOFError, ConnectionError):
-            pass
+        except (EOFError, ConnectionError, asyncio.CancelledError):
+            pass  # gone, or we are asked to stop: nothing waits for this task
         except wire.WireError as error:
             log.warning("client speaks something else: %s", error)
         except Exception as error:  # noqa: BLE001 -- rule 3: the message may hold personal data, the type does not

@@ -93,6 +93,32 @@ def test_numbers_go_forward_over_a_restart(run: Run) -> None:
     run(story())
 
 
+def test_a_camera_that_changes_its_format_goes_on(run: Run) -> None:
+    wide = BgrShot(np.random.default_rng(9).integers(0, 255, (72, 128, 3), np.uint8))
+    shots = chain([noise(0), wide, noise(1)], endless())
+
+    async def story() -> None:
+        async with watching(lambda: Scripted(shots), 0.3) as thread:
+            await asyncio.sleep(0.1)
+            assert (await thread.newer_than(-1)).y.shape == (48, 64)
+            assert thread.condition() == ""
+
+    run(story())
+
+
+def test_repeated_frames_are_passed_over(run: Run) -> None:
+    shots = chain.from_iterable(repeat(shot, 3) for shot in endless())
+
+    async def story() -> None:
+        async with watching(lambda: Scripted(shots), 0.3) as thread:
+            first = await thread.newer_than(-1)
+            await asyncio.sleep(0.3)
+            again = await thread.newer_than(first.number)
+            assert 5 < again.number - first.number < 25  # of about 60 that came
+
+    run(story())
+
+
 def test_a_slow_reader_gets_the_newest_frame_and_no_queue(run: Run) -> None:
     async def story() -> None:
         async with watching(lambda: Scripted(endless()), 0.3) as thread:

@@ -176,7 +176,9 @@ def test_a_picture_without_a_face_is_unusable() -> None:
     pair = np.full((200, 400, 3), 110, np.uint8)
     paint(pair, 1, (100, 100), 50)
     paint(pair, 2, (300, 100), 50)
-    for picture in (wall, flat, pair):
+    tiny = np.full((96, 96, 3), 110, np.uint8)
+    paint(tiny, 1, (48, 44), 8)
+    for picture in (wall, flat, pair, tiny):
         with pytest.raises(Refusal) as caught:
             faces.compare(Picture(cv2.imencode(".png", picture)[1].tobytes()), seen.number)
         assert caught.value.reason is Reason.REFERENCE_UNUSABLE

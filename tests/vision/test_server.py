@@ -317,6 +317,7 @@ def test_what_nobody_expected_ends_the_connection_without_quoting_anybody(
 
     run(story())
     assert "KeyError" in caplog.text
+    assert "Exception in callback" not in caplog.text
     assert "Schmidt" not in caplog.text
 
 

@@ -35,6 +35,8 @@ def _act(args: argparse.Namespace) -> int:
         print(f"edge demo: no such visit; there are {', '.join(visit.name for visit in VISITS)}", file=sys.stderr)
         return 2
     console = Console(stderr=args.json)
+    if not console.is_terminal:
+        console.width = 120
     wanted = Wanted(args.models, args.profile)
     try:
         found = show.run(wanted, console, visits=visits, record=args.record, serve=args.serve)

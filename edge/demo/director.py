@@ -16,7 +16,7 @@ from edge.audit.entry import Entry, Kind
 from edge.demo import footage, prop
 from edge.demo.layers import Pixels
 from edge.demo.stage import Stage
-from edge.demo.visits import Around, Card, Visit, said
+from edge.demo.visits import Around, Card, Flaw, Visit, said
 from edge.errors import Reason
 from edge.passage import Indication
 
@@ -26,7 +26,7 @@ _ANSWER_S = 20.0
 _PASSAGE_S = 15.0
 _DEVICE_S = 30.0
 _SETTLED = footage.FRAMES // 2  # the frame in the middle of a clip, when everything has settled
-_PAPER, _PLASTIC = (236, 240, 240), (206, 222, 226)
+_PAPER, _PLASTIC, _STRANGE = (236, 240, 240), (206, 222, 226), (214, 206, 232)
 
 
 class Stuck(Exception):  # noqa: N818 -- a finding about the gate, shown in the table
@@ -45,7 +45,7 @@ class Outcome:
         passage: the entry of the passage, when granted.
         took_s: from the card in view to the decision in the log.
         notes: what was to be seen around the gate.
-        pictures: card and face as the camera saw them.
+        pictures: card and face as the camera saw them; no face where the gate did not ask for one.
     """
 
     visit: Visit
@@ -68,10 +68,7 @@ class Outcome:
 
     def stages(self) -> dict[str, int]:
         """Microseconds per stage, commit and relay included."""
-        found = dict(_numbers(self.decision, "stages"))
-        if self.passage is not None:
-            found |= {name.removesuffix("_us"): us for name, us in _own(self.passage) if name.endswith("_us")}
-        return found
+        return stages_of(self.decision, self.passage)
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,24 @@ class Director:
                     ready = painter.submit(self._prepare, planned[number], number + 1)
                 yield self._played(prepared)
 
+    def walk_through(self, clip: str) -> dict[str, int]:
+        """Play a clip with card and face in it, once the gate is ready; microseconds per stage of the passage.
+
+        Raises:
+            Stuck: nobody was let through.
+        """
+        self._await_light({Indication.READY}, "the gate to be ready")
+        self._next = self._stage.log.size()
+        self._stage.play(clip)
+        decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
+        if decision.kind is not Kind.GRANTED:
+            self._stage.play("nobody")
+            refused = _reason(decision)
+            raise Stuck(f"a passage, and was refused: {refused.code if refused else 'no reason'}")
+        self._stage.play("nobody")
+        passage = self._await_entry((Kind.TAKEN, Kind.NOT_TAKEN), _PASSAGE_S)
+        return stages_of(decision, passage)
+
     def _prepare(self, visit: Visit, seed: int) -> Prepared:
         stage, portraits = self._stage, self._stage.wanted.portraits
         card = footage.card_clip(shown(stage, visit), visit.hold, seed)
@@ -121,7 +136,7 @@ class Director:
             self._before(visit)
             self._stage.person(visit.person)
             began = time.monotonic()
-            self._show(name)
+            asked = self._show(name)
             decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
             took_s = time.monotonic() - began
             passage = None
@@ -137,15 +152,18 @@ class Director:
                 (self._stage.scene / f"{name}-{part}.npy").unlink(missing_ok=True)
         refused = _reason(decision)
         actual = said(refused, _kind(passage))
-        return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), prepared.pictures)
+        pictures = prepared.pictures if asked else prepared.pictures[:1]
+        return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), pictures)
 
-    def _show(self, name: str) -> None:
-        """Hold the card up until the gate says what it thinks of it; then look into the camera if it asks for that."""
+    def _show(self, name: str) -> bool:
+        """Hold the card up until the gate answers; then look into the camera, if it asks for that. Whether it did."""
         self._stage.play(f"{name}-card")
         answers = {Indication.LOOK, Indication.WELCOME, Indication.REFUSED, Indication.OUT_OF_SERVICE}
-        if self._await_light(answers, "an answer to the card") is Indication.LOOK:
-            self._stage.play(f"{name}-face")
-            self._await_light(answers - {Indication.LOOK}, "an answer to the face")
+        if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
+            return False
+        self._stage.play(f"{name}-face")
+        self._await_light(answers - {Indication.LOOK}, "an answer to the face")
+        return True
 
     def _before(self, visit: Visit) -> None:
         match visit.around:
@@ -190,14 +208,26 @@ class Director:
         return next((entry for entry in self._stage.log.entries(self._next, size - self._next) if fits(entry)), None)
 
 
+def stages_of(decision: Entry | None, passage: Entry | None) -> dict[str, int]:
+    """Microseconds per stage, from the entries of a visit."""
+    found = dict(_numbers(decision, "stages"))
+    if passage is not None:
+        found |= {name.removesuffix("_us"): us for name, us in _own(passage) if name.endswith("_us")}
+    return found
+
+
 def shown(stage: Stage, visit: Visit) -> prop.Prop:
     """What the person of this visit holds up."""
-    if isinstance(visit.shows, Card):
-        text = stage.issuers.text(visit.shows, datetime.now(UTC))
+    if not isinstance(visit.shows, Card):
         return prop.card(
-            text, "REPUBLIC OF EXAMPLE", ("Identity card", "No. 000 000 001", "Valid until 2031"), _PLASTIC
+            visit.shows, "TODAY'S MENU", ("Lunch", "Soup of the day", "Fish or curry", "Apple pie"), _PAPER, "M"
         )
-    return prop.card(visit.shows, "TODAY'S MENU", ("Soup of the day", "Fish or curry", "Apple pie"), _PAPER, "M")
+    text = stage.issuers.text(visit.shows, datetime.now(UTC))
+    until = "Valid until 2024" if visit.shows.flaw is Flaw.EXPIRED else "Valid until 2031"
+    lines = (prop.IDENTITY_CARD, "SPECIMEN", "No. 000 000 001", until)
+    if visit.shows.flaw is Flaw.UNKNOWN_ISSUER:
+        return prop.card(text, "CARDS OF ELSEWHERE", lines, _STRANGE)
+    return prop.card(text, "REPUBLIC OF EXAMPLE", lines, _PLASTIC)
 
 
 def _awaited(ask: Callable[[], T | None], within_s: float, what: str) -> T:

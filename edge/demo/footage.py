@@ -13,18 +13,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.demo import layers, people, scene
+from edge.demo import fakes, layers, people, scene
+from edge.demo.fakes import Fake
 from edge.demo.layers import Pixels
 from edge.demo.people import Figure
 from edge.demo.prop import Prop
 from edge.demo.scene import HEIGHT, WIDTH
 
-FRAMES = 18
+FRAMES = 16
+_EDGE = 8  # pixels around what is drawn, for blur
+Part = tuple[slice, slice]
 _FOCAL = 1150.0  # pixels
 
 
@@ -59,7 +63,6 @@ class Stand:
         at: where the point between the eyes is, pixels.
         lean: degrees.
         gain: light on the person, 1 is as photographed.
-        blur: of the lens, standard deviation in pixels; 0 is in focus.
     """
 
     portrait: str
@@ -67,7 +70,9 @@ class Stand:
     at: tuple[float, float] = (640.0, 285.0)
     lean: float = 0.0
     gain: float = 1.0
-    blur: float = 0.0
+
+
+Appears = TypeVar("Appears", bound=Stand | Fake)
 
 
 def card_clip(shown: Prop, hold: Hold, seed: int) -> list[Pixels]:
@@ -83,10 +88,10 @@ def card_clip(shown: Prop, hold: Hold, seed: int) -> list[Pixels]:
     return frames
 
 
-def face_clip(folder: Path, stands: tuple[Stand, ...], seed: int) -> list[Pixels]:
-    """People step into the opening, settle and sway; nobody at all when ``stands`` is empty."""
+def face_clip(folder: Path, stands: tuple[Stand | Fake, ...], seed: int) -> list[Pixels]:
+    """People, or photos of them, come into the opening, settle and sway; nobody at all when ``stands`` is empty."""
     rng = np.random.default_rng(seed)
-    figures = [people.figure(folder, stand.portrait, stand.eyes_px) for stand in stands]
+    figures = [_figure(folder, stand) for stand in stands]
     frames = []
     for step in range(FRAMES):
         away, speed = _closed(step)
@@ -141,7 +146,13 @@ def _trembling(hold: Hold, rng: np.random.Generator, away: float) -> Hold:
     return replace(hold, at=at, turn=(hold.turn[0] + 14 * away, hold.turn[1] + 0.5 * tilt, hold.turn[2] - 8 * away))
 
 
-def _swaying(stand: Stand, step: int, away: float) -> Stand:
+def _figure(folder: Path, stand: Stand | Fake) -> Figure:
+    if isinstance(stand, Fake):
+        return fakes.figure(folder, stand)
+    return people.figure(folder, stand.portrait, stand.eyes_px)
+
+
+def _swaying(stand: Appears, step: int, away: float) -> Appears:
     """Where the person is now."""
     phase, side = 2 * np.pi * step / FRAMES + stand.at[0], 1 if stand.at[0] > WIDTH / 2 else -1
     at = (stand.at[0] + side * 20 * away + 2.5 * np.sin(phase), stand.at[1] + 26 * away + 1.5 * np.cos(phase))
@@ -150,13 +161,24 @@ def _swaying(stand: Stand, step: int, away: float) -> Stand:
 
 def _show(picture: Pixels, ready: Prop, hold: Hold, smear: float) -> None:
     """Draw the card into the picture, in place: perspective, glare, lens and motion blur."""
-    way = _perspective(ready, hold)
-    top = np.asarray(cv2.warpPerspective(ready.sheet, way, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.uint8)
+    part, top = _warped(ready.sheet, _perspective(ready, hold))
     if hold.glare:
-        _glare(top, hold)
+        _glare(top, hold, part)
     if hold.blur:
         top = np.asarray(cv2.GaussianBlur(top, (0, 0), hold.blur), np.uint8)
-    layers.over(picture, _smeared(top, smear, vertical=True))
+    layers.over(picture[part], _smeared(top, smear, vertical=True))
+
+
+def _warped(sheet: Pixels, way: NDArray[np.float64]) -> tuple[Part, Pixels]:
+    """The sheet as it stands in the frame: which part of the frame it touches, and that part of the layer."""
+    height, width = sheet.shape[:2]
+    corners = np.array([[(0, 0), (width, 0), (width, height), (0, height)]], np.float64)
+    seen = cv2.perspectiveTransform(corners, way)[0]
+    left, top = (int(v) for v in np.clip(np.floor(seen.min(0)) - _EDGE, 0, (WIDTH - 1, HEIGHT - 1)))
+    right, bottom = (int(v) for v in np.clip(np.ceil(seen.max(0)) + _EDGE, (left + 1, top + 1), (WIDTH, HEIGHT)))
+    moved = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64) @ way
+    drawn = cv2.warpPerspective(sheet, moved, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+    return (slice(top, bottom), slice(left, right)), np.asarray(drawn, np.uint8)
 
 
 def _perspective(ready: Prop, hold: Hold) -> NDArray[np.float64]:
@@ -185,25 +207,23 @@ def _lamp(strength: float) -> Pixels:
     return np.dstack([light] * 3)
 
 
-def _glare(top: Pixels, hold: Hold) -> None:
+def _glare(top: Pixels, hold: Hold, part: Part) -> None:
     """Add the lamp where the card is, in place; it stays with the card's middle."""
     x, y = WIDTH - round(hold.at[0] + 150), HEIGHT - round(min(hold.at[1] + 60, HEIGHT))
-    lamp = _lamp(hold.glare)[y : y + HEIGHT, x : x + WIDTH]
-    alpha = top[..., 3]
-    seen = cv2.multiply(np.ascontiguousarray(lamp), cv2.merge([alpha] * 3), scale=1 / 255)
+    lamp = _lamp(hold.glare)[y : y + HEIGHT, x : x + WIDTH][part]
+    alpha = cv2.merge([top[..., 3]] * 3)
+    seen = cv2.multiply(np.ascontiguousarray(lamp), alpha, scale=1 / 255)
     top[..., :3] = cv2.add(np.ascontiguousarray(top[..., :3]), seen)
 
 
-def _place(picture: Pixels, figure: Figure, stand: Stand, smear: float) -> None:
+def _place(picture: Pixels, figure: Figure, stand: Stand | Fake, smear: float) -> None:
     """Draw a person into the picture, in place."""
-    way = cv2.getRotationMatrix2D(figure.between_eyes, stand.lean, 1.0)
-    way[:, 2] += np.subtract(stand.at, figure.between_eyes)
-    top = np.asarray(cv2.warpAffine(figure.layer, way, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR), np.uint8)
-    if stand.gain != 1.0:
+    turn = cv2.getRotationMatrix2D(figure.between_eyes, stand.lean, 1.0)
+    turn[:, 2] += np.subtract(stand.at, figure.between_eyes)
+    part, top = _warped(figure.layer, np.vstack([turn, (0.0, 0.0, 1.0)]))
+    if isinstance(stand, Stand) and stand.gain != 1.0:
         top[..., :3] = cv2.convertScaleAbs(np.ascontiguousarray(top[..., :3]), alpha=stand.gain)
-    if stand.blur:
-        top = np.asarray(cv2.GaussianBlur(top, (0, 0), stand.blur), np.uint8)
-    layers.over(picture, _smeared(top, smear, vertical=False))
+    layers.over(picture[part], _smeared(top, smear, vertical=False))
 
 
 def _smeared(top: Pixels, length: float, *, vertical: bool) -> Pixels:

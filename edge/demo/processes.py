@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -62,8 +63,7 @@ class Processes:
         for name in NAMES:
             self.parts[name] = self._started(name)
         end = time.monotonic() + deadline_s
-        for part in self.parts.values():
-            self._await_ready(part, end)
+        self._await_ready(end)
         self._watcher = threading.Thread(target=self._watch, name="processes", daemon=True)
         self._watcher.start()
 
@@ -72,7 +72,7 @@ class Processes:
         with self._lock:
             return {name: part.running.pid for name, part in self.parts.items()}
 
-    def last_words(self, name: str, lines: int = 12) -> str:
+    def last_words(self, name: str, lines: int = 40) -> str:
         """The end of what a process wrote to its standard error."""
         with contextlib.suppress(OSError):
             said = (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -123,15 +123,19 @@ class Processes:
                 start_new_session=True,  # Ctrl-C in the terminal is for the demo; it stops them in order
             )
 
-    def _await_ready(self, part: Part, end: float) -> None:
-        part.notify.settimeout(0.05)
-        while time.monotonic() < end and part.running.poll() is None:
-            with contextlib.suppress(TimeoutError):
-                if b"READY=1" in part.notify.recv(4096).split(b"\n"):
-                    part.ready_s = time.monotonic() - part.since
-                    return
-        how = "did not say that it is ready" if part.running.poll() is None else f"ended with {part.running.returncode}"
-        raise NotReady(f"edge-{part.name} {how}:\n{self.last_words(part.name)}")
+    def _await_ready(self, end: float) -> None:
+        waiting = dict(self.parts)
+        while waiting:
+            heard, _, _ = select.select([part.notify for part in waiting.values()], [], [], 0.05)
+            now = time.monotonic()
+            for name, part in list(waiting.items()):
+                if part.notify in heard and b"READY=1" in part.notify.recv(4096).split(b"\n"):
+                    part.ready_s = now - part.since
+                    del waiting[name]
+                elif part.running.poll() is not None:
+                    raise NotReady(f"edge-{name} ended with {part.running.returncode}:\n{self.last_words(name)}")
+                elif now > end:
+                    raise NotReady(f"edge-{name} did not say that it is ready:\n{self.last_words(name)}")
 
     def _watch(self) -> None:
         """Start again whoever ended, after a moment, as the units do."""

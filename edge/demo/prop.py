@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -18,7 +19,8 @@ from edge.demo import layers
 from edge.demo.layers import Pixels
 
 CARD = (1300, 820)  # pixels, ID-1 proportions (85.6 by 54 mm)
-_MARGIN = (200, 120, 360)  # pixels around the card for the hand: at the sides, above, below
+_MARGIN = (8, 8, 900)  # pixels around the card, at the sides, above, and below for hand and arm
+IDENTITY_CARD = "Identity card"
 _PANEL = 760  # pixels, side of the white field for the code
 _SKIN = (122, 150, 198)
 
@@ -44,19 +46,26 @@ def modules(text: str, error: str = "L") -> Pixels:
     return np.pad(np.array([list(row) for row in code.matrix], np.uint8), 4)
 
 
-def card(text: str, title: str, lines: tuple[str, ...], tint: tuple[int, int, int], error: str = "L") -> Prop:
-    """A plastic card with a code, held by a hand."""
+def card(text: str, title: str, lines: tuple[str, ...], tint: layers.Colour, error: str = "L") -> Prop:
+    """A card of plastic or paper with a code, held by a hand; with a chip when it is an identity card."""
     matrix = modules(text, error)
     module = _PANEL // len(matrix)
+    side, above, _ = _MARGIN
+    sheet = _blank(title, lines, tint).copy()
+    _print_code(sheet[above : above + CARD[1], side : side + CARD[0]], matrix, module)
+    return Prop(sheet, (side + CARD[0] / 2, above + CARD[1] / 2), module)
+
+
+@cache
+def _blank(title: str, lines: tuple[str, ...], tint: layers.Colour) -> Pixels:
+    """Card and hand, without the code: the same for all cards of one design."""
+    side, above, below = _MARGIN
     face = _plastic(tint)
     _print_words(face, title, lines)
-    _print_code(face, matrix, module)
-    rounded = _rounded(CARD, 48)
-    side, above, below = _MARGIN
     sheet = np.zeros((CARD[1] + above + below, CARD[0] + 2 * side, 4), np.uint8)
-    layers.lay(sheet[above : above + CARD[1], side : side + CARD[0]], face, rounded)
-    _hand(sheet)
-    return Prop(sheet, (side + CARD[0] / 2, above + CARD[1] / 2), module)
+    layers.lay(sheet[above : above + CARD[1], side : side + CARD[0]], face, _rounded(CARD, 48))
+    hand(sheet, (side, above), 1.0, CARD[1])
+    return sheet
 
 
 def _plastic(tint: tuple[int, int, int]) -> Pixels:
@@ -72,26 +81,34 @@ def _plastic(tint: tuple[int, int, int]) -> Pixels:
 
 
 def _print_words(face: Pixels, title: str, lines: tuple[str, ...]) -> None:
-    """Heading, lines, chip: the left part of the card."""
+    """Heading and lines; a chip where the first line says that it is an identity card."""
     ink, soft = (66, 44, 28), (120, 96, 78)
     cv2.rectangle(face, (0, 0), (CARD[0], 96), (112, 74, 38), -1)
     cv2.putText(face, title, (56, 66), cv2.FONT_HERSHEY_DUPLEX, 1.45, (244, 240, 234), 2, cv2.LINE_AA)
-    cv2.putText(face, "SPECIMEN", (56, 200), cv2.FONT_HERSHEY_DUPLEX, 1.6, soft, 3, cv2.LINE_AA)
-    for row, line in enumerate(lines):
-        cv2.putText(face, line, (56, 270 + 56 * row), cv2.FONT_HERSHEY_SIMPLEX, 1.05, ink, 2, cv2.LINE_AA)
-    cv2.rectangle(face, (60, 560), (250, 700), (88, 170, 200), -1, cv2.LINE_AA)
-    for y in (560, 607, 653, 700):
+    heading, *others = lines
+    cv2.putText(face, heading, (56, 190), cv2.FONT_HERSHEY_DUPLEX, 1.4, soft, 3, cv2.LINE_AA)
+    for row, line in enumerate(others):
+        cv2.putText(face, line, (56, 262 + 56 * row), cv2.FONT_HERSHEY_SIMPLEX, 1.05, ink, 2, cv2.LINE_AA)
+    if heading == IDENTITY_CARD:
+        _print_chip(face)
+
+
+def _print_chip(face: Pixels) -> None:
+    cv2.rectangle(face, (60, 520), (250, 660), (88, 170, 200), -1, cv2.LINE_AA)
+    for y in (520, 567, 613, 660):
         cv2.line(face, (60, y), (250, y), (60, 120, 150), 3, cv2.LINE_AA)
-    cv2.line(face, (155, 560), (155, 700), (60, 120, 150), 3, cv2.LINE_AA)
+    cv2.line(face, (155, 520), (155, 660), (60, 120, 150), 3, cv2.LINE_AA)
 
 
 def _print_code(face: Pixels, matrix: Pixels, module: int) -> None:
-    """The code at the right, below the heading, on white."""
+    """The code at the right, below the heading, on white; ``face`` is a layer."""
     size = len(matrix) * module
     printed = np.where(np.kron(matrix, np.ones((module, module), np.uint8)) > 0, 30, 244).astype(np.uint8)
     middle = (96 + CARD[1]) // 2
     top, left = min(middle - size // 2, CARD[1] - size - 2), CARD[0] - size - 18
-    face[top : top + size, left : left + size] = printed[..., None]
+    place = face[top : top + size, left : left + size]
+    inside = place[..., 3] == 255  # not beyond the rounded corner
+    place[inside, :3] = printed[inside][:, None]
 
 
 def _rounded(size: tuple[int, int], radius: int) -> Pixels:
@@ -119,23 +136,30 @@ def _limb(sheet: Pixels, path: list[tuple[int, int]], widths: list[int]) -> None
     layers.lay(sheet, skin, layers.soft(mask, 2.5))
 
 
-def _shadow(sheet: Pixels) -> None:
-    """What the thumb takes of the light on the card."""
+def hand(sheet: Pixels, corner: tuple[int, int], size: float, edge: int) -> None:
+    """Draw the hand that holds something: the thumb on it, wrist and sleeve below it.
+
+    Args:
+        sheet: layer, drawn into.
+        corner: upper left one of what is held.
+        size: of the hand; 1 suits a card of ``CARD``.
+        edge: lower edge of what is held, pixels below ``corner``.
+    """
+
+    def at(right: int, down: int) -> tuple[int, int]:
+        return corner[0] + round(right * size), corner[1] + edge + round((down - CARD[1]) * size)
+
+    bottom = round((sheet.shape[0] - corner[1] - edge) / size) + CARD[1]
     shade = np.zeros(sheet.shape[:2], np.uint8)
-    cv2.line(shade, (500, 1000), (468, 830), 120, 120, cv2.LINE_AA)
-    on_card = cv2.multiply(layers.soft(shade, 14), sheet[..., 3], scale=1 / 255)
-    layers.lay(sheet, (20, 24, 30), np.asarray(on_card, np.uint8))
-
-
-def _hand(sheet: Pixels) -> None:
-    """The thumb on the card, left of the code, the wrist and a sleeve below the card."""
-    height = sheet.shape[0]
-    _shadow(sheet)
-    _limb(sheet, [(540, height + 40), (500, 1090), (446, 920), (430, 800)], [150, 118, 66, 50])
+    cv2.line(shade, at(310, 890), at(272, 700), 120, round(120 * size), cv2.LINE_AA)
+    on_it = cv2.multiply(layers.soft(shade, 14 * size), np.ascontiguousarray(sheet[..., 3]), scale=1 / 255)
+    layers.lay(sheet, (20, 24, 30), np.asarray(on_it, np.uint8))
+    limb = [at(360, 1240), at(306, 970), at(250, 800), at(232, 672)]
+    _limb(sheet, limb, [round(width * size) for width in (150, 118, 66, 50)])
     nail = np.zeros(sheet.shape[:2], np.uint8)
-    cv2.ellipse(nail, (428, 786), (29, 37), -4, 0, 360, 130, -1, cv2.LINE_AA)
-    layers.lay(sheet, (176, 192, 228), layers.soft(nail, 4))
+    cv2.ellipse(nail, at(230, 658), (round(29 * size), round(37 * size)), -4, 0, 360, 130, -1, cv2.LINE_AA)
+    layers.lay(sheet, (176, 192, 228), layers.soft(nail, 4 * size))
     sleeve = np.zeros(sheet.shape[:2], np.uint8)
-    cuff = [(330, height), (352, 1190), (470, 1160), (610, 1165), (720, 1200), (760, height)]
+    cuff = [at(168, 1070), at(280, 1040), at(420, 1045), at(530, 1080), at(760, bottom), at(250, bottom)]
     cv2.fillPoly(sleeve, [np.array(cuff, np.int32)], 255)
-    layers.lay(sheet, (62, 48, 44), layers.soft(sleeve, 5))
+    layers.lay(sheet, (62, 48, 44), layers.soft(sleeve, 5 * size))

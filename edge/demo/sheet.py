@@ -10,8 +10,8 @@ import numpy as np
 from edge.demo.director import Outcome
 from edge.demo.layers import Pixels
 
-_WIDTH = 640  # of one picture on the sheet, half of the frame
-_CAPTION = 74
+_WIDTH = 480  # of one picture on the sheet, pixels
+_CAPTION = 68
 _COLUMNS = 2
 _GOOD, _BAD, _INK, _PAPER = (70, 140, 40), (40, 40, 200), (40, 36, 32), (246, 248, 248)
 
@@ -32,16 +32,30 @@ def write(folder: Path, outcomes: list[Outcome]) -> Path:
 
 def _tile(number: int, outcome: Outcome) -> Pixels:
     """Card and face side by side, with a caption."""
-    pictures = [cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in outcome.pictures]
+    pictures = [_small(picture) for picture in outcome.pictures]
+    while len(pictures) < 2:
+        pictures.append(_not_asked(pictures[0]))
     strip = np.asarray(np.hstack(pictures), np.uint8)
     caption = np.full((_CAPTION, strip.shape[1], 3), _PAPER, np.uint8)
     good = outcome.as_expected
-    _line(caption, f"{number}. {outcome.visit.name}: {outcome.visit.story}", 28, _INK, 0.56)
+    _line(caption, f"{number}. {outcome.visit.name}: {outcome.visit.story}", 26, _INK, 0.46)
     verdict = outcome.actual if good else f"{outcome.actual}   (expected: {outcome.visit.expected})"
-    _line(caption, verdict, 58, _GOOD if good else _BAD, 0.66)
+    _line(caption, verdict, 54, _GOOD if good else _BAD, 0.58)
     tile = np.vstack([strip, caption])
     cv2.rectangle(tile, (0, 0), (tile.shape[1] - 1, tile.shape[0] - 1), _PAPER, 6)
     return np.asarray(tile, np.uint8)
+
+
+def _small(picture: Pixels) -> Pixels:
+    size = (_WIDTH, round(picture.shape[0] * _WIDTH / picture.shape[1]))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _not_asked(like: Pixels) -> Pixels:
+    """In place of a face that nobody wanted to see."""
+    blank = np.full_like(like, 226)
+    _line(blank, "the gate did not ask for a face", like.shape[0] // 2, (120, 116, 112), 0.5)
+    return blank
 
 
 def _line(caption: Pixels, text: str, y: int, ink: tuple[int, int, int], size: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -12,15 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edge.biometric.manifest import parse
 from edge.demo import sheet
 from edge.demo.director import Director, Outcome
 from edge.demo.stage import ROOT, Stage, Wanted
 from edge.demo.visits import VISITS, Visit
 from edge.devices.checkpoints import CheckpointReader
+from edge.settings import read_toml
+from edge.vision.sessions import present
 
 _SETTLE_S = 45.0
 _SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
@@ -32,8 +37,10 @@ class Run:
     """All that a run found.
 
     Attributes:
+        profile: of the site.
         models: name of the model set that was at work.
         attacks_detected: whether it has a presentation attack detector.
+        planned: the visits that this set can be asked to get right.
         outcomes: one per visit.
         ready_s: seconds from start to readiness, per process.
         entries, sealed, received: in the log, under a checkpoint, at the collector.
@@ -42,8 +49,9 @@ class Run:
     """
 
     profile: str
-    models: str = "?"
-    attacks_detected: bool = False
+    models: str
+    attacks_detected: bool
+    planned: tuple[Visit, ...] = ()
     outcomes: list[Outcome] = field(default_factory=list)
     ready_s: dict[str, float] = field(default_factory=dict)
     entries: int = 0
@@ -56,7 +64,7 @@ class Run:
     def good(self) -> bool:
         """Whether everything was as it must be."""
         return (
-            bool(self.outcomes)
+            len(self.outcomes) == len(self.planned) > 0
             and all(outcome.as_expected for outcome in self.outcomes)
             and self.verified
             and self.entries == self.sealed == self.received
@@ -72,15 +80,14 @@ def run(
         DeviceError: something that the demo needs is not installed or does not start.
         NotReady: a process of the gate does not get ready.
     """
-    found = Run(wanted.profile)
+    found = Run(wanted.profile, *_models(wanted))
+    found.planned = tuple(visit for visit in visits if found.attacks_detected or not visit.needs_detector)
+    logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
         director = Director(stage)
         director.open()
         _begin(stage, found, console)
-        for number, outcome in enumerate(director.visits(visits), 1):
-            found.outcomes.append(outcome)
-            _note_models(found, outcome, console)
-            _tell(number, outcome, console)
+        _play(director, stage, found, console)
         _check_log(stage, found, console, stop_gate=not serve)
         _summary(found, console)
         if record is not None:
@@ -88,6 +95,32 @@ def run(
         if serve:
             _serve(stage, console)
     return found
+
+
+def _models(wanted: Wanted) -> tuple[str, bool]:
+    """The set that is going to look, and whether it has an attack detector.
+
+    Raises:
+        DeviceError: there is no such set.
+    """
+    manifest = parse(read_toml(wanted.folder / "models.toml"))
+    name = present(manifest, wanted.folder, wanted.models)
+    return name, any(role.startswith("attack") for role in manifest.sets[name].models)
+
+
+def _play(director: Director, stage: Stage, found: Run, console: Console) -> None:
+    """Play the visits; when the gate does not answer, say what its processes say, and give up after the second time."""
+    silent = 0
+    for number, outcome in enumerate(director.visits(found.planned), 1):
+        found.outcomes.append(outcome)
+        _tell(number, outcome, console)
+        if outcome.decision is None:
+            for name in ("gate", "vision"):
+                console.print(f"[dim]{escape(stage.processes.last_words(name, 4))}[/]", highlight=False)
+        silent = silent + 1 if outcome.decision is None else 0
+        if silent == 2:
+            console.print("[bold red]The gate does not answer; the rest is left out.[/]")
+            break
 
 
 def as_json(found: Run) -> str:
@@ -136,22 +169,11 @@ def _begin(stage: Stage, found: Run, console: Console) -> None:
     )
     where = "RAM" if stage.in_ram else "a private directory on disk, because there is no room in RAM"
     console.print(f"Footage is composed now, kept in {where}, and deleted after each visit.")
-    console.print(f"Operator's page: {stage.pages}\n", highlight=False)
-
-
-def _note_models(found: Run, outcome: Outcome, console: Console) -> None:
-    """Say which models look, as soon as the log tells it."""
-    entry = outcome.decision
-    if found.models != "?" or entry is None or "attacks_detected" not in entry.fields:
-        return
-    found.attacks_detected = bool(entry.fields["attacks_detected"])
-    models = entry.fields.get("models")
-    names = [str(model).split(":")[0] for model in models.values()] if isinstance(models, dict) else []
-    found.models = ", ".join(names) or "?"
-    console.print(f"Models: {found.models}.", highlight=False)
+    console.print(f"Models: set {found.models}. Profile: {found.profile}.", highlight=False)
     if not found.attacks_detected:
-        console.print(f"[bold yellow]{NO_DETECTOR}[/] Only the pilot profile may run like this.")
-    console.print()
+        left_out = ", ".join(visit.name for visit in VISITS if visit.needs_detector)
+        console.print(f"[bold yellow]{NO_DETECTOR}[/] Only the pilot profile may run like this. Left out: {left_out}.")
+    console.print(f"Operator's page: {stage.pages}\n", highlight=False)
 
 
 def _tell(number: int, outcome: Outcome, console: Console) -> None:
@@ -190,16 +212,17 @@ def _check_log(stage: Stage, found: Run, console: Console, *, stop_gate: bool) -
 def verify_log(stage: Stage) -> tuple[bool, str]:
     """What ``scripts/verify_log.py`` says of the log: content or not, and its words."""
     paths = stage.settings.paths
-    command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), str(paths.journal)]
+    command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), "--journal", str(paths.journal)]
     command += ["--checkpoints", str(paths.checkpoints), "--key", str(stage.settings.token.public_key)]
+    command += ["--origin", stage.settings.site.origin]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode == 0, (done.stdout + done.stderr).strip()
 
 
 def _summary(found: Run, console: Console) -> None:
-    table = Table(title="Visits", title_justify="left")
-    for column in ("", "visit", "expected", "actual", "card to decision", "code to relay"):
-        table.add_column(column, justify="right" if column in ("", "card to decision", "code to relay") else "left")
+    table = Table(title="Visits", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("", "visit", "expected", "actual", "decided", "relay"):
+        table.add_column(column, justify="right" if column in ("", "decided", "relay") else "left", no_wrap=True)
     for number, outcome in enumerate(found.outcomes, 1):
         colour = "green" if outcome.as_expected else "bold red"
         whole = outcome.stages().get("whole")
@@ -213,12 +236,18 @@ def _summary(found: Run, console: Console) -> None:
         )
     console.print()
     console.print(table)
-    console.print("Both times contain what the person does: bringing the card and then the face into view.")
+    console.print(
+        "decided: from the card in view to the decision; relay: from the readable code to the relay. Both contain"
+    )
+    console.print(
+        "what the person does meanwhile: bringing first the card, then the face into view, and holding still."
+    )
     if not found.attacks_detected:
         console.print(f"[bold yellow]{NO_DETECTOR}[/]")
     console.print()
-    console.print(escape(found.verification), highlight=False)
-    console.print("[bold green]log verified[/]" if found.verified else "[bold red]log NOT verified[/]")
+    console.print(escape(found.verification), style="green" if found.verified else "red", highlight=False)
+    if not found.verified:
+        console.print("[bold red]log NOT verified[/]")
     same = found.entries == found.sealed == found.received
     colour = "green" if same else "bold red"
     told = f"{found.entries} entries in the log, {found.sealed} sealed by the token, {found.received} at the collector"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edge.audit.entry import Kind
+from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Hold, Stand
 from edge.errors import Reason
 
@@ -82,16 +83,18 @@ class Visit:
         hold: how the card is held.
         person: what the person does when the gate unlocks: ``through`` or ``turns-back``.
         around: what happens around the gate.
+        needs_detector: whether only a model set with an attack detector can get it right.
     """
 
     name: str
     story: str
     shows: Card | str
-    stands: tuple[Stand, ...] = ()
+    stands: tuple[Stand | Fake, ...] = ()
     refused: Reason | None = None
     hold: Hold = field(default_factory=Hold)
     person: str = "through"
     around: Around = Around.NOTHING
+    needs_detector: bool = False
 
     @property
     def expected(self) -> str:
@@ -157,6 +160,22 @@ VISITS: tuple[Visit, ...] = (
         (_HOLDER,),
         Reason.UNKNOWN_KEY,
     ),
+    Visit(
+        "photo on paper",
+        "Somebody holds a printed photo of the holder before the camera, with the holder's valid card.",
+        Card(),
+        (Fake("obama2", Medium.PAPER),),
+        Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+    ),
+    Visit(
+        "photo on a phone",
+        "The same with a photo on the screen of a phone.",
+        Card(),
+        (Fake("obama", Medium.PHONE),),
+        Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+    ),
     Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),
     Visit("no face", "A valid card, and nobody looks into the camera.", Card(), (), Reason.NO_PROBE),
     Visit(
@@ -165,6 +184,7 @@ VISITS: tuple[Visit, ...] = (
         "https://www.example.org/menu/lunch",
         (),
         Reason.NOT_A_CREDENTIAL,
+        hold=Hold(module_px=11.0),
     ),
     Visit(
         "hard to read",

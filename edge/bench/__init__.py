@@ -1,0 +1,1 @@
+"""What the gate costs and how fast it is, measured."""

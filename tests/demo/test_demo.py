@@ -1,0 +1,61 @@
+"""The main job, end to end: the demo as somebody starts it, the five real processes, every visit as it must be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.demo import keeper
+from edge.demo.stage import ROOT
+from edge.demo.visits import VISITS
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge", "demo", "--json", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+
+
+def stages_left() -> list[Path]:
+    return list(Path("/dev/shm").glob("edge-demo-*"))
+
+
+@pytest.mark.timeout(180)
+def test_every_visit_ends_as_it_must_and_the_log_verifies(tmp_path: Path) -> None:
+    before = stages_left()
+    done = demo("--record", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    run: dict[str, Any] = json.loads(done.stdout)
+    assert run["good"]
+    assert {visit["name"] for visit in run["visits"]} >= {v.name for v in VISITS if not v.needs_detector}
+    assert all(visit["actual"] == visit["expected"] for visit in run["visits"])
+    assert run["log"]["entries"] == run["log"]["sealed"] == run["log"]["received"] > len(VISITS)
+    assert "log verified" in run["log"]["verification"]
+    assert json.loads((tmp_path / "run.json").read_text()) == run
+    assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
+    left = [stage for stage in stages_left() if stage not in before and not keeper.belonging_to(str(stage))]
+    assert not left
+
+
+def test_where_attacks_are_not_detected_the_demo_says_so() -> None:
+    done = demo("--models", "default", "--only", "right holder")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "attacks by photo or screen are NOT detected" in done.stderr
+    assert json.loads(done.stdout)["attacks_detected"] is False
+
+
+def test_a_visit_that_does_not_exist_is_wrong_usage() -> None:
+    done = demo("--only", "nobody I know")
+    assert done.returncode == 2
+    assert "right holder" in done.stderr

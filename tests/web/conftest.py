@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class Stand:
     async def put(self, kind: Kind, **fields: Value) -> Receipt:
         """Write an entry as the gate does."""
         return await self.journal.append(Event(kind, fields))
+
+    async def put_many(self, events: Iterable[Event]) -> None:
+        """Write many entries at once."""
+        await self.journal.append_all(list(events))
 
     async def until(self, true: Callable[[], bool], within_s: float = 5.0) -> None:
         """Wait for the board to know."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from edge.audit.entry import Entry, Kind, Quality
+from edge.audit.entry import Entry, Event, Kind, Quality
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
 from edge.devices.journal import LastHead
@@ -159,8 +159,8 @@ def test_after_a_restart_the_same_is_known(folder: Folder, run: Run) -> None:
         async with folder.stand() as stand:
             await stand.put(Kind.BOOT)
             await stand.put(Kind.DEVICE_LOST, device="token", detail="unplugged")
-            for number in range(300):
-                await stand.put(Kind.DENIED, reason=list(Reason)[number % 5].code)
+            codes = [reason.code for reason in Reason][:5]
+            await stand.put_many(Event(Kind.DENIED, {"reason": codes[number % 5]}) for number in range(300))
             await stand.read()
             before = stand.board.standing
         async with folder.stand() as stand:
@@ -176,8 +176,7 @@ def test_old_entries_are_not_added_up_for_ever(folder: Folder, run: Run, monkeyp
 
     async def story() -> None:
         async with folder.stand() as stand:
-            for _ in range(1000):
-                await stand.put(Kind.EXIT_REQUEST)
+            await stand.put_many([Event(Kind.EXIT_REQUEST)] * 1000)
         async with folder.stand() as stand:
             await stand.until(lambda: stand.board.standing.size == 1000)
             assert stand.board.standing.kinds[Kind.EXIT_REQUEST] == 400
@@ -188,11 +187,9 @@ def test_old_entries_are_not_added_up_for_ever(folder: Folder, run: Run, monkeyp
 def test_only_the_last_start_of_the_gate_is_added_up(folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand() as stand:
-            for _ in range(300):
-                await stand.put(Kind.EXIT_REQUEST)
+            await stand.put_many([Event(Kind.EXIT_REQUEST)] * 300)
         async with folder.stand() as stand:
-            for _ in range(250):
-                await stand.put(Kind.DENIED, reason="expired")
+            await stand.put_many([Event(Kind.DENIED, {"reason": "expired"})] * 250)
             await stand.read()
             board = board_module.Board(stand.log, CheckpointReader(folder.path / "none.db"))
             following = asyncio.create_task(board.follow())

@@ -10,7 +10,7 @@ import argparse
 import importlib
 import sys
 
-_COMMANDS = ("demo", "run", "check", "credential", "trust", "audit", "models", "collect", "bench")
+_COMMANDS = ("demo", "run", "check", "credential", "trust", "audit", "models", "face", "collect", "bench")
 
 
 def parser() -> argparse.ArgumentParser:

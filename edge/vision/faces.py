@@ -22,6 +22,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from edge.biometric import template as templates
 from edge.biometric.score import cosine, fused
 from edge.biometric.values import Comparison, Hint, Picture, Probe, ProbeQuality, Reference, ReferenceKind, Template
 from edge.errors import DeviceError, Reason, Refusal
@@ -58,9 +59,15 @@ class FaceReader:
         if probe is None:
             raise DeviceError("camera", "edge-vision does not know this probe; it was restarted or the visit was over")
         watch = Stopwatch()
-        vector, kind = self._reference(reference)
-        watch.lap("reference")
-        score = cosine(probe, vector)
+        match reference:
+            case Picture(data):
+                vector, kind = template(picture(data), self._sessions)
+                watch.lap("reference")
+                score = cosine(probe, vector)
+            case Template(data, model):
+                self._same_model(model)
+                watch.lap("reference")
+                score, kind = templates.score(probe, data), ReferenceKind.TEMPLATE
         watch.lap("compare")
         return Comparison(number, score, self._sessions.embedder.name, kind, watch.laps)
 
@@ -75,13 +82,15 @@ class FaceReader:
         self._templates[number] = np.array(vector, np.float32)
         return number
 
-    def _reference(self, reference: Reference) -> tuple[Vector, ReferenceKind]:
-        match reference:
-            case Picture(data):
-                return template(picture(data), self._sessions)
-            case Template(_, model):
-                name = self._sessions.embedder.name
-                raise Refusal(Reason.REFERENCE_UNUSABLE, f"template of {model[:40]!r}, this gate runs {name}")
+    def _same_model(self, model: str) -> None:
+        """Vectors of different models say nothing about each other.
+
+        Raises:
+            Refusal: reference-unusable.
+        """
+        if model != self._sessions.embedder.name:
+            detail = f"template of {model[:40]!r}, this gate runs {self._sessions.embedder.name}"
+            raise Refusal(Reason.REFERENCE_UNUSABLE, detail)
 
 
 @dataclass(frozen=True, eq=False)

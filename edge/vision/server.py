@@ -40,6 +40,7 @@ Ts = TypeVarTuple("Ts")
 
 LONGEST_S = 60.0  # no question may keep us longer
 _HINT_S = 0.5  # between two hints, and before the first
+_LEAVING_S = 1.0  # how long a new client waits for the one before to be gone
 _BETWEEN_S = 0.1  # how often the reader looks whether a held-up code is still there
 
 
@@ -91,6 +92,8 @@ class Vision:
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with the gate until it goes."""
+        if self._client is not None:  # who has just left may not be through the door yet
+            await asyncio.wait({self._client}, timeout=_LEAVING_S)
         if self._client is not None:
             log.warning("second client turned away")
             writer.close()
@@ -107,7 +110,7 @@ class Vision:
         finally:
             self._client = None
             writer.close()
-            with contextlib.suppress(RuntimeError):  # the worker has stopped: nothing is left to forget it for
+            with contextlib.suppress(RuntimeError, asyncio.CancelledError):  # we stop, and everything goes with us
                 await self._call(self._forget_all)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

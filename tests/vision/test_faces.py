@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.biometric.template import quantised
 from edge.biometric.values import Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Template
 from edge.errors import DeviceError, Reason, Refusal
 from edge.vision.faces import FaceReader, Search
@@ -166,6 +167,28 @@ def test_a_template_of_another_model_is_refused_and_says_so() -> None:
     with pytest.raises(Refusal, match="other-9") as caught:
         faces.compare(Template(bytes(32), "other-9"), seen.number)
     assert caught.value.reason is Reason.REFERENCE_UNUSABLE
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_template_in_the_card_is_compared_without_any_picture(bits: int) -> None:
+    faces = FaceReader(PaintSessions(embedder=Drifting()))
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    same, other = faces._templates[seen.number], np.roll(faces._templates[seen.number], 1)
+    scores = []
+    for vector in (same, other):
+        comparison = faces.compare(Template(quantised(vector, bits), "paint-1"), seen.number)
+        assert comparison.kind is ReferenceKind.TEMPLATE
+        scores.append(comparison.score)
+    assert scores[0] > scores[1]
+
+
+def test_a_template_that_is_none_is_refused() -> None:
+    faces = FaceReader(PaintSessions())
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    for data in (b"", bytes(7), bytes(5000)):
+        with pytest.raises(Refusal) as caught:
+            faces.compare(Template(data, "paint-1"), seen.number)
+        assert caught.value.reason is Reason.REFERENCE_UNUSABLE
 
 
 def test_a_picture_without_a_face_is_unusable() -> None:

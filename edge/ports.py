@@ -215,7 +215,8 @@ class Token(Protocol):
     async def sign(self, statement: bytes) -> bytes:
         """Sign the statement of a checkpoint with ES256; returns r || s, 64 bytes.
 
-        The token's side parses the statement and signs nothing else, so that nobody can have other things signed.
+        The token's side parses the statement and signs nothing else, so that nobody can have other things signed; it
+        also checks the signature, so that a token that signs wrongly is noticed here and not at an audit years later.
 
         Raises:
             DeviceError: token gone, locked, or holding another key than the enrolled one; or not a statement that

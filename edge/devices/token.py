@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pkcs11.exceptions import PKCS11Error
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from edge.audit.checkpoint import Checkpoint, key_id
+from edge.audit.checkpoint import Checkpoint, key_id, verify_es256
 from edge.audit.entry import LogError
 from edge.audit.sealing import Guard
 from edge.devices.worker import Worker
@@ -113,6 +113,10 @@ class Pkcs11Token:
         except LogError as error:
             raise DeviceError("token", f"not signed: {error}") from error
         signature = await self._ask(lambda: self._sign(statement))
+        try:
+            verify_es256(self._enrolled, statement, signature)
+        except LogError as error:
+            raise DeviceError("token", f"its signature is wrong: {error}") from error
         self._guard.signed(statement)
         return signature
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from edge.audit.entry import Event, Value
+from edge.audit.entry import Event, Kind, Value
 from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference, ReferenceKind
 from edge.credential import Credential, verify
 from edge.decision import BEFORE_FACE, AccessDecision, Facts, Policy, admit, entry, first_against, scaled
@@ -83,6 +83,7 @@ class AccessPoint:
         self.thresholds = thresholds
         self.pseudonym = pseudonym
         self.result_s = result_s
+        self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -104,6 +105,7 @@ class AccessPoint:
         try:
             while True:
                 try:
+                    await self.meet_models()
                     code = await self.reader.code()
                 except DeviceError as error:
                     self.watch.lost(error.device, error.message)
@@ -114,6 +116,25 @@ class AccessPoint:
                     return code
         finally:
             resting.cancel()
+
+    async def meet_models(self) -> None:
+        """Write down which models look, and whether they detect attacks, whenever they are others than before."""
+        models = await self.faces.models()
+        if models == self._models:
+            return
+        fields: dict[str, Value] = {
+            "set": models.name,
+            "models": {role: f"{name}:{digest.hex()}" for role, (name, digest) in models.models.items()},
+            "attacks_detected": models.detects_attacks,
+            "profile": self.policy.name,
+        }
+        try:
+            await self.journal.append(Event(Kind.CONFIGURATION, fields))
+        except DeviceError as error:
+            self.watch.lost("journal", error.message)
+        else:
+            self._models = models
+            self.watch.back("models")
 
     async def _rest(self) -> None:
         """Show whether the next person may come, for as long as nobody is there."""

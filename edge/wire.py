@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import struct
 import types
 import typing
@@ -162,7 +163,10 @@ def decode(body: bytes) -> Message:
         WireError: anything else than exactly one known message with exactly its fields.
     """
     try:
-        name, value = cbor2.loads(body, allow_duplicate_keys=False, allow_indefinite=False, max_depth=8)
+        stream = io.BytesIO(body)
+        name, value = cbor2.load(stream, allow_duplicate_keys=False, allow_indefinite=False, max_depth=8)
+        if stream.tell() != len(body):
+            raise WireError("bytes after the message")
         return typing.cast(Message, _typed(_NAMED[name], value))
     except WireError:
         raise

@@ -15,7 +15,7 @@ from edge.accesspoint import AccessPoint
 from edge.app.service import keep_alive, notify, secret
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.manifest import Manifest, parse
-from edge.biometric.values import ReferenceKind
+from edge.biometric.values import Hint, ReferenceKind
 from edge.decision import Policy, pseudonym
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -32,7 +32,7 @@ from edge.ports import Panel
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.trust.list import TrustList
 from edge.watch import Watch
-from edge.wire import Health, Shown, WireError, decode, encode
+from edge.wire import Health, Hinted, Message, Shown, WireError, decode, encode
 
 _log = logging.getLogger("edge.gate")
 
@@ -64,7 +64,7 @@ async def run(settings: Settings) -> None:
         doorway = Doorway(
             gate, panel, gate, journal, clock, release_s=settings.gate.release_s, held_s=settings.gate.held_s
         )
-        vision = VisionClient(settings.paths.vision_socket)
+        vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         await journal.append(
             Event(Kind.CONFIGURATION, {"policy": policy.digest, "profile": policy.name, "fmr": str(policy.fmr)})
         )
@@ -188,8 +188,15 @@ class ToldPanel:
 
     def tell(self) -> None:
         """Say what is shown; nobody listening is no matter."""
+        self._send(Shown(self._shown))
+
+    def hint(self, hint: Hint) -> None:
+        """Say what would help the person to be seen."""
+        self._send(Hinted(hint))
+
+    def _send(self, message: Message) -> None:
         with contextlib.suppress(OSError):
-            self._channel.sendto(encode(Shown(self._shown)), self._ear)
+            self._channel.sendto(encode(message), self._ear)
 
 
 async def hear_health(path: Path, watch: Watch) -> None:

@@ -23,7 +23,7 @@ async def run(settings: Settings) -> None:
     try:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(board.follow())
-            parts.create_task(listen(settings.paths.panel_socket, board.shown))
+            parts.create_task(listen(settings.paths.panel_socket, board.shown, board.hinted))
             parts.create_task(serve(pages, board, settings.web, ready))
             parts.create_task(report_health(settings.paths.health_socket, lambda: {"pages": ""}))
             await ready.wait()

@@ -39,7 +39,10 @@ class ContactPin(MockPin):  # type: ignore[misc] # gpiozero ships no types
 
 
 class SimulatedGate(GpioGate):
-    """A gate on mock pins, and a person who does what ``<stage>/person`` says (see ``_walk``)."""
+    """A gate on mock pins, and a person who does what ``<stage>/person`` says (see ``_walk``).
+
+    Each movement of the relay is a line in ``<stage>/relay``: the index of the entry that allowed it.
+    """
 
     def __init__(self, pins: Gate, stage: Path | None = None) -> None:
         self._pins = pins
@@ -55,6 +58,9 @@ class SimulatedGate(GpioGate):
         """Energise the release, and let the simulated person walk."""
         super().unlock(receipt)
         self.unlocks += 1
+        if self._stage is not None:
+            with (self._stage / "relay").open("a", encoding="ascii") as movements:
+                movements.write(f"{receipt.index}\n")
         task = asyncio.get_running_loop().create_task(self._walk())
         self._walking.add(task)
         task.add_done_callback(self._walking.discard)

@@ -7,13 +7,14 @@ Rules:
 2. An acknowledgement that answers a message on its way and says less than that message held means a gap: everything
    from there is sent again.
 3. One that answers nothing on its way may be late or replayed. It moves ``acked`` forward if it is true; it never
-   takes anything back.
+   takes anything back, and is worth a word only if it answers nothing that was sent lately.
 4. Sending again does no harm, because the collector knows an entry by (origin, epoch, index). Between attempts that
    bring nothing the pause doubles.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,6 +46,7 @@ class Window:
         self._origin, self._epoch = origin, epoch
         self._retry_s, self._retry_most_s = retry_s, retry_most_s
         self._on_way: dict[bytes, _Sent] = {}
+        self._over: deque[bytes] = deque(maxlen=64)
         self._idle_until = 0.0
         self._failures = 0
         self.lost = False
@@ -92,6 +94,8 @@ class Window:
             raise Refusal(Reason.BAD_CLAIM, "acknowledgement for another log")
         if ack.size > size or ack.sealed > ack.size:
             raise Refusal(Reason.BAD_CLAIM, f"acknowledgement of {ack.size} entries, there are {size}")
+        if answered is None and ack.size <= self.acked and ack.answers in self._over:
+            return  # late: it was sent again, or a later answer said more
         if answered is None and ack.size < self.acked:
             raise Refusal(Reason.EXPIRED, f"old acknowledgement of {ack.size} entries, {self.acked} were acknowledged")
         if ack.root != root_at(ack.size):
@@ -109,13 +113,15 @@ class Window:
         """Forget what is answered, or go back to where the collector is."""
         if ack.size >= answered.end and ack.sealed >= answered.sealed:
             self._failures, self._idle_until = 0, 0.0
-            self._on_way = {
-                key: sent for key, sent in self._on_way.items() if sent.end > ack.size or sent.sealed > ack.sealed
-            }
+            done = [key for key, sent in self._on_way.items() if sent.end <= ack.size and sent.sealed <= ack.sealed]
+            for key in done:
+                del self._on_way[key]
+            self._over.extend(done)
             return
         self._rewind(ack.size, ack.sealed, now, at_once=moved or self._failures == 0)
 
     def _rewind(self, to: int, sealed: int, now: float, *, at_once: bool = False) -> None:
+        self._over.extend(self._on_way)
         self._on_way.clear()
         self.next, self.next_sealed = to, sealed
         self._failures += 1

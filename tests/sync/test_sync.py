@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.demo.broker import COLLECTOR, Authority, Broker, write_key
 from edge.sync.batch import Ack, Batch, pack, sign, unpack
@@ -368,6 +369,38 @@ def _acked(outbox: Path) -> int:
         found = base.execute("SELECT acked FROM position").fetchone()
     base.close()
     return int(found[0]) if found else 0
+
+
+def test_edge_collect_collects_until_it_is_told_to_end(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 300, 64)
+    enrolled = tmp_path / "enrolled" / f"{GATE}.pem"
+    enrolled.parent.mkdir(parents=True)
+    public = log.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    enrolled.write_bytes(public)
+    broker, identity = site.broker, site.broker.identities[COLLECTOR]
+    options = {
+        "host": broker.host,
+        "port": broker.port,
+        "ca": broker.ca,
+        "certificate": identity.certificate,
+        "key": identity.key,
+        "signing-key": broker.signing_key,
+        "gates": tmp_path / "enrolled",
+        "store": tmp_path / "received.db",
+    }
+    command = [sys.executable, "-m", "edge", "collect"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        sender = site.sender(GATE)
+        until(lambda: sender.position.acked == 300, 30)
+        running.terminate()
+        out, _ = running.communicate(timeout=20)
+    finally:
+        running.kill()
+        running.communicate()
+    assert running.returncode == 0
+    assert "300 entries new" in out
 
 
 def test_a_private_key_is_its_owners_alone(tmp_path: Path) -> None:

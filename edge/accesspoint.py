@@ -256,6 +256,8 @@ class Visit:
         self.stages: dict[str, int] = {}
         self._told: dict[str, Value] = {}
         self._subject: bytes | None = None
+        self._kid: bytes | None = None
+        self._models: tuple[bytes, ...] = ()
         self._detail = ""
 
     @property
@@ -285,13 +287,8 @@ class Visit:
             Refusal: the first reason against.
         """
         self._subject = subject
-        self._told |= {
-            "issuer": credential.issuer,
-            "kid": credential.kid,
-            "alg": credential.alg,
-            "dialect": credential.dialect,
-            "trust": self.trust.version,
-        }
+        self._kid = bytes.fromhex(credential.kid) or None
+        self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
         if credential.flags:
             flags: list[Value] = [*sorted(credential.flags)]
             self._told["flags"] = flags
@@ -310,7 +307,7 @@ class Visit:
         Raises:
             Refusal: the profile asks for presentation attack detection and the set has no detector.
         """
-        self._told["models"] = {role: f"{name}:{digest.hex()[:16]}" for role, (name, digest) in models.models.items()}
+        self._models = tuple(digest for _, (_, digest) in sorted(models.models.items()))
         self._told["attacks_detected"] = models.detects_attacks
         if self._policy.attack_detection == "required" and not models.detects_attacks:
             raise Refusal(Reason.NO_ATTACK_DETECTION, f"model set {models.name} has no detector")
@@ -348,7 +345,17 @@ class Visit:
         with self.stage("decide"):
             reason = admit(self._policy, self.facts)
         told: dict[str, Value] = {**self._told, "stages": dict(self.stages)}
-        return AccessDecision(self.now, reason, self.facts, self._detail, told, self._subject)
+        return AccessDecision(
+            at=self.now,
+            reason=reason,
+            facts=self.facts,
+            detail=self._detail,
+            told=told,
+            subject=self._subject,
+            kid=self._kid,
+            trust=() if self._trust is None else (self._trust.version,),
+            models=self._models,
+        )
 
 
 def told(decision: AccessDecision, receipt: Receipt) -> str:

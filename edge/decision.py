@@ -175,7 +175,19 @@ def admit(policy: Policy, facts: Facts) -> Reason | None:
 
 @dataclass(frozen=True)
 class AccessDecision:
-    """Granted, or the first reason against, with the facts that it rests on."""
+    """Granted, or the first reason against, with the facts that it rests on.
+
+    Attributes:
+        at: when, as far as it was known.
+        reason: the first against; None when granted.
+        facts: all that was decided on.
+        detail: for the operator, never personal data.
+        told: what else is worth an entry: dialect, model, stages, ...
+        subject: pseudonym of the holder.
+        kid: key identifier of the credential.
+        trust: version of the trust list.
+        models: SHA-256 of each model that looked.
+    """
 
     at: Interval
     reason: Reason | None
@@ -183,6 +195,9 @@ class AccessDecision:
     detail: str = ""
     told: Mapping[str, Value] = field(default_factory=dict)
     subject: bytes | None = field(default=None, repr=False)
+    kid: bytes | None = None
+    trust: tuple[int, ...] = ()
+    models: tuple[bytes, ...] = ()
 
     @property
     def granted(self) -> bool:
@@ -203,20 +218,24 @@ def facts_of(told: Mapping[str, Value]) -> Facts:
 def entry(decision: AccessDecision, policy: Policy) -> Event:
     """The decision as it is written down."""
     upper = decision.at.upper
-    told: dict[str, Value] = {
+    fields: dict[str, Value] = {
         "reason": None if decision.reason is None else decision.reason.code,
         "detail": decision.detail,
         "facts": {name: value for name, value in asdict(decision.facts).items() if value is not None},
-        "policy": policy.digest,
         "profile": policy.name,
         "lower": int(decision.at.lower.timestamp()),
         "upper": None if upper is None else int(upper.timestamp()),
         "clock": decision.at.state.value,
         **decision.told,
     }
-    if decision.subject is not None:
-        told["subject"] = decision.subject
-    return Event(Kind.GRANTED if decision.granted else Kind.DENIED, told)
+    return Event(
+        Kind.GRANTED if decision.granted else Kind.DENIED,
+        fields,
+        subject=decision.subject,
+        issuer=decision.kid,
+        trust=decision.trust,
+        digests=(policy.digest, *decision.models),
+    )
 
 
 def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:

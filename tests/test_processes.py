@@ -1,4 +1,4 @@
-"""The five real processes, killed, hung and starved at each step of a visit: locked, nothing lost, back by themselves."""
+"""The five real processes, killed, hung and starved at each step of a visit: locked, nothing lost, back at work."""
 
 from __future__ import annotations
 

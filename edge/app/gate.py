@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
         )
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         await journal.append(
-            Event(Kind.CONFIGURATION, {"policy": policy.digest, "profile": policy.name, "fmr": str(policy.fmr)})
+            Event(Kind.CONFIGURATION, {"profile": policy.name, "fmr": str(policy.fmr)}, digests=(policy.digest,))
         )
         point = AccessPoint(
             vision,

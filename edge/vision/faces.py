@@ -3,8 +3,9 @@
 Rules:
 
 1. A frame counts when it shows exactly one whole face of the wanted quality (``quality.py``).
-2. The frames of a probe follow one face: each box overlaps the one before, within a short time. A second face, a jump
-   or a gap begins anew: nobody is checked in one frame and compared in another.
+2. The frames of a probe follow one face: each box overlaps the one before, within a short time, and each template is
+   like the ones before. A second face, a jump, a gap or another person begins anew: nobody is checked in one frame and
+   compared in another.
 3. The face that is compared is the face that was checked for attacks, from the same frames: the template is the mean of
    theirs, the attack score (where the models detect attacks) the median of theirs.
 4. Outside, a probe is a number. After the visit nothing is left: pixels go with each frame, templates with ``forget``.
@@ -128,9 +129,10 @@ class Search:
             self._missed(found)
             return None
         self.hint = None
-        if not self._goes_on(frame, found):
+        taken = self._take(frame, found, watch)
+        if self._track and not self._goes_on(taken):
             self._track.clear()
-        self._track.append(self._take(frame, found, watch))
+        self._track.append(taken)
         return self._probe() if len(self._track) >= self._frames else None
 
     def refusal(self) -> Refusal:
@@ -151,12 +153,13 @@ class Search:
         if fault.reason is Reason.SEVERAL_FACES:
             self._track.clear()
 
-    def _goes_on(self, frame: Frame, found: Sighting) -> bool:
+    def _goes_on(self, taken: Taken) -> bool:
         """Whether this is the face of the frames before."""
-        if not self._track:
-            return True
         last = self._track[-1]
-        return frame.seen_at - last.seen_at <= _GAP_S and overlap(last.sighting.box, found.box) >= _OVERLAP
+        if taken.seen_at - last.seen_at > _GAP_S or overlap(last.sighting.box, taken.sighting.box) < _OVERLAP:
+            return False
+        before = fused([earlier.template for earlier in self._track])
+        return cosine(before, taken.template) >= self._sessions.same_face
 
     def _take(self, frame: Frame, found: Sighting, watch: Stopwatch) -> Taken:
         attack = self._sessions.attack

@@ -88,6 +88,11 @@ class Sessions(Protocol):
         """Tells people from photos, where the set has such a model."""
         ...
 
+    @property
+    def same_face(self) -> float:
+        """Comparison score from which on two frames of one visit show one person."""
+        ...
+
 
 def of_models(ask: Callable[[], T]) -> T:
     """What the models answer.

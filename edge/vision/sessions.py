@@ -7,13 +7,14 @@ from pathlib import Path
 
 from edge.biometric.manifest import Manifest
 from edge.biometric.model import Model, Role
-from edge.biometric.values import ModelSet
+from edge.biometric.values import ModelSet, ReferenceKind
 from edge.errors import DeviceError
 from edge.vision.attack import AttackDetector
 from edge.vision.detector import Detector
 from edge.vision.embedder import Embedder
 from edge.vision.network import Network
 
+_SAME_FACE_FMR = 0.001
 ATTACK_ROLES: tuple[Role, ...] = ("attack-v2", "attack-v1se")
 
 
@@ -25,6 +26,8 @@ class ModelSessions:
     detector: Detector
     embedder: Embedder
     attack: AttackDetector | None
+    same_face: float
+    """Score from which on two frames of one visit show one person; clearly reached by one face (README.md)."""
 
     @classmethod
     def open(cls, manifest: Manifest, folder: Path, set_name: str, threads: int) -> ModelSessions:
@@ -46,7 +49,15 @@ class ModelSessions:
             detector=Detector(*loaded["detector"]),
             embedder=Embedder(*loaded["embedder"]),
             attack=AttackDetector(attack) if attack else None,
+            same_face=_same_face(manifest, loaded["embedder"][1].name),
         )
+
+
+def _same_face(manifest: Manifest, embedder: str) -> float:
+    try:
+        return manifest.threshold(embedder, ReferenceKind.FULL, _SAME_FACE_FMR)
+    except ValueError as error:
+        raise DeviceError("models", str(error)) from error
 
 
 def present(manifest: Manifest, folder: Path, set_name: str) -> str:

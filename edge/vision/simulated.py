@@ -87,6 +87,7 @@ class PaintSessions:
     detector: PaintDetector = field(default_factory=PaintDetector)
     embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
     attack: None = None
+    same_face: float = 0.5
     models: ModelSet = field(
         default_factory=lambda: ModelSet(
             "paint", {"detector": ("paint", bytes(32)), "embedder": ("paint-1", bytes(32))}

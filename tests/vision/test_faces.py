@@ -284,6 +284,7 @@ class Watchful:
     attack: AttackDetector
     detector: PaintDetector = field(default_factory=PaintDetector)
     embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
+    same_face: float = 0.5
     models: ModelSet = field(default_factory=lambda: PaintSessions().models)
 
 
@@ -299,6 +300,17 @@ def test_where_attacks_are_detected_five_frames_vote_and_one_strange_frame_does_
     assert seen is not None
     assert seen.bona_fide == 0.85
     assert seen.frame == 5
+
+
+def test_a_photo_swapped_in_on_the_way_is_not_voted_for_by_the_face_before_it() -> None:
+    """Three frames of a real person and two of somebody's photo in the same place make no probe of five."""
+    faces = FaceReader(Watchful(Scores([0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1])))
+    search = faces.search(WANTED)
+    shown = [*(person(n, who=1) for n in (1, 2, 3)), *(person(n, who=2) for n in (4, 5, 6, 7))]
+    assert [search.look(one) for one in shown] == [None] * 7
+    seen = search.look(person(8, who=2))
+    assert seen is not None
+    assert seen.bona_fide == 0.1
 
 
 def test_a_detector_of_attacks_that_fails_is_a_device_error_and_no_pass() -> None:
@@ -342,10 +354,11 @@ def test_several_frames_make_a_better_template_than_each_of_them() -> None:
     "between",
     [
         [person(3, x=1000)],
+        [person(3, who=2)],
         [frame((1, (640, 300), 90), (2, (1000, 300), 90), number=3)],
         [frame(number=n) for n in range(3, 20)],
     ],
-    ids=["a jump", "a second face", "a gap"],
+    ids=["a jump", "another person", "a second face", "a gap"],
 )
 def test_who_was_not_followed_all_the_way_begins_anew(between: list[Frame]) -> None:
     search = FaceReader(PaintSessions()).search(replace(WANTED, frames=3))

@@ -12,6 +12,7 @@ def add(commands: Any) -> None:
     bench = commands.add_parser("bench", help="measure each stage of a visit, memory, idle load, start")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures into FILE")
     bench.add_argument("--only", metavar="NAME", help="only this measurement: a module of edge.bench, such as walk")
+    bench.add_argument("--models", choices=("best", "default", "standard"), default="best", help="for walk: which set")
     bench.set_defaults(act=_act)
 
 
@@ -36,7 +37,8 @@ def _act(args: argparse.Namespace) -> int:
         return 2
     console = Console()
     try:
-        found = importlib.import_module(f"edge.bench.{name}").measure(console)
+        measure = importlib.import_module(f"edge.bench.{name}").measure
+        found = measure(console, args.models) if name == "walk" else measure(console)
     except (DeviceError, NotReady, Stuck, FileNotFoundError) as error:
         print(f"edge bench: {error}", file=sys.stderr)
         return 1

@@ -25,6 +25,7 @@ _LOOK_S = 0.02
 _ANSWER_S = 20.0
 _PASSAGE_S = 15.0
 _DEVICE_S = 30.0
+_WALK_ON_S = 0.4  # until the person is out of the beams
 _SETTLED = footage.FRAMES // 2  # the frame in the middle of a clip, when everything has settled
 _PAPER, _PLASTIC, _STRANGE = (236, 240, 240), (206, 222, 226), (214, 206, 232)
 
@@ -117,6 +118,9 @@ class Director:
             raise Stuck(f"a passage, and was refused: {refused.code if refused else 'no reason'}")
         self._stage.play("nobody")
         passage = self._await_entry((Kind.TAKEN, Kind.NOT_TAKEN), _PASSAGE_S)
+        if passage.kind is not Kind.TAKEN:
+            raise Stuck("a passage, and the gate did not open")
+        time.sleep(_WALK_ON_S)
         return stages_of(decision, passage)
 
     def _prepare(self, visit: Visit, seed: int) -> Prepared:

@@ -55,7 +55,7 @@ class Wanted:
     models: Literal["best", "default", "standard"] = "best"
     profile: str = "pilot"
     folder: Path = ROOT / "models"
-    capture_s: float | None = 6.0
+    capture_s: float | None = 8.0
     fps: float = configuration.FPS
 
     @property

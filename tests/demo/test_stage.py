@@ -52,7 +52,7 @@ def test_a_stage_is_private_and_its_configuration_reads_back() -> None:
         assert stage.folder.stat().st_mode & 0o777 == 0o700
         read = load(stage.folder / "edge.toml")
         assert text(read) == text(stage.settings)
-        assert "capture_s = 6.0" in (stage.folder / "profiles" / "pilot.toml").read_text()
+        assert "capture_s = 8.0" in (stage.folder / "profiles" / "pilot.toml").read_text()
         folder = stage.folder
     assert not folder.exists()
 

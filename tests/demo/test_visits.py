@@ -26,7 +26,7 @@ def issuers() -> Issuers:
 
 def test_every_promised_outcome_is_among_the_visits() -> None:
     promised = CARD_REASONS | {Reason.NO_MATCH, Reason.SEVERAL_FACES, Reason.NO_PROBE, Reason.NOT_A_CREDENTIAL, None}
-    assert {visit.refused for visit in VISITS} == promised
+    assert {visit.refused for visit in VISITS} == promised | {Reason.PRESENTATION_ATTACK}
     assert {visit.around for visit in VISITS} == set(Around)
     assert {visit.expected for visit in VISITS} >= {"granted, taken", "granted, not taken"}
 
@@ -40,6 +40,11 @@ def test_both_dialects_and_both_algorithms_are_admitted() -> None:
     cards = [visit.shows for visit in CARDS if visit.refused is None and isinstance(visit.shows, Card)]
     assert {card.dialect for card in cards} == set(Dialect)
     assert {card.algorithm for card in cards} == set(Algorithm)
+
+
+def test_only_attacks_are_left_out_where_no_detector_is() -> None:
+    attacks = [visit.refused is Reason.PRESENTATION_ATTACK for visit in VISITS]
+    assert [visit.needs_detector for visit in VISITS] == attacks
 
 
 def test_names_are_unique() -> None:

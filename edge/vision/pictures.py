@@ -12,13 +12,12 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
 from edge.errors import Reason, Refusal
-from edge.vision import facerecord
+from edge.vision import avif, facerecord
 from edge.vision.frames import Pixels
 
 LIMIT_BYTES = 64 * 1024
@@ -136,18 +135,10 @@ def _codestream(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _avif(data: bytes) -> tuple[int, int]:
-    if data[8:12] != b"avif" or b"avis" in data[: struct.unpack_from(">I", data, 0)[0]]:
-        raise _unusable("moving picture, or a format that is not read here")
-    sizes = list(_extents(data))
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
-
-
-def _extents(data: bytes) -> Iterator[tuple[int, int]]:
-    """Every image size that the file promises, thumbnails and masks too."""
-    at = data.find(b"ispe")
-    while at >= 0:
-        yield struct.unpack_from(">II", data, at + 8)
-        at = data.find(b"ispe", at + 4)
+    try:
+        return avif.size(data)
+    except avif.Moving as error:
+        raise _unusable("moving picture, or one made of tiles") from error
 
 
 def _unusable(detail: str) -> Refusal:

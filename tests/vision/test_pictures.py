@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from typing import Any
 
 import cv2
@@ -107,6 +108,23 @@ def test_headers_that_promise_too_much_or_too_little_are_refused_before_decoding
     avif[at + 8 : at + 16] = struct.pack(">II", width, height)
     for data in (png, jpeg, webp, jp2, avif):
         refused(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"quality": 10, "speed": 9}, {"subsampling": "4:4:4"}, {"codec": "aom"}, {"quality": 100}]
+)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_still_pictures_in_avif_open_however_they_were_made(how: dict[str, Any], mode: str) -> None:
+    assert picture(by_pillow("AVIF", mode, **how)).shape == (60, 80, 3)
+
+
+def test_an_avif_larger_than_its_label_is_refused_before_it_is_decoded() -> None:
+    large = bytearray(encoded(".avif", np.full((3000, 3000, 3), 128, np.uint8)))
+    at = large.index(b"ispe")
+    large[at + 8 : at + 16] = struct.pack(">II", 80, 60)
+    began = time.perf_counter()
+    refused(bytes(large))
+    assert time.perf_counter() - began < 0.05
 
 
 @pytest.mark.parametrize("form", FORMS.values())

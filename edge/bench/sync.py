@@ -35,7 +35,7 @@ _PACE = Pace(connect_s=0.05, connect_most_s=0.5, retry_s=2.0)
 _PATIENCE_S = 300.0
 LEAST_PER_S = 5000
 MOST_MIB = 64
-_TOGETHER = 100  # gates in one process: the library waits with select, which knows 1024 files
+_TOGETHER = 100  # gates in one process
 
 
 def measure(console: Console, entries: int = 100_000, gates: int = 100) -> dict[str, Any]:

@@ -403,6 +403,51 @@ def test_edge_collect_collects_until_it_is_told_to_end(site: Any, tmp_path: Path
     assert "300 entries new" in out
 
 
+_SANDBOXED = """
+import sys
+from pathlib import Path
+from edge.sync.connection import Connection, Link, Message
+
+def forbid(event, arguments):
+    if event in ("socket.bind", "os.exec", "os.fork", "subprocess.Popen"):
+        raise PermissionError(event)
+
+sys.addaudithook(forbid)
+port, ca, certificate, key, name = sys.argv[1:]
+connection = Connection(Link("127.0.0.1", int(port), Path(ca), Path(certificate), Path(key)), name)
+connection.open()
+connection.subscribe(f"gates/v1/{name}/ack")
+connection.publish(Message(f"gates/v1/{name}/evt", b"x", correlation=b"x"))
+while connection.in_flight:
+    connection.turn(0.1)
+connection.close()
+print("done")
+"""
+
+
+def test_the_way_out_binds_no_socket(site: Any) -> None:
+    broker, identity = site.broker, site.broker.identities[GATE]
+    arguments = [str(broker.port), str(broker.ca), str(identity.certificate), str(identity.key), GATE]
+    ended = subprocess.run(
+        [sys.executable, "-c", _SANDBOXED, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert ended.stdout == "done\n", ended.stderr
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(site: Any, tmp_path: Path) -> None:
+    site.log(GATE, 10)
+    site.collector()
+    late, right = site.broker.authority.issue("demo/lobby/late", days=-1), site.link(GATE)
+    certificate, key = tmp_path / "gate.pem", tmp_path / "gate.key"
+    certificate.write_bytes(late.certificate.read_bytes())
+    key.write_bytes(late.key.read_bytes())
+    sender = site.sender(GATE, link=Link(right.host, right.port, right.ca, certificate, key, 5, 3.0))
+    until(lambda: sender.condition() not in ("", "connecting"))
+    certificate.write_bytes(right.certificate.read_bytes())
+    key.write_bytes(right.key.read_bytes())
+    until(lambda: sender.position.acked == 10)
+
+
 def test_a_private_key_is_its_owners_alone(tmp_path: Path) -> None:
     write_key(tmp_path / "key", ec.generate_private_key(ec.SECP256R1()))
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600

@@ -6,11 +6,16 @@ counts the items, so that a cut-off file is noticed. Tiles are what other tools 
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
 
 from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import deterministic
+from edge.audit.entry import LogError, deterministic
 from edge.audit.tree import Nodes
 
 FORMAT = "edge-gate log"
@@ -68,3 +73,56 @@ def tile_name(number: int, width: int) -> str:
     while rest:
         name, rest = f"x{rest % 1000:03d}/{name}", rest // 1000
     return name if width == TILE else f"{name}.p/{width}"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export holds; nothing in it is verified yet.
+
+    Attributes:
+        origin: name of the log.
+        epoch: of the log.
+        entries: in order, None where one was pruned.
+        checkpoints: as they are encoded.
+    """
+
+    origin: str
+    epoch: int
+    entries: tuple[bytes | None, ...]
+    checkpoints: tuple[bytes, ...]
+
+
+def read(content: bytes) -> Export:
+    """Take an export apart.
+
+    Raises:
+        LogError: it is not one, or cut off.
+    """
+    items = list(_items(content))
+    if not items or not isinstance(items[0], dict) or items[0].get("format") != FORMAT:
+        raise LogError("not an export of a log")
+    if items[-1] != ["end", len(items) - 1]:
+        raise LogError("the export is cut off")
+    entries: list[bytes | None] = []
+    checkpoints: list[bytes] = []
+    for item in items[1:-1]:
+        match item:
+            case ["entry", bytes(entry)]:
+                entries.append(entry)
+            case ["leaf", bytes()]:
+                entries.append(None)
+            case ["checkpoint", bytes(cose)]:
+                checkpoints.append(cose)
+            case _:
+                raise LogError("the export holds something else than entries and checkpoints")
+    return Export(str(items[0].get("origin")), int(items[0].get("epoch", 0)), tuple(entries), tuple(checkpoints))
+
+
+def _items(content: bytes) -> Iterator[Any]:
+    stream = io.BytesIO(content)
+    decoder = cbor2.CBORDecoder(stream, max_depth=8, allow_indefinite=False, allow_duplicate_keys=False)
+    while stream.tell() < len(content):
+        try:
+            yield decoder.decode()
+        except cbor2.CBORError as error:
+            raise LogError("the export is cut off or damaged") from error

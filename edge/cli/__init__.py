@@ -10,7 +10,20 @@ import argparse
 import importlib
 import sys
 
-_COMMANDS = ("demo", "run", "check", "credential", "trust", "audit", "models", "face", "collect", "bench")
+_COMMANDS = (
+    "demo",
+    "run",
+    "check",
+    "credential",
+    "trust",
+    "audit",
+    "replay",
+    "token",
+    "models",
+    "face",
+    "collect",
+    "bench",
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -141,7 +141,7 @@ class Pkcs11Token:
                 return do()
             except PKCS11Error as error:
                 self._drop()
-                raise DeviceError("token", _said(error, self._place.label)) from error
+                raise DeviceError("token", said(error, self._place.label)) from error
             except BaseException:
                 self._drop()
                 raise
@@ -180,7 +180,7 @@ class Pkcs11Token:
             self._session = token.open(user_pin=self._pin)
         except _PIN_TROUBLE as error:
             self._pin_refused.remember(token, self._pin)
-            raise DeviceError("token", f"{_said(error, self._place.label)}; it is not tried again") from error
+            raise DeviceError("token", f"{said(error, self._place.label)}; it is not tried again") from error
         self._public = self._key(pkcs11.ObjectClass.PUBLIC_KEY)
         self._private = self._key(pkcs11.ObjectClass.PRIVATE_KEY)
         self._present_point()
@@ -304,7 +304,7 @@ def provision(place: TokenPlace, pin: str) -> bytes:
     try:
         return _make_key(find(load(place.module), place), pin, bytes.fromhex(place.key_id))
     except PKCS11Error as error:
-        raise DeviceError("token", _said(error, place.label)) from error
+        raise DeviceError("token", said(error, place.label)) from error
     finally:
         reinitialise(place.module)
 
@@ -333,7 +333,7 @@ def initialise(module: Path, label: str, so_pin: str, pin: str) -> None:
         with next(iter(library.get_tokens(token_label=label))).open(rw=True, so_pin=so_pin) as session:
             session.init_pin(pin)
     except PKCS11Error as error:
-        raise DeviceError("token", _said(error, label)) from error
+        raise DeviceError("token", said(error, label)) from error
     finally:
         reinitialise(module)
 
@@ -376,7 +376,7 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value).strip()
 
 
-def _said(error: PKCS11Error, label: str) -> str:
+def said(error: PKCS11Error, label: str) -> str:
     """An error of the library, for the technician."""
     gone = (
         pkcs11.exceptions.DeviceRemoved,

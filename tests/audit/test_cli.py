@@ -1,0 +1,179 @@
+"""The commands that set up the token, look at the log, and make decisions again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from edge.audit.entry import decode
+from edge.audit.export import read
+from edge.audit.sealing import SealingPolicy
+from edge.cli import main
+from edge.decision import AccessDecision, Facts, Policy, admit, entry
+from edge.devices.checkpoints import SqliteCheckpoints
+from edge.devices.journal import Follower, SqliteJournal
+from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise
+from edge.sealer import Sealer
+from edge.settings import Settings, load, profile
+from edge.trust.interval import Interval
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
+FACTS = [
+    Facts(trust_age_s=60, validity="valid", reference=True, score=9500, threshold=9300),
+    Facts(trust_age_s=60, validity="valid", reference=True, score=9299, threshold=9300),
+    Facts(trust_age_s=60, validity="valid", reference=True, score=9300, threshold=9300, bona_fide=5000),
+    Facts(trust_age_s=60, validity="valid", reference=True, score=9900, threshold=9300, bona_fide=4000),
+    Facts(trust_age_s=60, validity="expired", reference=True),
+    Facts(trust_age_s=60, validity="valid", reference=False),
+    Facts(refusal="bad-signature"),
+    Facts(trust_age_s=10**9, validity="valid", reference=True),
+    Facts(trust_age_s=60, validity="unsure", reference=True, score=9500, threshold=9300, tries=2),
+]
+
+
+class SteadyClock:
+    """A second passes with every look."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+    def now(self) -> Interval:
+        self.moment += timedelta(seconds=1)
+        return Interval.exactly(self.moment)
+
+    def raise_floor(self, moment: datetime) -> None:
+        pass
+
+    def monotonic(self) -> float:
+        return self.moment.timestamp() % 10000
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Path]:
+    """A gate's configuration, with a SoftHSM of its own."""
+    text = (ROOT / "config" / "edge.toml").read_text()
+    text = text.replace("/var/lib/edge-gate", str(tmp_path / "state"))
+    (tmp_path / "edge.toml").write_text(text)
+    shutil.copytree(ROOT / "config" / "profiles", tmp_path / "profiles")
+    (tmp_path / "pin").write_text("246810\n")
+    (tmp_path / "so-pin").write_text("135791\n")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\nlog.level = ERROR\n")
+    before = os.environ.get("SOFTHSM2_CONF")
+    os.environ["SOFTHSM2_CONF"] = str(tmp_path / "softhsm2.conf")
+    reinitialise(MODULE)
+    yield tmp_path / "edge.toml"
+    if before is None:
+        del os.environ["SOFTHSM2_CONF"]
+    else:
+        os.environ["SOFTHSM2_CONF"] = before
+
+
+def init(config: Path) -> Settings:
+    pins = ["--pin-file", str(config.parent / "pin"), "--so-pin-file", str(config.parent / "so-pin")]
+    assert main(["token", "init", "--config", str(config), *pins]) == 0
+    return load(config)
+
+
+def run_gate(settings: Settings) -> None:
+    """Write one entry per decision and seal them with the token."""
+    policy = profile("pilot", Policy, settings.source)
+    for file in (settings.paths.journal, settings.paths.checkpoints):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    origin, clock = settings.site.origin, SteadyClock()
+    journal = SqliteJournal.open(settings.paths.journal, origin, settings.site.gate, clock)
+    log, checkpoints = Follower(settings.paths.journal), SqliteCheckpoints(settings.paths.checkpoints)
+    place = TokenPlace(settings.token.module, settings.token.label, "", settings.token.key_id)
+    token = Pkcs11Token(place, "246810", enrolled_point(settings.token.public_key.read_bytes()), origin)
+
+    async def story() -> None:
+        for facts in FACTS:
+            decision = AccessDecision(clock.now(), admit(policy, facts), facts, subject=bytes(16))
+            await journal.append(entry(decision, policy))
+        assert await Sealer(origin, SealingPolicy(), log, checkpoints, token, clock).seal() is not None
+
+    asyncio.run(story())
+    for part in (token, log, journal, checkpoints):
+        part.close()
+
+
+def test_a_token_is_set_up_used_and_certified(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = init(config)
+    assert main(["token", "status", "--config", str(config)]) == 0
+    assert "this key" in capsys.readouterr().out
+    out = config.parent / "gate.pem"
+    pin = ["--pin-file", str(config.parent / "pin")]
+    assert main(["token", "certificate", str(out), "--config", str(config), *pin]) == 0
+    certificate = x509.load_pem_x509_certificate(out.read_bytes())
+    certificate.verify_directly_issued_by(certificate)
+    point = certificate.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    assert point == enrolled_point(settings.token.public_key.read_bytes())
+    capsys.readouterr()
+    assert main(["token", "init", "--config", str(config), *pin]) == 1
+    assert "already" in capsys.readouterr().err
+    settings.token.public_key.unlink()
+    assert main(["token", "status", "--config", str(config)]) == 1
+
+
+def test_a_missing_token_is_said(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "status", "--config", str(config)]) == 1
+    assert "not plugged in" in capsys.readouterr().err
+    assert main(["audit", "verify", "--config", str(config)]) == 1
+    assert "not there yet" in capsys.readouterr().err
+
+
+def test_the_log_is_verified_shown_and_exported(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_gate(init(config))
+    assert main(["audit", "verify", "--config", str(config)]) == 0
+    assert "9 entries, 1 checkpoints, 0 not sealed yet: good" in capsys.readouterr().out
+    assert main(["audit", "show", "--config", str(config), "--last", "3"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    out = config.parent / "log.cborseq"
+    assert main(["audit", "export", str(out), "--config", str(config)]) == 0
+    export = read(out.read_bytes())
+    assert (len(export.entries), len(export.checkpoints)) == (9, 1)
+    tiles = config.parent / "tiles"
+    assert main(["audit", "export", str(tiles), "--tiles", "--config", str(config)]) == 0
+    assert (tiles / "tile/entries/000.p/9").exists()
+
+
+def test_every_decision_is_made_again_bit_for_bit(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_gate(init(config))
+    out, policy = config.parent / "log.cborseq", config.parent / "profiles" / "pilot.toml"
+    assert main(["audit", "export", str(out), "--config", str(config)]) == 0
+    reasons = {decode(found).fields["reason"] for found in read(out.read_bytes()).entries if found}
+    assert len(reasons) == 7
+    capsys.readouterr()
+    assert main(["replay", str(out), "--all"]) == 0
+    assert "9 decisions recomputed, 9 the same bit for bit, 0 not" in capsys.readouterr().out
+    assert main(["replay", str(out), "--index", "1", "--policy", str(policy)]) == 0
+    assert "denied (no-match) under 'pilot'; the same" in capsys.readouterr().out
+    changed = policy.read_text().replace("attack_threshold = 0.5", "attack_threshold = 0.6")
+    assert changed != policy.read_text()
+    policy.write_text(changed)
+    assert main(["replay", str(out), "--all", "--policy", str(policy)]) == 1
+    said = capsys.readouterr().out
+    assert "entry 2: granted under a policy that is not here; under 'pilot' denied (presentation-attack)" in said
+    assert "9 decisions recomputed, 0 the same bit for bit, 9 not" in said
+
+
+def test_a_damaged_export_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_gate(init(config))
+    out = config.parent / "log.cborseq"
+    assert main(["audit", "export", str(out), "--config", str(config)]) == 0
+    whole = out.read_bytes()
+    for content in (whole[:-1], whole[:100], b"", b"\x01", whole.replace(b"edge-gate log", b"edge-gate lag")):
+        out.write_bytes(content)
+        assert main(["replay", str(out), "--all"]) == 2
+    assert "edge replay" in capsys.readouterr().err

@@ -21,7 +21,6 @@ from edge.trust.cbor import Tagged, decode
 ISS, SUB, AUD, EXP, NBF, IAT, CTI, CNF = range(1, 9)
 IDENTITY: Final = 169
 STATUS: Final = 65535
-_KNOWN: Final = frozenset({ISS, SUB, AUD, EXP, NBF, IAT, CTI, CNF, IDENTITY, STATUS})
 _EXACT: Final = (ISS, AUD, EXP, NBF, IAT, CTI)
 _LATEST_S: Final = 100_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,21 +74,22 @@ def claims(found: Mapping[int | str, Any]) -> Claims:
     Raises:
         Refusal: bad-claim for a claim that the gate decides by.
     """
+    others = dict(found)
+    take = others.pop
     for key in _EXACT:
-        if key in found and found[key] is None:
+        if key in others and others[key] is None:
             raise Refusal(Reason.BAD_CLAIM, f"claim {key} is null")
-    others = {key: value for key, value in found.items() if key not in _KNOWN}
     return Claims(
-        iss=_text(found.get(ISS), "iss"),
-        sub=_text(found.get(SUB), "sub"),
-        aud=_audience(found.get(AUD)),
-        exp=moment(found.get(EXP), "exp"),
-        nbf=moment(found.get(NBF), "nbf"),
-        iat=moment(found.get(IAT), "iat"),
-        cti=_identifier(found.get(CTI)),
-        cnf=found.get(CNF),
-        status=found.get(STATUS),
-        identity=found.get(IDENTITY),
+        iss=_text(take(ISS, None), "iss"),
+        sub=_text(take(SUB, None), "sub"),
+        aud=_audience(take(AUD, None)),
+        exp=moment(take(EXP, None), "exp"),
+        nbf=moment(take(NBF, None), "nbf"),
+        iat=moment(take(IAT, None), "iat"),
+        cti=_identifier(take(CTI, None)),
+        cnf=take(CNF, None),
+        status=take(STATUS, None),
+        identity=take(IDENTITY, None),
         others=others,
     )
 

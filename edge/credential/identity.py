@@ -257,16 +257,15 @@ class _Reading:
         return Identity(self.attributes, self.raw, self.biometrics, self.others, frozenset(self.notes))
 
     def take(self, number: int | str, value: Any) -> None:
-        if (
-            type(number) is not int
-            or number not in NAMES
-            or (number in _UNCLEAR and self.profile.numbering == "vendor")
-        ):
+        name = NAMES.get(number) if type(number) is int else None
+        if name is None or type(number) is not int or (number in _UNCLEAR and self.profile.numbering == "vendor"):
             self.others[number] = value
             return
-        name = NAMES[number]
         if number >= 50 or number == PHOTO:
             self.take_biometric(name, value)
+            return
+        if type(value) is str and number not in _CONVERTERS:
+            self.attributes[name] = value
             return
         converter: _Converter = _CONVERTERS.get(number, _text)
         converted = converter(value, self.profile)

@@ -34,6 +34,10 @@ _PREFIXES: Final = (
     (b"<svg", "svg"),
     (b"<?xml", "svg"),
 )
+_BY_FIRST: Final = {
+    first: tuple((prefix, name) for prefix, name in _PREFIXES if prefix[:1] == first)
+    for first in {prefix[:1] for prefix, _ in _PREFIXES}
+}
 SHOWN: Final = frozenset({"jpeg", "png", "jpeg2000", "avif", "webp", "tiff"})
 """Kinds that the gate looks at."""
 
@@ -43,7 +47,7 @@ _RECORD_DEPTH: Final = 12
 
 def kind(data: bytes) -> str | None:
     """What the bytes are by their beginning: jpeg, png, webp, ...; None for nothing known."""
-    for prefix, name in _PREFIXES:
+    for prefix, name in _BY_FIRST.get(data[:1], ()):
         if data.startswith(prefix):
             return name
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -58,6 +62,8 @@ def unwrap(value: object) -> tuple[bytes, str] | None:
 
     Returns None where the value is neither bytes nor any such text.
     """
+    if isinstance(value, bytes) and kind(value) in SHOWN:
+        return value, "bytes"
     found = _bytes_of(value)
     if found is None:
         return None

@@ -6,13 +6,12 @@ The core is not allowed to know the time, so whoever wants microseconds brings a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Stopwatch = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One step: how many bytes went in and came out, and how long it took (0 without a stopwatch)."""
 
     name: str

@@ -5,15 +5,15 @@ Rules:
 1. An algorithm is pinned on a key when the key is loaded; a message can only agree with it, never choose it.
 2. A number means one algorithm on one curve: ES256 on P-384 does not exist here (as in RFC 9864).
 3. ECDSA signatures are r || s of exactly twice the field's length, both in 1 .. n-1. DER only where a profile says so.
-4. RSA keys have 2,048 to 8,192 bits and an odd exponent of at least 3; PSS salt is as long as the hash.
+4. RSA keys have 2,048 to 8,192 bits, an odd exponent from 3 on, a sound generator; PSS salt is as long as the hash.
 5. RS256 and ES256K are for issuers whose profile allows them by name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -34,6 +34,10 @@ class Ecdsa:
     hash: hashes.HashAlgorithm
     size: int
     order: int
+    scheme: ec.ECDSA = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scheme", ec.ECDSA(self.hash))
 
 
 _P256_N: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -97,6 +101,19 @@ _SMALL_ORDER: Final = frozenset(
 )
 
 
+def _powers(prime: int) -> frozenset[int]:
+    found, power = {1}, 65537 % prime
+    while power not in found:
+        found.add(power)
+        power = power * 65537 % prime
+    return frozenset(found)
+
+
+_POWERS: Final = tuple(
+    (prime, _powers(prime)) for prime in (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+)
+
+
 class WeakKey(ValueError):  # noqa: N818 -- reads as what it is
     """The key is of a kind, size or value that proves nothing."""
 
@@ -137,9 +154,16 @@ def _usual(public: object) -> tuple[PublicKey, Algorithm]:
             exponent = public.public_numbers().e
             if public.key_size not in RSA_BITS or exponent < 3 or exponent % 2 == 0:
                 raise WeakKey("RSA key too small, too large, or of a bad exponent")
+            if _of_weak_chip(public.public_numbers().n):
+                raise WeakKey("RSA key of a chip whose keys can be factored (CVE-2017-15361)")
             return public, Algorithm.PS256
         case _:
             raise WeakKey(f"{type(public).__name__} does not sign")
+
+
+def _of_weak_chip(modulus: int) -> bool:
+    """Whether a modulus is, modulo every small prime, a power of 65537: the mark of the faulty generator."""
+    return all(modulus % prime in powers for prime, powers in _POWERS)
 
 
 def valid(public: PublicKey, algorithm: Algorithm, signature: bytes, message: bytes, der: bool = False) -> bool:
@@ -151,21 +175,18 @@ def valid(public: PublicKey, algorithm: Algorithm, signature: bytes, message: by
     return True
 
 
-def _verify(public: PublicKey, algorithm: Algorithm, signature: bytes, message: bytes, der: bool) -> None:
+def _verify(public: Any, algorithm: Algorithm, signature: bytes, message: bytes, der: bool) -> None:
     parameters = algorithm.parameters
-    match public:
-        case ed25519.Ed25519PublicKey():
-            if len(signature) != 64:
-                raise InvalidSignature
-            public.verify(signature, message)
-        case ec.EllipticCurvePublicKey():
-            assert isinstance(parameters, Ecdsa)
-            public.verify(_as_der(signature, parameters, der), message, ec.ECDSA(parameters.hash))
-        case rsa.RSAPublicKey():
-            assert isinstance(parameters, hashes.HashAlgorithm)
-            if len(signature) != (public.key_size + 7) // 8:
-                raise InvalidSignature
-            public.verify(signature, message, _padding(algorithm, parameters), parameters)
+    if parameters is None:
+        if len(signature) != 64:
+            raise InvalidSignature
+        public.verify(signature, message)
+    elif isinstance(parameters, Ecdsa):
+        public.verify(_as_der(signature, parameters, der), message, parameters.scheme)
+    else:
+        if len(signature) != (public.key_size + 7) // 8:
+            raise InvalidSignature
+        public.verify(signature, message, _padding(algorithm, parameters), parameters)
 
 
 def _as_der(signature: bytes, parameters: Ecdsa, der: bool) -> bytes:
@@ -195,7 +216,7 @@ def sign(private: PrivateKey, algorithm: Algorithm, message: bytes) -> bytes:
             return private.sign(message)
         case ec.EllipticCurvePrivateKey():
             assert isinstance(parameters, Ecdsa)
-            r, s = decode_dss_signature(private.sign(message, ec.ECDSA(parameters.hash)))
+            r, s = decode_dss_signature(private.sign(message, parameters.scheme))
             return r.to_bytes(parameters.size, "big") + s.to_bytes(parameters.size, "big")
         case rsa.RSAPrivateKey():
             assert isinstance(parameters, hashes.HashAlgorithm)

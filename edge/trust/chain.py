@@ -21,14 +21,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.errors import Reason, Refusal
 from edge.trust.algorithms import WeakKey
 from edge.trust.interval import Interval, Validity
-from edge.trust.keys import Key, pinned
+from edge.trust.keys import MALFORMED, Key, pinned
 
 LENGTH: Final = 4
 _CERTIFICATE_BYTES: Final = 4096
@@ -54,6 +54,17 @@ def key_of_chain(
     Raises:
         Refusal: unknown-key, key-withdrawn outside a validity, unreadable.
     """
+    try:
+        return _key_of_chain(chain, x5t, roots, names, now, skew)
+    except WeakKey as error:
+        raise _unknown(f"the certificate's key: {error}") from error
+    except MALFORMED as error:
+        raise Refusal(Reason.UNREADABLE, "x5chain does not hold certificates") from error
+
+
+def _key_of_chain(
+    chain: object, x5t: object, roots: Sequence[x509.Certificate], names: Sequence[str], now: Interval, skew: timedelta
+) -> Key:
     certificates = _certificates(chain)
     if x5t is not None and not matches(x5t, certificates[0]):
         raise _unknown("x5t is not of the chain's first certificate")
@@ -63,10 +74,7 @@ def key_of_chain(
         _in_time(certificate, now, skew)
     if names and not set(names) & set(_named(path[0])):
         raise _unknown("the certificate does not name the issuer")
-    try:
-        return pinned(path[0].public_key())
-    except (WeakKey, UnsupportedAlgorithm, ValueError) as error:
-        raise _unknown(f"the certificate's key: {error}") from error
+    return pinned(path[0].public_key())
 
 
 def _unknown(detail: str) -> Refusal:
@@ -79,10 +87,7 @@ def _certificates(chain: object) -> list[x509.Certificate]:
         raise _unknown("a chain of no or too many certificates")
     if not all(isinstance(entry, bytes) and len(entry) <= _CERTIFICATE_BYTES for entry in entries):
         raise Refusal(Reason.UNREADABLE, "x5chain does not hold certificates")
-    try:
-        return [x509.load_der_x509_certificate(entry) for entry in entries]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise Refusal(Reason.UNREADABLE, "x5chain does not hold certificates") from error
+    return [x509.load_der_x509_certificate(entry) for entry in entries]
 
 
 def _path(certificates: list[x509.Certificate], roots: Sequence[x509.Certificate]) -> list[x509.Certificate]:
@@ -105,17 +110,14 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         if hashed is not None and not isinstance(hashed, _HASHES):
             return False
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+    except (InvalidSignature, *MALFORMED):
         return False
     return True
 
 
 def _usable(certificate: x509.Certificate, depth: int) -> None:
     """Depth 0 signs messages, depth 1 signs that, and so on."""
-    try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, UnsupportedAlgorithm) as error:
-        raise Refusal(Reason.UNREADABLE, "a certificate's extensions are malformed") from error
+    extensions = certificate.extensions
     if any(one.critical and not isinstance(one.value, _UNDERSTOOD) for one in extensions):
         raise _unknown("a certificate has a critical extension that is not understood")
     basic = next((one.value for one in extensions if isinstance(one.value, x509.BasicConstraints)), None)
@@ -142,7 +144,7 @@ def _named(certificate: x509.Certificate) -> list[str]:
     """What the certificate says it signs for: URIs as they are, DNS names as https addresses and as they are."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except x509.ExtensionNotFound:
         return []
     hosts = names.get_values_for_type(x509.DNSName)
     return [*names.get_values_for_type(x509.UniformResourceIdentifier), *hosts, *(f"https://{host}" for host in hosts)]

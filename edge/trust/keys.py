@@ -27,6 +27,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from edge.trust.algorithms import BY_NUMBER, Algorithm, PublicKey, WeakKey, fitting
 
+MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What ``cryptography`` raises for keys and certificates that are none; not all of it is a ``ValueError``."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -268,7 +278,7 @@ def _material(material: str | bytes) -> tuple[PublicKey, x509.Certificate | None
     for attempt in (_from_pem, _from_der, _from_base64):
         try:
             found = attempt(raw if attempt is _from_der else raw.strip())
-        except (ValueError, UnsupportedAlgorithm, binascii.Error):
+        except MALFORMED:
             continue
         certificate = found if isinstance(found, x509.Certificate) else None
         return fitting(found.public_key() if certificate is not None else found)[0], certificate
@@ -284,7 +294,7 @@ def _from_pem(raw: bytes) -> Any:
 def _from_der(raw: bytes) -> Any:
     try:
         return serialization.load_der_public_key(raw)
-    except ValueError:
+    except MALFORMED:
         return x509.load_der_x509_certificate(raw)
 
 

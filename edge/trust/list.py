@@ -30,7 +30,7 @@ from edge.trust import cose
 from edge.trust.algorithms import WeakKey
 from edge.trust.cbor import Tagged, decode, encode
 from edge.trust.interval import Interval
-from edge.trust.keys import Key, forms, from_cose_key, from_jwk, from_material, pinned, public_from
+from edge.trust.keys import MALFORMED, Key, forms, from_cose_key, from_jwk, from_material, pinned, public_from
 from edge.trust.profile import USUAL, Profile
 
 CONTENT_TYPE: Final = "application/vnd.edge-gate.trust-list+cbor"
@@ -61,6 +61,14 @@ class Issuer:
     keys: tuple[Key, ...]
     roots: tuple[x509.Certificate, ...] = field(default=(), repr=False)
     profile: Profile = USUAL
+    _by_alias: Mapping[bytes, tuple[Key, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_alias: dict[bytes, tuple[Key, ...]] = {}
+        for key in self.keys:
+            for alias in key.aliases:
+                by_alias[alias] = (*by_alias.get(alias, ()), key)
+        object.__setattr__(self, "_by_alias", by_alias)
 
     @property
     def name(self) -> str:
@@ -71,11 +79,9 @@ class Issuer:
         """Keys that ``kid`` may mean, the most literal reading first; without one, the only key there is."""
         if kid is None:
             return self.keys if len(self.keys) == 1 else ()
-        for form in forms(kid):
-            found = tuple(key for key in self.keys if form in key.aliases)
-            if found:
-                return found
-        return ()
+        return self._by_alias.get(kid) or next(
+            (self._by_alias[form] for form in forms(kid) if form in self._by_alias), ()
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class TrustList:
         """Find who ``iss`` is; None stands for a credential that does not say."""
         if iss is None:
             return self._by_name.get("")
-        return self._by_name.get(normal(iss)) if normal(iss) else None
+        return (self._by_name.get(iss) or self._by_name.get(normal(iss))) if iss.strip("/ ") else None
 
     def freshness(self, now: Interval, stale_for: timedelta) -> Freshness:
         """Say how old the list is: stale from its expiry on, expired after ``stale_for`` more."""
@@ -147,7 +153,7 @@ def open_list(data: bytes, roots: Sequence[str | bytes], known_version: int = 0)
         raise Refusal(Reason.NO_TRUST, f"trust list: {refusal.detail}") from refusal
     try:
         trust = parse(document, hashlib.sha256(payload).digest())
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise Refusal(Reason.NO_TRUST, f"trust list: {error}") from error
     if trust.issued_at is None or trust.expires is None:
         raise Refusal(Reason.NO_TRUST, "trust list: no dates")
@@ -263,9 +269,12 @@ def _cose_map(raw: bytes) -> Mapping[Any, Any]:
 
 def _certificate(material: str | bytes) -> x509.Certificate:
     raw = material.encode() if isinstance(material, str) else material
-    if b"-----BEGIN" in raw:
-        return x509.load_pem_x509_certificate(raw)
-    return x509.load_der_x509_certificate(base64.b64decode(raw) if isinstance(material, str) else raw)
+    try:
+        if b"-----BEGIN" in raw:
+            return x509.load_pem_x509_certificate(raw)
+        return x509.load_der_x509_certificate(base64.b64decode(raw) if isinstance(material, str) else raw)
+    except MALFORMED as error:
+        raise ValueError(f"a root is no certificate: {error}") from error
 
 
 def _moment(value: object) -> datetime | None:
@@ -273,8 +282,8 @@ def _moment(value: object) -> datetime | None:
         return None
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError("a date without its zone")
+        if moment.tzinfo is None or not 1970 <= moment.year < 9999:
+            raise ValueError("a date without its zone, or out of range")
         return moment.astimezone(UTC)
     if type(value) is not int or not 0 <= value < 1 << 38:
         raise ValueError("a date is neither seconds since 1970 nor ISO 8601 text")

@@ -69,7 +69,7 @@ class Profile:
 def _fits(name: str, value: object) -> bool:
     match name:
         case "allow":
-            return isinstance(value, list | tuple) and set(value) <= {"RS256", "ES256K"}
+            return isinstance(value, list | tuple) and all(one in ("RS256", "ES256K") for one in value)
         case "max_age_days" | "signers":
             return type(value) is int and 0 < value < 100_000
         case "numbering":

@@ -88,3 +88,18 @@ def vectors() -> Path:
     if not shared.is_dir():
         pytest.skip("public test vectors are not here")
     return shared
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many vectors of each public suite were held against the engine."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    counts = [
+        value
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "public vectors"
+    ]
+    if counts:
+        terminalreporter.section("public vectors")
+        for line in sorted(set(counts)):
+            terminalreporter.line(line)

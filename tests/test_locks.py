@@ -93,6 +93,12 @@ def test_the_program_imports_only_what_it_asks_for(project: dict[str, list[str]]
     assert distributions - asked(project["run"]) - asked(project["setup"]) == set()
 
 
+def test_no_test_is_skipped_for_a_package_that_nobody_asked_for(project: dict[str, list[str]]) -> None:
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    wanted = {name for text in texts for name in re.findall(r"importorskip\(\s*[\"'](\w+)", text)}
+    assert wanted - {name for group in project.values() for name in asked(group)} == set()
+
+
 def test_no_placeholder_stands_in_for_the_gpio_library() -> None:
     """PyPI has no lgpio for Python 3.13 but a placeholder of that name; it comes from Debian."""
     assert all("lgpio" not in pins(path) for path in LOCKS)

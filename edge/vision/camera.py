@@ -160,7 +160,7 @@ class CameraThread:
         self._frozen_s = frozen_s
         self._newest: Frame | None = None
         self._fault = ""
-        self._started_at = time.monotonic()
+        self._started_at = self._back_at = time.monotonic()
         self._number = int(self._started_at * 1000)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -175,7 +175,7 @@ class CameraThread:
     def start(self) -> None:
         """Begin to look; call it inside the event loop that will wait for frames."""
         self._loop = asyncio.get_running_loop()
-        self._started_at = time.monotonic()
+        self._started_at = self._back_at = time.monotonic()
         self._thread.start()
 
     def stop(self, wait_s: float = 3.0) -> None:
@@ -184,6 +184,10 @@ class CameraThread:
         if self._thread.is_alive():
             self._thread.join(wait_s)
         self._newest = None
+
+    def stuck_s(self) -> float:
+        """Seconds since the thread last came back from the camera, with a picture or without."""
+        return time.monotonic() - self._back_at
 
     def condition(self) -> str:
         """What is wrong, for the technician; empty when frames come."""
@@ -223,6 +227,7 @@ class CameraThread:
                 self._watch()
             except DeviceError as error:
                 self._lost(error.message)
+            self._back_at = time.monotonic()
             failures = 0 if self._number - before > _STEADY else failures + 1
             self._stop.wait(WAITS_S[min(failures, len(WAITS_S) - 1)])
 
@@ -233,7 +238,7 @@ class CameraThread:
             last = time.monotonic()
             while not self._stop.is_set():
                 shot = device.read()
-                now = time.monotonic()
+                now = self._back_at = time.monotonic()
                 if self._same(shot):
                     if now - last > self._frozen_s:
                         raise DeviceError("camera", f"the same picture for {self._frozen_s:g} s: frozen or covered")

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
+_HUNG_S = 30.0  # longer than any camera library waits by itself
 LONGEST_S = 60.0  # no question may keep us longer
 _HINT_S = 0.5  # between two hints, and before the first
 _LEAVING_S = 1.0  # how long a new client waits for the one before to be gone
@@ -59,10 +60,15 @@ class Vision:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
         self._client: asyncio.Task[None] | None = None
         self._read_number = 0
+        self._worker_back_at = time.monotonic()
 
     def conditions(self) -> dict[str, str]:
         """What is wrong with each device, for the technician; empty when it is well."""
         return {"camera": self._camera.condition(), "models": self._models_fault}
+
+    def alive(self) -> bool:
+        """Whether both threads still come back: for the watchdog, as a hung driver dies with its process only."""
+        return self._camera.stuck_s() < _HUNG_S and time.monotonic() - self._worker_back_at < _HUNG_S
 
     async def run(self, path: Path) -> None:
         """Watch and answer until cancelled."""
@@ -86,6 +92,7 @@ class Vision:
         while True:
             await asyncio.sleep(_BETWEEN_S)
             newest = self._camera.newest
+            await self._call(self._beat)
             if self._reader.holds and newest is not None and newest.number > self._read_number:
                 self._read_number = newest.number
                 await self._call(self._reader.watch, newest)
@@ -194,6 +201,9 @@ class Vision:
     async def _call(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Run this in the worker thread."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work, *arguments)
+
+    def _beat(self) -> None:
+        self._worker_back_at = time.monotonic()
 
     def _ready(self) -> Sessions:
         if isinstance(self._sessions, DeviceError):

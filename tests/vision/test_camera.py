@@ -214,6 +214,7 @@ def test_a_hung_camera_is_a_fault(run: Run) -> None:
             with pytest.raises(DeviceError, match="hung"):
                 await thread.newer_than(frame.number)
             assert time.monotonic() - began < 0.6
+            assert thread.stuck_s() > 0.15
 
     run(story())
 

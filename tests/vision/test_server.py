@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import struct
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -141,6 +142,13 @@ def test_a_visit_from_code_to_comparison(run: Run, stage: Stage) -> None:
             assert await gate.ask(wire.Forget()) == wire.Done()
             assert isinstance(await gate.ask(wire.AskComparison(card(1), probe.number)), wire.Failed)
             assert vision.conditions() == {"camera": "", "models": ""}
+            assert vision.alive()
+            vision._worker.submit(time.sleep, 0.6)
+            vision._worker_back_at -= 29.9
+            await asyncio.sleep(0.4)
+            assert not vision.alive()
+            await asyncio.sleep(0.5)
+            assert vision.alive()
 
     run(story())
 

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A batch is zlib over CBOR ``[origin, epoch, first index, [entries], checkpoint?]``: at most 200 entries and 64 KiB,
-   unless one entry alone is longer.
+1. A batch is zlib over CBOR ``[origin, epoch, first index, [entries], checkpoint*]``: at most 200 entries and 64 KiB,
+   unless one entry alone is longer, and at most 64 checkpoints.
 2. Whoever unpacks one reads no more than ``INFLATED`` bytes out of it, and accepts exactly this shape.
 3. An acknowledgement is a tagged COSE_Sign1, ES256, by the collector's key. Its payload says for which log and epoch,
    how many entries from index 0 are in the collector's own durable store, and the root of the tree over them; up to
@@ -16,7 +16,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -28,6 +27,7 @@ from edge.trust import cbor
 from edge.trust.cbor import malformed
 
 ENTRIES = 200
+CHECKPOINTS = 64
 BYTES = 64 * 1024
 INFLATED = 512 * 1024
 PACKET = 256 * 1024
@@ -39,13 +39,13 @@ _SIZE = 32
 
 @dataclass(frozen=True)
 class Batch:
-    """Entries ``first`` to ``end`` (exclusive) of a log, and perhaps a checkpoint over no more than these."""
+    """Entries ``first`` to ``end`` (exclusive) of a log, and checkpoints in order, over no more than these."""
 
     origin: str
     epoch: int
     first: int
     entries: tuple[bytes, ...] = field(repr=False)
-    checkpoint: bytes | None = field(default=None, repr=False)
+    checkpoints: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def end(self) -> int:
@@ -86,9 +86,7 @@ def fitting(entries: Sequence[bytes]) -> int:
 
 def pack(batch: Batch) -> bytes:
     """The batch as it travels."""
-    fields: list[Any] = [batch.origin, batch.epoch, batch.first, list(batch.entries)]
-    if batch.checkpoint is not None:
-        fields.append(batch.checkpoint)
+    fields = [batch.origin, batch.epoch, batch.first, list(batch.entries), *batch.checkpoints]
     return zlib.compress(cbor.encode(fields), 6)
 
 
@@ -100,9 +98,7 @@ def unpack(received: bytes) -> Batch:
     """
     fields = cbor.decode(_inflate(received), tags=frozenset())
     match fields:
-        case [str(origin), int(epoch), int(first), list(entries)]:
-            checkpoint = None
-        case [str(origin), int(epoch), int(first), list(entries), bytes(checkpoint)]:
+        case [str(origin), int(epoch), int(first), list(entries), *checkpoints]:
             pass
         case _:
             raise malformed("not the fields of a batch")
@@ -110,7 +106,9 @@ def unpack(received: bytes) -> Batch:
         raise malformed("a number out of range")
     if len(entries) > ENTRIES or not all(type(entry) is bytes for entry in entries):
         raise malformed("not the entries of a batch")
-    return Batch(origin, epoch, first, tuple(entries), checkpoint)
+    if len(checkpoints) > CHECKPOINTS or not all(type(checkpoint) is bytes for checkpoint in checkpoints):
+        raise malformed("not the checkpoints of a batch")
+    return Batch(origin, epoch, first, tuple(entries), tuple(checkpoints))
 
 
 def sign(ack: Ack, key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS alarm (
     origin TEXT NOT NULL, what TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, times INTEGER NOT NULL,
     PRIMARY KEY (origin, what)) WITHOUT ROWID;
 """
+Reached = Mapping[int, Frontier]
 _HASH = 32
 _CHUNK = 1000
 _ALARMS = 200
@@ -133,12 +134,16 @@ class Received:
         again = batch.entries[: size - batch.first]
         self._same(known, batch.first, again)
         fresh = batch.entries[len(again) :]
-        found = _checked(batch, point) if batch.checkpoint is not None else None
-        tree, reached = _grown(known.tree, batch, fresh, found.head.size if found else -1)
-        sealed = self._sealed(known, found, reached, tree) if found is not None else known
+        found = [(_checked(encoded, batch, point), encoded) for encoded in batch.checkpoints]
+        tree, reached = _grown(known.tree, batch, fresh, {checkpoint.head.size for checkpoint, _ in found})
+        sealed, kept = known, []
+        for checkpoint, encoded in found:
+            before, sealed = sealed, self._sealed(sealed, checkpoint, reached, tree)
+            if sealed is not before:
+                kept.append((checkpoint.head.size, encoded))
         taken = replace(sealed, tree=tree)
-        if fresh or sealed is not known:
-            taken = self._written(taken, batch, fresh, sealed is not known)
+        if fresh or kept:
+            taken = self._written(taken, batch, fresh, kept)
             self._known[batch.origin, batch.epoch] = taken
         return Taken(taken, len(fresh), len(again))
 
@@ -200,7 +205,7 @@ class Received:
             if old[0] != new:
                 raise Tampered(f"fork: entry {first + offset} is not the one that was sent before")
 
-    def _sealed(self, known: Known, found: Checkpoint, reached: Frontier | None, tree: Frontier) -> Known:
+    def _sealed(self, known: Known, found: Checkpoint, reached: Reached, tree: Frontier) -> Known:
         """The log with one more checkpoint, if the checkpoint is right."""
         size = found.head.size
         if size > tree.size:
@@ -213,7 +218,7 @@ class Received:
                 found.follows(known.checkpoint)
             except LogError as error:
                 raise Tampered(str(error)) from error
-        covered = reached or self._replayed(known, size)
+        covered = reached.get(size) or self._replayed(known, size)
         if covered.root() != found.head.root:
             raise Tampered(f"checkpoint {size} has another root than the entries")
         return replace(known, sealed=covered, checkpoint=found)
@@ -240,7 +245,7 @@ class Received:
                 tree, _ = tree.append(leaf_hash(item))
         return tree
 
-    def _written(self, known: Known, batch: Batch, fresh: Sequence[bytes], sealed: bool) -> Known:
+    def _written(self, known: Known, batch: Batch, fresh: Sequence[bytes], kept: Sequence[tuple[int, bytes]]) -> Known:
         """The log as it is in the tables now; everything was checked before."""
         with _said():
             number = known.number or self._begun(batch.origin, batch.epoch)
@@ -253,12 +258,11 @@ class Received:
                 "UPDATE log SET size = ?, frontier = ? WHERE id = ?",
                 (known.tree.size, b"".join(known.tree.subtrees), number),
             )
-            if sealed:
-                size = known.sealed.size
-                self._base.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", (number, size, batch.checkpoint))
+            if kept:
+                self._base.executemany("INSERT INTO checkpoint VALUES (?, ?, ?)", ((number, *each) for each in kept))
                 self._base.execute(
                     "UPDATE log SET sealed = ?, sealed_frontier = ? WHERE id = ?",
-                    (size, b"".join(known.sealed.subtrees), number),
+                    (known.sealed.size, b"".join(known.sealed.subtrees), number),
                 )
         return replace(known, number=number)
 
@@ -282,10 +286,10 @@ def counted(path: Path) -> Mapping[str, int]:
     return found
 
 
-def _checked(batch: Batch, point: bytes) -> Checkpoint:
-    """The batch's checkpoint, signed by the gate, about this log."""
+def _checked(encoded: bytes, batch: Batch, point: bytes) -> Checkpoint:
+    """A checkpoint of the batch, signed by the gate, about this log."""
     try:
-        found = checkpoints.parse(batch.checkpoint or b"")
+        found = checkpoints.parse(encoded)
         found.verify(point)
     except LogError as error:
         raise Tampered(str(error)) from error
@@ -294,9 +298,9 @@ def _checked(batch: Batch, point: bytes) -> Checkpoint:
     return found
 
 
-def _grown(tree: Frontier, batch: Batch, fresh: Sequence[bytes], stop: int) -> tuple[Frontier, Frontier | None]:
-    """The tree with the fresh entries, and as it was at size ``stop`` if it came past."""
-    reached = tree if tree.size == stop else None
+def _grown(tree: Frontier, batch: Batch, fresh: Sequence[bytes], stops: Set[int]) -> tuple[Frontier, Reached]:
+    """The tree with the fresh entries, and as it was at those of the sizes ``stops`` that it came past."""
+    reached = {tree.size: tree}
     for item in fresh:
         try:
             said = entries.decode(item)
@@ -305,8 +309,8 @@ def _grown(tree: Frontier, batch: Batch, fresh: Sequence[bytes], stop: int) -> t
         if (said.index, said.epoch) != (tree.size, batch.epoch):
             raise Tampered(f"entry {tree.size} says that it is entry {said.index} of epoch {said.epoch}")
         tree, _ = tree.append(leaf_hash(item))
-        if tree.size == stop:
-            reached = tree
+        if tree.size in stops:
+            reached[tree.size] = tree
     return tree, reached
 
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.audit.checkpoint import Checkpoint
 from edge.errors import DeviceError, Refusal
-from edge.sync.batch import ENTRIES, Batch, fitting, pack, verify
+from edge.sync.batch import CHECKPOINTS, ENTRIES, Batch, fitting, pack, verify
 from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
@@ -78,8 +78,8 @@ class Entries(Protocol):
 class Sealed(Protocol):
     """What the sender needs of ``ports.Checkpoints``."""
 
-    def covering(self, epoch: int, index: int) -> Checkpoint | None:
-        """The first checkpoint of the epoch that covers entry ``index``."""
+    def after(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
+        """Up to ``count`` checkpoints after that of ``size`` entries in ``epoch``, in order, over epochs."""
         ...
 
 
@@ -239,7 +239,7 @@ class Sender:
         if not window.open(time.monotonic()):
             return False
         batch, sealed = self._next(window, epoch)
-        if not batch.entries and batch.checkpoint is None:
+        if not batch.entries and not batch.checkpoints:
             return False
         correlation = secrets.token_bytes(8)
         facts = (
@@ -255,17 +255,18 @@ class Sender:
         return True
 
     def _next(self, window: Window, epoch: int) -> tuple[Batch, int]:
-        """The next entries, up to the next checkpoint at most, and that checkpoint if it is reached."""
+        """The next entries, and the checkpoints that they reach; and the size of the newest of these."""
         first = window.next
         count = min(ENTRIES, self._entries.size() - first)
-        checkpoint = self._checkpoints.covering(epoch, window.next_sealed)
-        if checkpoint is not None:
-            count = min(count, max(0, checkpoint.head.size - first))
         entries = self._entries.read(first, count) if count > 0 else []
         entries = entries[: fitting(entries)]
-        reached = checkpoint is not None and checkpoint.head.size <= first + len(entries)
-        encoded = checkpoint.encode() if checkpoint is not None and reached else None
-        sealed = checkpoint.head.size if checkpoint is not None and reached else window.next_sealed
+        reached = [
+            checkpoint
+            for checkpoint in self._checkpoints.after(epoch, window.next_sealed, CHECKPOINTS)
+            if checkpoint.head.epoch == epoch and checkpoint.head.size <= first + len(entries)
+        ]
+        sealed = reached[-1].head.size if reached else window.next_sealed
+        encoded = tuple(checkpoint.encode() for checkpoint in reached)
         return Batch(self._address.origin, epoch, first, tuple(entries), encoded), sealed
 
     def _hear(self, message: Message, window: Window) -> None:

@@ -94,10 +94,10 @@ class SimulatedLog:
         """Root of the tree over the first ``size`` entries."""
         return root_of(size, self._node)
 
-    def covering(self, epoch: int, index: int) -> Checkpoint | None:
-        """The first checkpoint of the epoch that covers entry ``index``."""
-        at = bisect_right(self.checkpoints, index, key=lambda checkpoint: checkpoint.head.size)
-        return self.checkpoints[at] if epoch == self._epoch and at < len(self.checkpoints) else None
+    def after(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
+        """Up to ``count`` checkpoints after that of ``size`` entries."""
+        at = bisect_right(self.checkpoints, size, key=lambda checkpoint: checkpoint.head.size)
+        return self.checkpoints[at : at + count] if epoch == self._epoch else []
 
     def _node(self, level: int, number: int) -> bytes:
         return self._nodes[level, number]

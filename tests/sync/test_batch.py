@@ -16,7 +16,7 @@ from edge.sync.topics import Address, addressed
 from edge.trust import cbor
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-BATCH = Batch("urn:gate:demo:lobby:gate-1", 1, 40, (b"one", b"two"), b"checkpoint")
+BATCH = Batch("urn:gate:demo:lobby:gate-1", 1, 40, (b"one", b"two"), (b"checkpoint", b"another"))
 ACK = Ack("urn:gate:demo:lobby:gate-1", 1, 42, bytes(32), 42, b"12345678")
 PACKED, SIGNED = pack(BATCH), sign(ACK, KEY)
 

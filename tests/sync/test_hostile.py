@@ -230,7 +230,7 @@ def test_a_hostile_gate_fills_neither_store_nor_log_and_holds_nobody_up(
             zlib.compress(bytes(2_000_000)),
             pack(Batch(log.origin, number, 7, (b"gap",))),
             pack(Batch(log.origin, 1, 0, (log.read(number % 299 + 1, 1)[0],))),
-            pack(Batch(log.origin, number, 0, (), b"no checkpoint")),
+            pack(Batch(log.origin, number, 0, (), (b"no checkpoint",))),
         ):
             hostile.publish(Message(topic, payload, correlation=b"x"))
         while hostile.in_flight > 100:

@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Iterator[Received]:
 
 
 def batch(log: SimulatedLog, first: int, end: int, checkpoint: bytes | None = None) -> Batch:
-    return Batch(log.origin, 1, first, tuple(log.read(first, end - first)), checkpoint)
+    return Batch(log.origin, 1, first, tuple(log.read(first, end - first)), (checkpoint,) if checkpoint else ())
 
 
 def take(store: Received, log: SimulatedLog, what: Batch) -> Taken:
@@ -99,13 +99,29 @@ def test_a_right_checkpoint_is_kept(store: Received, log: SimulatedLog, late: bo
     first, second = (checkpoint.encode() for checkpoint in log.checkpoints[:2])
     if late:
         take(store, log, batch(log, 0, 100))
-        take(store, log, Batch(ORIGIN, 1, 100, (), first))
-        taken = take(store, log, Batch(ORIGIN, 1, 100, (), second))
+        take(store, log, Batch(ORIGIN, 1, 100, (), (first,)))
+        taken = take(store, log, Batch(ORIGIN, 1, 100, (), (second,)))
     else:
         take(store, log, batch(log, 0, 20, first))
         taken = take(store, log, batch(log, 20, 40, second))
     assert taken.known.sealed.size == 40
-    assert take(store, log, Batch(ORIGIN, 1, 40, (), second)).known.sealed.size == 40
+    assert take(store, log, Batch(ORIGIN, 1, 40, (), (second,))).known.sealed.size == 40
+
+
+def test_several_checkpoints_come_with_their_entries(store: Received, log: SimulatedLog) -> None:
+    encoded = [checkpoint.encode() for checkpoint in log.checkpoints]
+    take(store, log, batch(log, 0, 30))
+    taken = take(store, log, Batch(ORIGIN, 1, 30, tuple(log.read(30, 70)), tuple(encoded)))
+    assert (taken.known.tree.size, taken.known.sealed.size) == (100, 100)
+    again = take(store, log, Batch(ORIGIN, 1, 100, (), tuple(encoded)))
+    assert again.known.sealed.size == 100
+
+
+def test_one_bad_checkpoint_among_several_takes_nothing(store: Received, log: SimulatedLog) -> None:
+    encoded = [checkpoint.encode() for checkpoint in log.checkpoints]
+    with pytest.raises(Tampered):
+        take(store, log, Batch(ORIGIN, 1, 0, tuple(log.read(0, 100)), (encoded[0], encoded[2])))
+    assert take(store, log, batch(log, 0, 10)).known.sealed.size == 0
 
 
 def test_a_checkpoint_of_another_key_is_refused(store: Received, log: SimulatedLog) -> None:
@@ -129,7 +145,7 @@ def test_a_checkpoint_over_other_entries_is_refused(store: Received, log: Simula
 
 def test_a_log_that_goes_back_and_grows_again_is_a_fork(store: Received, log: SimulatedLog) -> None:
     take(store, log, batch(log, 0, 40, log.checkpoints[0].encode()))
-    take(store, log, Batch(ORIGIN, 1, 40, (), log.checkpoints[1].encode()))
+    take(store, log, Batch(ORIGIN, 1, 40, (), (log.checkpoints[1].encode(),)))
     forked = SimulatedLog(ORIGIN, log.key)
     forked.grow(20, 20)
     forked.grow(40)

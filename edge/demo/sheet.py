@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.decision import SCALE
 from edge.demo.director import Outcome
 from edge.demo.layers import Pixels
 
 _WIDTH = 480  # of one picture on the sheet, pixels
 _CAPTION = 68
 _COLUMNS = 2
+_CARD_STAGES = {"read": "read in", "verify": "checked in"}
 _GOOD, _BAD, _INK, _PAPER = (70, 140, 40), (40, 40, 200), (40, 36, 32), (246, 248, 248)
 
 
@@ -35,6 +37,8 @@ def _tile(number: int, outcome: Outcome) -> Pixels:
     pictures = [_small(picture) for picture in outcome.pictures]
     while len(pictures) < 2:
         pictures.append(_not_asked(pictures[0]))
+    for picture, words in zip(pictures, (_of_card(outcome), _of_face(outcome)), strict=True):
+        _note(picture, words)
     strip = np.asarray(np.hstack(pictures), np.uint8)
     caption = np.full((_CAPTION, strip.shape[1], 3), _PAPER, np.uint8)
     good = outcome.as_expected
@@ -44,6 +48,34 @@ def _tile(number: int, outcome: Outcome) -> Pixels:
     tile = np.vstack([strip, caption])
     cv2.rectangle(tile, (0, 0), (tile.shape[1] - 1, tile.shape[0] - 1), _PAPER, 6)
     return np.asarray(tile, np.uint8)
+
+
+def _of_card(outcome: Outcome) -> str:
+    """What the gate made of the code."""
+    stages = outcome.stages()
+    told = [f"{name} {stages[key] / 1000:.1f} ms" for key, name in _CARD_STAGES.items() if key in stages]
+    return "code: " + ", ".join(told) if told else ""
+
+
+def _of_face(outcome: Outcome) -> str:
+    """What the gate made of the face."""
+    facts = outcome.facts()
+    told = []
+    if "score" in facts:
+        told.append(f"alike {facts['score'] / SCALE:.3f}, {facts.get('threshold', 0) / SCALE:.3f} needed")
+    if "bona_fide" in facts:
+        told.append(f"real {facts['bona_fide'] / SCALE:.2f}")
+    if whole := outcome.stages().get("whole"):
+        told.append(f"relay after {whole / 1e6:.2f} s")
+    return "face: " + "; ".join(told) if told else ""
+
+
+def _note(picture: Pixels, words: str) -> None:
+    """Write on the lower edge of a picture, in place."""
+    if words:
+        strip = picture[-26:]
+        strip[:] = strip // 3
+        cv2.putText(strip, words, (12, 18), cv2.FONT_HERSHEY_DUPLEX, 0.42, (236, 240, 240), 1, cv2.LINE_AA)
 
 
 def _small(picture: Pixels) -> Pixels:

@@ -211,7 +211,10 @@ class AccessPoint:
 
     def wanted(self) -> ProbeQuality:
         """What a probe must satisfy here."""
-        return ProbeQuality(self.policy.eyes_px, self.policy.sharpness, self.policy.brightness)
+        policy = self.policy
+        return ProbeQuality(
+            policy.eyes_px, policy.sharpness, policy.brightness, frames=1, attack_frames=policy.attack_frames
+        )
 
     def threshold(self, comparison: Comparison) -> float:
         """The score to reach.

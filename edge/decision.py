@@ -38,6 +38,7 @@ class Policy:
         fmr: false match rate at which the comparison threshold is taken.
         attack_detection: ``required``, or ``optional`` where a pilot runs without a detector.
         attack_threshold: probability of a real person from which a face counts as one.
+        attack_frames: frames of one probe that the detector judges; their median decides.
         capture_s: seconds a person has to bring the face into position.
         tries: failed comparisons of one credential before a person has to decide.
         eyes_px: least distance between the eyes, pixels.
@@ -55,6 +56,7 @@ class Policy:
     fmr: float
     attack_detection: Literal["required", "optional"]
     attack_threshold: float
+    attack_frames: int
     capture_s: float
     tries: int
     eyes_px: float

@@ -37,6 +37,7 @@ PILOT = Policy(
     fmr=0.001,
     attack_detection="optional",
     attack_threshold=0.5,
+    attack_frames=5,
     capture_s=6.0,
     tries=3,
     eyes_px=60.0,

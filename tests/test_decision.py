@@ -22,6 +22,7 @@ POLICY = Policy(
     fmr=0.001,
     attack_detection="required",
     attack_threshold=0.5,
+    attack_frames=5,
     capture_s=6.0,
     tries=3,
     eyes_px=60.0,

@@ -61,9 +61,7 @@ def walk(*events: Event) -> tuple[State, list[Command]]:
 
 
 def test_a_person_passes_and_the_lock_falls_behind_them() -> None:
-    state, done = walk(
-        Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR
-    )
+    state, done = walk(Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR)
     assert state is State.LOCKED
     assert done.index(Command.LOCK) < done.index(Command.TAKEN)
 

@@ -26,7 +26,7 @@ async def run(settings: Settings) -> None:
         parts.create_task(vision.run(socket))
         parts.create_task(report_health(settings.paths.health_socket, vision.conditions))
         await wait_for(socket)
-        parts.create_task(keep_alive(lambda: True))
+        parts.create_task(keep_alive(vision.alive))
         notify("READY=1")
 
 

@@ -1,4 +1,4 @@
-"""``edge credential verify | explain``: hold a card against a trust list, or say what a code is."""
+"""``edge credential verify | explain | issue``: hold a card against a trust list, say what a code is, make a card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.cli import issuing
+
 if TYPE_CHECKING:
     from edge.credential.reading import Reading
     from edge.credential.trace import Trace
     from edge.credential.verifier import Credential
     from edge.errors import Refusal
+    from edge.trust.encryption import ContentKey
     from edge.trust.list import TrustList
 
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
@@ -22,7 +25,7 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\x00", b"MM\x00*", b"BM"
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``credential`` to the command line."""
-    credential = commands.add_parser("credential", help="verify, explain a card")
+    credential = commands.add_parser("credential", help="verify, explain, issue a card")
     actions = credential.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     verify = actions.add_parser("verify", help="hold a card against a trust list")
@@ -39,6 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     explain = actions.add_parser("explain", help="say what a code is; believes nothing, needs no trust")
     _add_code(explain)
     explain.set_defaults(act=act_explain)
+    issuing.add(actions)
 
 
 def _add_code(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +51,7 @@ def _add_code(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--claims", action="store_true", help="with the personal data")
+    parser.add_argument("--decrypt", action="append", default=[], type=Path, metavar="KEYFILE", help="content key, hex")
     parser.add_argument("--prefix", action="append", default=[], help="what this issuer puts before the Base45")
 
 
@@ -62,15 +67,23 @@ def act_verify(args: argparse.Namespace) -> int:
         trust = open_trust(args.trust, args.root)
         moment = datetime.fromisoformat(args.at) if args.at else datetime.now(UTC)
         now = Interval.exactly(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+        content_keys = _content_keys(args.decrypt)
     except (ValueError, OSError) as error:
         return _usage(error)
     trace = Trace(time.perf_counter)
     try:
         credential = verify(
-            text, trust, now, skew=_seconds(args.skew), audience=args.audience, prefixes=tuple(args.prefix), trace=trace
+            text,
+            trust,
+            now,
+            skew=_seconds(args.skew),
+            content_keys=content_keys,
+            audience=args.audience,
+            prefixes=tuple(args.prefix),
+            trace=trace,
         )
     except Refusal as refusal:
-        _show(_refused(text, refusal, trace, tuple(args.prefix)), args.json)
+        _show(_refused(text, refusal, trace, tuple(args.prefix), content_keys), args.json)
         return 1
     _show(_verified(credential, trace, args.claims), args.json)
     return 0
@@ -84,14 +97,15 @@ def act_explain(args: argparse.Namespace) -> int:
 
     try:
         text = code_text(args.code)
+        content_keys = _content_keys(args.decrypt)
     except (ValueError, OSError) as error:
         return _usage(error)
     trace = Trace(time.perf_counter)
     try:
-        found = reading.read(text, trace, tuple(args.prefix))
+        found = reading.read(text, trace, tuple(args.prefix), content_keys)
         _show(_explained(found, trace, args.claims), args.json)
     except Refusal as refusal:
-        _show(_refused(text, refusal, trace, tuple(args.prefix)), args.json)
+        _show(_refused(text, refusal, trace, tuple(args.prefix), content_keys), args.json)
         return 1
     return 0
 
@@ -99,6 +113,20 @@ def act_explain(args: argparse.Namespace) -> int:
 def _usage(error: Exception) -> int:
     print(f"edge credential: {error}", file=sys.stderr)
     return 2
+
+
+def _content_keys(files: list[Path]) -> list[ContentKey]:
+    """Content keys, each for whatever it may open."""
+    from edge.trust.encryption import ContentKey
+
+    found = []
+    for file in files:
+        secret = bytes.fromhex(file.read_text().strip())
+        numbers = {16: (1,), 24: (2,), 32: (3, 24)}.get(len(secret), ())
+        if not numbers:
+            raise ValueError(f"{file} holds no content key")
+        found += [ContentKey(secret, number) for number in numbers]
+    return found
 
 
 def _seconds(value: float) -> Any:
@@ -188,7 +216,9 @@ def _verified(credential: Credential, trace: Trace, claims: bool) -> dict[str, A
     return shown
 
 
-def _refused(text: str, refusal: Refusal, trace: Trace, prefixes: tuple[str, ...]) -> dict[str, Any]:
+def _refused(
+    text: str, refusal: Refusal, trace: Trace, prefixes: tuple[str, ...], content_keys: list[ContentKey]
+) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "outcome": "refused",
         "reason": refusal.reason.code,
@@ -200,19 +230,19 @@ def _refused(text: str, refusal: Refusal, trace: Trace, prefixes: tuple[str, ...
         "kid": None,
         "alg": None,
     }
-    shown.update(_claimed(text, prefixes))
+    shown.update(_claimed(text, prefixes, content_keys))
     shown["trace"] = _stages(trace)
     return shown
 
 
-def _claimed(text: str, prefixes: tuple[str, ...]) -> dict[str, Any]:
+def _claimed(text: str, prefixes: tuple[str, ...], content_keys: list[ContentKey]) -> dict[str, Any]:
     """What a refused card says of itself."""
     from edge.credential import reading
     from edge.credential.trace import Trace
     from edge.errors import Refusal
 
     try:
-        found = reading.read(text, Trace(), prefixes)
+        found = reading.read(text, Trace(), prefixes, content_keys)
     except Refusal:
         return {}
     return _headline(found)

@@ -3,7 +3,7 @@
 Rules:
 
 1. A content key is pinned to one algorithm; the message's protected header has to name the same.
-2. The key identifier proposes at most four keys; without one, every key of that algorithm is tried.
+2. The key identifier proposes at most four keys; without one on either side, the algorithm alone does.
 3. Whoever can encrypt is not who issues: what comes out is believed only by its signature.
 """
 
@@ -69,7 +69,7 @@ def decrypt(envelope: cose.Envelope, keys: Sequence[ContentKey], aad: bytes = b"
     if not isinstance(iv, bytes) or len(iv) != _IV_BYTES or len(ciphertext) < _TAG_BYTES:
         raise malformed("an encrypted message without its nonce or its tag")
     kid = cose.key_identifier(protected, unprotected)
-    fitting = [key for key in keys if key.number == number and (kid is None or key.kid == kid)][:_TRIES]
+    fitting = [key for key in keys if key.number == number and (None in (kid, key.kid) or key.kid == kid)][:_TRIES]
     structure = enc_structure(raw, aad)
     for key in fitting:
         try:

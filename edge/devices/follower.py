@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge.audit.entry import Entry, LogError, decode
-from edge.audit.tree import consistency, inclusion, root_of
+from edge.audit.tree import Nodes, consistency, inclusion, root_of
 from edge.devices import leaves
 from edge.errors import DeviceError
 
@@ -34,6 +34,7 @@ class Follower:
         self._lock = threading.Lock()
         self._file: sqlite3.Connection | None = None
         self._inode = 0
+        self._known: dict[tuple[int, int], bytes] = {}
 
     def epoch(self) -> int:
         """Number of the present log."""
@@ -65,15 +66,19 @@ class Follower:
 
     def root(self, size: int) -> bytes:
         """Root of the tree over the first ``size`` entries."""
-        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: root_of(size, nodes)), None)
+        return self._with_nodes(lambda nodes: root_of(size, nodes))
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Proof that entry ``index`` is among the first ``size``."""
-        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: inclusion(index, size, nodes)), None)
+        return self._ask(
+            lambda file: leaves.with_nodes(file, self._known, lambda nodes: inclusion(index, size, nodes)), None
+        )
 
     def consistency(self, older: int, newer: int) -> tuple[bytes, ...]:
         """Proof that the tree of ``newer`` entries continues that of ``older``."""
-        return self._ask(lambda file: leaves.with_nodes(file, lambda nodes: consistency(older, newer, nodes)), None)
+        return self._ask(
+            lambda file: leaves.with_nodes(file, self._known, lambda nodes: consistency(older, newer, nodes)), None
+        )
 
     async def grown(self, beyond: int, epoch: int | None = None) -> int:
         """Wait until there are more than ``beyond`` entries, or another epoch than ``epoch``; returns the size."""
@@ -100,6 +105,9 @@ class Follower:
         with self._lock:
             self._drop()
 
+    def _with_nodes(self, ask: Callable[[Nodes], T]) -> T:
+        return self._ask(lambda file: leaves.with_nodes(file, self._known, ask), None)
+
     def _ask(self, query: Callable[[sqlite3.Connection], T], absent: T | None) -> T:
         """The answer of the present file; ``absent`` when there is none yet."""
         with self._lock, self._errors():
@@ -120,6 +128,7 @@ class Follower:
         if self._file is None or inode != self._inode:
             self._drop()
             self._inode = inode
+            self._known.clear()
             self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
             self._file.isolation_level = None
             if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):

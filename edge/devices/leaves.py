@@ -15,6 +15,7 @@ from edge.audit.tree import HASH, Frontier, Nodes, completed, frontier_of, leaf_
 
 T = TypeVar("T")
 _NOTHING = bytes(HASH)
+_KEPT_LEVEL = 8
 APPLICATION = 0x45444745
 SCHEMA = (
     f"PRAGMA application_id = {APPLICATION}",
@@ -48,27 +49,39 @@ def nodes(file: sqlite3.Connection) -> Nodes:
     return node
 
 
-def with_nodes(file: sqlite3.Connection, ask: Callable[[Nodes], T]) -> T:
-    """What ``ask`` computes from nodes, with all of them read in one go: first it is asked which ones it needs."""
-    wanted: set[int] = set()
+def with_nodes(file: sqlite3.Connection, known: dict[tuple[int, int], bytes], ask: Callable[[Nodes], T]) -> T:
+    """What ``ask`` computes from nodes, with all of them read in one go: first it is asked which ones it needs.
+
+    Args:
+        file: the log.
+        known: nodes of high levels that were read before; complete subtrees never change. Grows by two for every
+            256 entries.
+        ask: inclusion, consistency or root.
+    """
+    found: dict[tuple[int, int], bytes] = {}
+    wanted: dict[tuple[int, int], int] = {}
 
     def note(level: int, index: int) -> bytes:
-        wanted.add(((index + 1) << level) - 1)
+        place = (level, index)
+        if (kept := known.get(place)) is not None:
+            found[place] = kept
+        else:
+            wanted[place] = ((index + 1) << level) - 1
         return _NOTHING
 
     ask(note)
-    places = ",".join("?" * len(wanted))  # the same text for as many, so that SQLite prepares it once
+    rows = sorted(set(wanted.values()))
+    places = ",".join("?" * len(rows))  # the same text for as many, so that SQLite prepares it once
     query = f"SELECT ix, CAST(nodes AS BLOB) FROM leaf WHERE ix IN ({places})"  # noqa: S608 -- question marks only
-    found: dict[int, bytes] = dict(file.execute(query, sorted(wanted)).fetchall())
-
-    def node(level: int, index: int) -> bytes:
-        leaf = ((index + 1) << level) - 1
-        kept = found.get(leaf, b"")[level * HASH : (level + 1) * HASH]
-        if len(kept) != HASH:
+    read: dict[int, bytes] = dict(file.execute(query, rows).fetchall()) if rows else {}
+    for (level, index), leaf in wanted.items():
+        node = read.get(leaf, b"")[level * HASH : (level + 1) * HASH]
+        if len(node) != HASH:
             raise LogError(f"entry {leaf} is missing")
-        return kept
-
-    return ask(node)
+        found[level, index] = node
+        if level >= _KEPT_LEVEL:
+            known[level, index] = node
+    return ask(lambda level, index: found[level, index])
 
 
 def frontier_on_disk(file: sqlite3.Connection, last: int) -> Frontier:

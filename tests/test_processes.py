@@ -233,33 +233,41 @@ def test_edge_check_names_what_is_wrong_and_the_remedy(lobby: Lobby) -> None:
     assert "plug the token in" in said.stdout
 
 
-def test_edge_gate_opens_no_network_socket(lobby: Lobby, tmp_path: Path) -> None:
-    """Every socket that the gate makes, from its first instruction through a visit, is a Unix socket."""
+def test_edge_gate_makes_only_unix_sockets_from_its_first_instruction_on(lobby: Lobby, tmp_path: Path) -> None:
     strace = shutil.which("strace")
     assert strace is not None, "scripts/setup installs strace"
-    lobby.ready()
-    traced = tmp_path / "network"
-    stage = lobby.stage
-    configuration = stage.folder / "edge.toml"
-    starts = stage.processes.parts["gate"].starts
-    lobby.kill("gate")
-    process = subprocess.Popen(
-        [
-            *(strace, "-f", "-e", "trace=network", "-o", traced),
-            *(sys.executable, "-m", "edge", "run", "gate", "--config", configuration),
-        ],
+    stage, traced = lobby.stage, tmp_path / "network"
+    told = (stage.folder / "edge.toml").read_text()
+    (tmp_path / "run").mkdir()
+    for name in ("state", "run"):
+        told = told.replace(str(stage.folder / name), str(tmp_path / name))
+    (tmp_path / "edge.toml").write_text(told)
+    shutil.copytree(stage.folder / "profiles", tmp_path / "profiles")
+    command = [sys.executable, "-m", "edge", "run", "gate", "--config", tmp_path / "edge.toml"]
+    with subprocess.Popen(
+        [strace, "-f", "-e", "trace=network", "-o", traced, *command],
         env=stage.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )
-    try:
-        time.sleep(4)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(15)
+    ) as process:
+        lobby.until((tmp_path / "run" / "health.sock").exists, what="the traced gate at work")
+        time.sleep(2)
+        gate = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        os.kill(int(gate), signal.SIGTERM)
+        assert process.wait(15) == 0
     calls = traced.read_text()
     assert "AF_UNIX" in calls
     for family in ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):
         assert family not in calls
-    lobby.until(lambda: stage.processes.parts["gate"].starts > starts, what="the gate again")
+
+
+def test_edge_gate_holds_only_unix_sockets_after_a_visit(lobby: Lobby) -> None:
     lobby.admitted()
+    held = {
+        os.readlink(link)
+        for link in Path(f"/proc/{lobby.stage.processes.pids()['gate']}/fd").iterdir()
+        if os.readlink(link).startswith("socket:")
+    }
+    unix = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    assert held
+    assert held <= unix

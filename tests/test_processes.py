@@ -243,7 +243,7 @@ def test_edge_gate_makes_only_unix_sockets_from_its_first_instruction_on(lobby: 
         told = told.replace(str(stage.folder / name), str(tmp_path / name))
     (tmp_path / "edge.toml").write_text(told)
     shutil.copytree(stage.folder / "profiles", tmp_path / "profiles")
-    command = [sys.executable, "-m", "edge", "run", "gate", "--config", tmp_path / "edge.toml"]
+    command: list[str | Path] = [sys.executable, "-m", "edge", "run", "gate", "--config", tmp_path / "edge.toml"]
     with subprocess.Popen(
         [strace, "-f", "-e", "trace=network", "-o", traced, *command],
         env=stage.environment,
@@ -263,11 +263,8 @@ def test_edge_gate_makes_only_unix_sockets_from_its_first_instruction_on(lobby: 
 
 def test_edge_gate_holds_only_unix_sockets_after_a_visit(lobby: Lobby) -> None:
     lobby.admitted()
-    held = {
-        os.readlink(link)
-        for link in Path(f"/proc/{lobby.stage.processes.pids()['gate']}/fd").iterdir()
-        if os.readlink(link).startswith("socket:")
-    }
+    descriptors = Path(f"/proc/{lobby.stage.processes.pids()['gate']}/fd").iterdir()
+    held = {target for link in descriptors if (target := str(link.readlink())).startswith("socket:")}
     unix = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
     assert held
     assert held <= unix

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edge.audit.checkpoint import Checkpoint, parse
 from edge.audit.entry import LogError
+from edge.devices import readonly
 from edge.errors import DeviceError
 
 _TABLE = """CREATE TABLE IF NOT EXISTS checkpoint(
@@ -28,7 +29,7 @@ class CheckpointReader:
         self._path = path
         self._lock = threading.Lock()
         self._file: sqlite3.Connection | None = None
-        self._inode = 0
+        self._identity: readonly.Identity = ()
 
     def last(self) -> Checkpoint | None:
         """The newest checkpoint of the newest epoch."""
@@ -58,14 +59,14 @@ class CheckpointReader:
     def _present(self) -> sqlite3.Connection | None:
         """A connection to the file that now has the name."""
         try:
-            inode = self._path.stat().st_ino
+            found = readonly.identity(self._path)
         except FileNotFoundError:
             self._drop()
             return None
-        if self._file is None or inode != self._inode:
+        if self._file is None or found != self._identity:
             self._drop()
-            self._inode = inode
-            self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            self._identity = found
+            self._file = readonly.connect(self._path)
         made = self._file.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'").fetchone()
         return self._file if made == (1,) else None
 

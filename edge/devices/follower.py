@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from edge.audit.entry import Entry, LogError, decode
 from edge.audit.tree import Nodes, consistency, inclusion, root_of
-from edge.devices import leaves
+from edge.devices import leaves, readonly
 from edge.errors import DeviceError
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Follower:
         self._poll_s = poll_s
         self._lock = threading.Lock()
         self._file: sqlite3.Connection | None = None
-        self._inode = 0
+        self._found: readonly.Identity = ()
         self._known: dict[tuple[int, int], bytes] = {}
 
     def epoch(self) -> int:
@@ -121,15 +121,15 @@ class Follower:
     def _present(self) -> sqlite3.Connection | None:
         """A connection to the file that now has the name, None when there is none or it is still being made."""
         try:
-            inode = self._path.stat().st_ino
+            found = readonly.identity(self._path)
         except FileNotFoundError:
             self._drop()
             return None
-        if self._file is None or inode != self._inode:
+        if self._file is None or found != self._found:
             self._drop()
-            self._inode = inode
+            self._found = found
             self._known.clear()
-            self._file = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+            self._file = readonly.connect(self._path)
             self._file.isolation_level = None
             if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
                 self._drop()

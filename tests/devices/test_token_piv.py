@@ -1,0 +1,192 @@
+"""A smartcard: OpenSC, pcscd, and a PIV card in software behind pcscd's virtual reader."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from edge.audit.checkpoint import Head, key_id, statement, verify_es256
+from edge.audit.tree import EMPTY
+from edge.devices.enrolment import status
+from edge.devices.token import Pkcs11Token, TokenPlace, reinitialise
+from edge.errors import DeviceError
+
+CARD = Path(__file__).with_name("virtual_piv.py")
+ORIGIN = "urn:gate:test:site:gate"
+FOUND = list(Path("/usr/lib").glob("*/opensc-pkcs11.so"))
+DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
+SOCKET = Path("/run/pcscd/pcscd.comm")
+
+pytestmark = [
+    pytest.mark.skipif(not FOUND or not DRIVER.exists(), reason="opensc, pcscd and vsmartcard-vpcd are not installed"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="pcscd has one fixed socket, which only root can make"),
+]
+
+
+class Reader:
+    """A card reader and the card that may be in it."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.card: subprocess.Popen[bytes] | None = None
+
+    def new_card(self, name: str) -> bytes:
+        """Make a card, not yet in the reader; returns the point of its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gate")])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(datetime.now(UTC))
+            .not_valid_after(datetime.now(UTC) + timedelta(days=9))
+            .sign(key, hashes.SHA256())
+        )
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (self.folder / f"{name}.pem").write_bytes(pem)
+        (self.folder / f"{name}.der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
+        (self.folder / f"{name}.state").write_text("3 0")
+        return key.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+
+    def insert(self, name: str) -> None:
+        files = [str(self.folder / f"{name}.{kind}") for kind in ("pem", "der", "state")]
+        self.card = subprocess.Popen([sys.executable, str(CARD), str(self.port), *files])
+
+    def pull_out(self) -> None:
+        if self.card is not None:
+            self.card.kill()
+            self.card.wait()
+            self.card = None
+
+    def tries_left(self, name: str) -> int:
+        return int((self.folder / f"{name}.state").read_text().split()[0])
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """pcscd with a virtual reader of its own."""
+    if SOCKET.exists():
+        pytest.skip("a pcscd runs on this machine already")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "readers").mkdir()
+    (tmp_path / "readers" / "vpcd").write_text(
+        f'FRIENDLYNAME "Gate Test"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {DRIVER}\nCHANNELID {port:#x}\n'
+    )
+    (tmp_path / "opensc.conf").write_text("app default { card_drivers = PIV-II; reader_driver pcsc { } }\n")
+    monkeypatch.setenv("OPENSC_CONF", str(tmp_path / "opensc.conf"))
+    with (tmp_path / "pcscd.log").open("wb") as log:
+        service = subprocess.Popen(
+            ["pcscd", "-f", "-c", str(tmp_path / "readers")], stdout=log, stderr=log, start_new_session=True
+        )
+    for _ in range(100):
+        if SOCKET.exists():
+            break
+        time.sleep(0.05)
+    here = Reader(tmp_path, port)
+    reinitialise(module())
+    yield here
+    here.pull_out()
+    reinitialise(module())
+    service.terminate()
+    service.wait(10)
+    SOCKET.unlink(missing_ok=True)
+
+
+def module() -> Path:
+    return FOUND[0]
+
+
+class Chain:
+    """Statements of checkpoints, each continuing the one before."""
+
+    def __init__(self, point: bytes) -> None:
+        self.point, self.size, self.digest = point, 0, b""
+
+    def next(self) -> bytes:
+        """One more."""
+        head = Head(ORIGIN, 1, self.size + 1, EMPTY, self.size, self.digest, at_s=1)
+        signed = statement(head, key_id(self.point))
+        self.size, self.digest = self.size + 1, hashlib.sha256(signed).digest()
+        return signed
+
+
+def a_token(point: bytes, folder: Path, pin: str = "123456") -> Pkcs11Token:
+    place = TokenPlace(module(), "gate", "", "01")
+    return Pkcs11Token(place, pin, point, ORIGIN, folder / "refused", 20.0)
+
+
+def signs_within(token: Pkcs11Token, signed: bytes, seconds: float) -> bytes:
+    """The signature, as soon as the token is there."""
+    for _ in range(int(seconds / 0.2)):
+        try:
+            return asyncio.run(token.sign(signed))
+        except DeviceError:
+            time.sleep(0.2)
+    return asyncio.run(token.sign(signed))
+
+
+def refused(token: Pkcs11Token, signed: bytes) -> str:
+    with pytest.raises(DeviceError) as caught:
+        asyncio.run(token.sign(signed))
+    return caught.value.message
+
+
+@pytest.mark.skipif(shutil.which("pcscd") is None, reason="pcscd is not installed")
+def test_a_smartcard_signs_is_pulled_out_and_put_back(reader: Reader) -> None:
+    """F01, F02, F03, F04, F06 on a real module with a real daemon behind it."""
+    point, other = reader.new_card("ours"), reader.new_card("other")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        for _ in range(3):
+            signed = chain.next()
+            assert refused(token, signed)
+            reader.insert("ours")
+            verify_es256(point, signed, signs_within(token, signed, 10))
+            assert status(TokenPlace(module(), "gate", "", "01")).point == point
+            reader.pull_out()
+            time.sleep(1.0)
+        reader.insert("other")
+        time.sleep(1.5)
+        signed = chain.next()
+        assert any("another key" in refused(token, signed) for _ in range(5))
+        assert other != point
+    finally:
+        token.close()
+
+
+def test_a_smartcard_is_given_a_wrong_pin_once(reader: Reader) -> None:
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    time.sleep(1.5)
+    for _ in range(3):
+        token = a_token(point, reader.folder, pin="999999")
+        for _ in range(2):
+            assert "wrong" in refused(token, Chain(point).next())
+        token.close()
+    assert reader.tries_left("ours") == 2
+    right = a_token(point, reader.folder)
+    signed = Chain(point).next()
+    verify_es256(point, signed, signs_within(right, signed, 10))
+    right.close()
+    assert reader.tries_left("ours") == 3

@@ -102,6 +102,8 @@ def moment(value: object, name: str) -> datetime | None:
     """
     if value is None:
         return None
+    if type(value) is int and 0 <= value <= _LATEST_S:
+        return _EPOCH + timedelta(0, value)
     if isinstance(value, Tagged) and value.tag == _EPOCH_TAG:
         value = value.value
     if type(value) is float and math.isfinite(value):

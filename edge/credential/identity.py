@@ -211,8 +211,12 @@ def read(found: Mapping[int | str, Any], profile: Profile) -> Identity:
         Refusal: unreadable for the same attribute twice, bad-claim for a malformed identifier.
     """
     reading = _Reading(profile)
+    plain = _PLAIN if profile.numbering == "specification" else {}
     for number, value in _folded(found, _NUMBERS, reading.notes).items():
-        reading.take(number, value)
+        if type(value) is str and number in plain:
+            reading.attributes[plain[number]] = value
+        else:
+            reading.take(number, value)
     return reading.identity()
 
 
@@ -222,7 +226,10 @@ def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set
     Raises:
         Refusal: unreadable, for the same number twice.
     """
-    if all(type(key) is int for key in found):
+    for key in found:
+        if type(key) is not int:
+            break
+    else:
         return dict(found)
     folded: dict[int | str, Any] = {}
     for key, value in found.items():
@@ -263,9 +270,6 @@ class _Reading:
             return
         if number >= 50 or number == PHOTO:
             self.take_biometric(name, value)
-            return
-        if type(value) is str and number not in _CONVERTERS:
-            self.attributes[name] = value
             return
         converter: _Converter = _CONVERTERS.get(number, _text)
         converted = converter(value, self.profile)
@@ -380,6 +384,9 @@ _CONVERTERS: Final[dict[int, _Converter]] = {
     14: _status,
     17: _photo_format,
     18: _fingers,
+}
+_PLAIN: Final[dict[int | str, str]] = {
+    number: name for number, name in NAMES.items() if number < 50 and number != PHOTO and number not in _CONVERTERS
 }
 
 _BIOMETRIC_NAMES: Final = {

@@ -12,7 +12,7 @@ Stopwatch = Callable[[], float]
 
 
 class Stage(NamedTuple):
-    """One step: how many bytes went in and came out, and how long it took (0 without a stopwatch)."""
+    """One step: how many bytes went in and came out, and how long it took."""
 
     name: str
     bytes_in: int
@@ -31,9 +31,9 @@ class Trace:
         self._last = stopwatch() if stopwatch else 0.0
 
     def passed(self, name: str, bytes_in: int, bytes_out: int) -> None:
-        """Note a stage that is over."""
-        took_us = 0
-        if self._stopwatch:
-            now = self._stopwatch()
-            took_us, self._last = round((now - self._last) * 1e6), now
-        self.stages.append(Stage(name, bytes_in, bytes_out, took_us))
+        """Note a stage that is over; without a stopwatch nobody is looking."""
+        if self._stopwatch is None:
+            return
+        now = self._stopwatch()
+        self.stages.append(Stage(name, bytes_in, bytes_out, round((now - self._last) * 1e6)))
+        self._last = now

@@ -214,15 +214,18 @@ def _signing_key(found: Reading, signature: cose.Signature, issuer: Issuer, now:
     raise Refusal(Reason.BAD_SIGNATURE)
 
 
-def _candidates(signature: cose.Signature, issuer: Issuer, now: Interval, skew: timedelta) -> Sequence[Key]:
+def _candidates(signature: cose.Signature, issuer: Issuer, now: Interval, skew: timedelta) -> tuple[Key, ...]:
     """Keys that the headers may mean: by ``kid``, by ``x5t``, by a chain to a root pinned for this issuer."""
+    kid = signature.kid
+    found = () if kid is None else issuer.candidates(kid)
+    if found:
+        return found
     x5t, sent = signature.header(cose.X5T), signature.header(cose.X5CHAIN)
-    found: Sequence[Key] = ()
-    if signature.kid is not None or (x5t is None and sent is None):
-        found = issuer.candidates(signature.kid)
+    if kid is None and x5t is None and sent is None:
+        return issuer.candidates(None)
     digest = chain.digest_in(x5t)
-    if not found and digest is not None:
-        found = [key for key in issuer.keys if digest in key.aliases]
+    if digest is not None:
+        found = tuple(key for key in issuer.keys if digest in key.aliases)
     if not found and sent is not None and issuer.roots:
         names = () if issuer.profile.own_roots else issuer.names
         found = (chain.key_of_chain(sent, x5t, issuer.roots, names, now, skew),)

@@ -146,16 +146,18 @@ class _Reader:
 
     def array(self, number: int, at: int, depth: int) -> tuple[list[Any], int]:
         self.enter(number, depth, at)
-        values = []
+        values: list[Any] = []
+        item, add = self.item, values.append
+        depth -= 1
         for _ in range(number):
-            value, at = self.item(at, depth - 1)
-            values.append(value)
+            value, at = item(at, depth)
+            add(value)
         return values, at
 
     def map(self, number: int, at: int, depth: int) -> tuple[dict[int | str, Any], int]:
         self.enter(2 * number, depth, at)
         values: dict[int | str, Any] = {}
-        item, data = self.item, self.data
+        item, data, size = self.item, self.data, self.size
         depth -= 1
         for _ in range(number):
             key: Any = data[at]
@@ -166,7 +168,15 @@ class _Reader:
                 _check_key(key)
             if key in values:
                 raise malformed("CBOR map has the same key twice")
-            values[key], at = item(at, depth)
+            first = data[at]
+            if 0x60 <= first < 0x78:  # short text, most of what cards hold, without a call
+                end = at + first - 0x5F
+                if end > size:
+                    raise malformed("CBOR string is longer than what is left")
+                values[key] = data[at + 1 : end].decode()
+                at = end
+            else:
+                values[key], at = item(at, depth)
         return values, at
 
     def tagged(self, number: int, at: int, depth: int) -> tuple[Tagged, int]:

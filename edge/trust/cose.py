@@ -35,15 +35,11 @@ _TAGS: Final = frozenset({CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC})
 
 @dataclass(frozen=True)
 class Envelope:
-    """What the tags say and the array they are on."""
+    """What the tags say and the array they are on; ``kind`` is the COSE tag, COSE_Sign1 where there is none."""
 
     tags: tuple[int, ...]
     body: Any = field(repr=False)
-
-    @property
-    def kind(self) -> int:
-        """The COSE tag, or COSE_Sign1 when there is none."""
-        return next((tag for tag in self.tags if tag != CWT_TAG), SIGN1)
+    kind: int = SIGN1
 
 
 @dataclass(frozen=True)
@@ -146,13 +142,16 @@ def unwrap(data: bytes, notes: set[str] | None = None) -> Envelope:
         Refusal: unreadable, too-large, or unsupported for an order of tags that has no place here.
     """
     item = decode(data, tags=_TAGS, notes=notes)
-    tags: list[int] = []
+    tags: tuple[int, ...] = ()
+    kind = SIGN1
     while isinstance(item, Tagged):
         if item.tag in tags or (tags and tags[-1] != CWT_TAG):
             raise malformed("COSE tags in an order that has no place here")
-        tags.append(item.tag)
+        if item.tag != CWT_TAG:
+            kind = item.tag
+        tags = (*tags, item.tag)
         item = item.value
-    return Envelope(tuple(tags), item)
+    return Envelope(tags, item, kind)
 
 
 def message(envelope: Envelope) -> Message:
@@ -237,12 +236,12 @@ def sig_structure(protected: bytes, payload: bytes, aad: bytes = b"", signer: by
     """What is signed: RFC 9052 section 4.4, with ``signer`` the protected header of one signer of a COSE_Sign."""
     if protected == b"\xa0":
         protected = b""
-    parts = [protected, aad, payload]
-    context = b"\x84\x6aSignature1"
-    if signer is not None:
-        context = b"\x85\x69Signature"
-        parts.insert(1, b"" if signer == b"\xa0" else signer)
-    return context + b"".join(head(2, len(part)) + part for part in parts)
+    rest = head(2, len(aad)) + aad + head(2, len(payload)) + payload
+    if signer is None:
+        return b"\x84\x6aSignature1" + head(2, len(protected)) + protected + rest
+    if signer == b"\xa0":
+        signer = b""
+    return b"\x85\x69Signature" + head(2, len(protected)) + protected + head(2, len(signer)) + signer + rest
 
 
 @dataclass(frozen=True)

@@ -231,3 +231,19 @@ class Token(Protocol):
             DeviceError: token gone.
         """
         ...
+
+    async def remember(self, note: bytes) -> None:
+        """Keep these few bytes in the token, in place of what it remembered before.
+
+        Raises:
+            DeviceError: token gone, full, or one that keeps no notes.
+        """
+        ...
+
+    async def recall(self) -> bytes | None:
+        """What the token remembers, None when nothing.
+
+        Raises:
+            DeviceError: token gone.
+        """
+        ...

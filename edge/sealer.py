@@ -7,17 +7,20 @@ Rules:
 2. Before signing, the new tree is shown to continue the last checkpoint. A log that was shortened or rewritten is not
    signed, and the technician is told.
 3. A checkpoint counts when it is on disk. One that was signed and could not be kept is kept before the next is signed.
-4. Without the token the entries wait; the gate goes on as long as its profile allows. When the token is back, one
+4. The token remembers the last head too: once an hour, at the first seal and at the end. A log that is older than that,
+   as a memory card from yesterday is, is not signed. A token that keeps no notes is used without.
+5. Without the token the entries wait; the gate goes on as long as its profile allows. When the token is back, one
    signature covers all that waited.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge.audit.checkpoint import Checkpoint, Head, key_id, statement
+from edge.audit.checkpoint import Checkpoint, Head, KnownHead, key_id, statement
 from edge.audit.entry import CRITICAL, LogError, Quality
 from edge.audit.sealing import SealingPolicy, Tail, due_in
 from edge.audit.tree import verify_consistency
@@ -26,6 +29,7 @@ from edge.ports import CheckpointStore, Clock, Log, Token
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 _ASK_S = 2.0
+_REMEMBER_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Sealer:
         self._seen = _Seen(0, 0, Tail(0, 0.0, critical=False))
         self._signed_s: float | None = None
         self._asked_s = 0.0
+        self._remembered_s: float | None = None
         self._not_kept: Checkpoint | None = None
         self._longest_tail = 0
         self._one = asyncio.Lock()
@@ -114,11 +119,49 @@ class Sealer:
             kid = key_id(await self._token.public_key())
             path = self._log.consistency(head.previous_size, size)
             self._continues(last, head, path)
+            await self._hold_against_memory(epoch, size)
             signature = await self._token.sign(statement(head, kid))
             self._not_kept = checkpoint = Checkpoint(head, kid, path, signature)
             self._keep()
             self._signed_s = self._clock.monotonic()
+            await self._have_remembered(checkpoint, _REMEMBER_S)
             return checkpoint
+
+    async def finish(self) -> None:
+        """Seal what waits and have the token remember it: the last act before the process ends.
+
+        Raises:
+            DeviceError: it is not sealed.
+        """
+        await self.seal()
+        last = self._checkpoints.last()
+        if last is not None:
+            await self._have_remembered(last, 0.0)
+
+    async def _have_remembered(self, checkpoint: Checkpoint, not_within_s: float) -> None:
+        """Rule 4, as seldom as a token's memory asks for."""
+        now_s = self._clock.monotonic()
+        if self._remembered_s is not None and now_s - self._remembered_s < not_within_s:
+            return
+        self._remembered_s = now_s
+        with contextlib.suppress(DeviceError):  # full, or a card that keeps no notes: the seal stands without
+            await self._token.remember(KnownHead.of(checkpoint).encode())
+
+    async def _hold_against_memory(self, epoch: int, size: int) -> None:
+        """Rule 4, once per process: afterwards this process knows what it had signed."""
+        if self._signed_s is not None:
+            return
+        note = await self._token.recall()
+        if note is None:
+            return
+        try:
+            known = KnownHead.decode(note)
+        except LogError:
+            return  # something else's note
+        if (epoch, size) < (known.epoch, known.size):
+            raise DeviceError("journal", f"it is older than the head of {known.size} entries that the token remembers")
+        if epoch == known.epoch and self._log.root(known.size) != known.root:
+            raise DeviceError("journal", f"it was rewritten below the {known.size} entries that the token remembers")
 
     def _keep(self) -> None:
         """Rule 3."""

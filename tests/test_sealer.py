@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -59,7 +60,11 @@ class Site:
         self.log = Follower(folder / "journal.db", poll_s=0.01)
         self.token = SimulatedToken(ORIGIN)
         self.said: list[str] = []
-        self.sealer = Sealer(ORIGIN, policy, self.log, self.checkpoints, self.token, self.clock, self.said.append)
+        self.policy = policy
+        self.sealer = self.sealer_with(self.token)
+
+    def sealer_with(self, token: SimulatedToken) -> Sealer:
+        return Sealer(ORIGIN, self.policy, self.log, self.checkpoints, token, self.clock, self.said.append)
 
     def open_journal(self) -> SqliteJournal:
         last = LastHead.of(self.checkpoints.last())
@@ -247,6 +252,34 @@ def test_a_rewritten_log_is_not_sealed(tmp_path: Path) -> None:
             await sealer.seal()
         log.close()
         checkpoints.close()
+
+    story(told)
+
+
+def test_an_older_card_is_noticed_because_the_token_remembers(tmp_path: Path) -> None:
+    async def told() -> None:
+        here = Site(tmp_path)
+        await here.write(5)
+        await here.sealer.seal()
+        here.log.close()
+        here.journal.close()
+        here.checkpoints.close()
+        yesterday = tmp_path.with_name(tmp_path.name + "-yesterday")
+        shutil.copytree(tmp_path, yesterday)
+        again = Site(tmp_path)
+        again.token, again.sealer = here.token, again.sealer_with(here.token)
+        await again.write(3)
+        await again.sealer.finish()
+        again.close()
+        older = Site(yesterday)
+        older.sealer = older.sealer_with(here.token)
+        await older.write(1)
+        with pytest.raises(DeviceError, match="older than the head of 8 entries that the token remembers"):
+            await older.sealer.seal()
+        await older.write(9)
+        with pytest.raises(DeviceError, match="rewritten below the 8 entries"):
+            await older.sealer.seal()
+        older.close()
 
     story(told)
 

@@ -145,6 +145,40 @@ class Checkpoint:
         return f"{head.origin}/epoch/{head.epoch}\n{head.size}\n{base64.b64encode(head.root).decode()}\n"
 
 
+@dataclass(frozen=True)
+class KnownHead:
+    """A head of this log that somebody remembers: the token, a witness, the collector.
+
+    As bytes it is an array that grows bytewise with epoch and size, so the greatest of several is the newest.
+    """
+
+    epoch: int
+    size: int
+    root: bytes
+    digest: bytes
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> KnownHead:
+        """The head of this checkpoint."""
+        return cls(checkpoint.head.epoch, checkpoint.head.size, checkpoint.head.root, checkpoint.digest)
+
+    def encode(self) -> bytes:
+        """Eight bytes of epoch, eight of size, root and digest."""
+        return self.epoch.to_bytes(8) + self.size.to_bytes(8) + self.root + self.digest
+
+    @classmethod
+    def decode(cls, note: bytes) -> KnownHead:
+        """The head that these bytes are.
+
+        Raises:
+            LogError: they are something else.
+        """
+        if len(note) != 16 + 2 * HASH:
+            raise LogError("not a remembered head")
+        root = note[16 : 16 + HASH]
+        return cls(int.from_bytes(note[:8]), int.from_bytes(note[8:16]), root, note[16 + HASH :])
+
+
 def statement(head: Head, kid: bytes) -> bytes:
     """The Sig_structure over a head (RFC 9052 section 4.4): the bytes whose SHA-256 the token signs."""
     return deterministic(["Signature1", _protected(head, kid), b"", head.root])

@@ -26,6 +26,7 @@ class SimulatedToken:
         self._plugged = True
         self._takes_s = 0.0
         self._guard = Guard(origin, key_id(_point(self._enrolled)))
+        self._note: bytes | None = None
         self.signatures = 0
 
     @property
@@ -66,6 +67,16 @@ class SimulatedToken:
         self._guard.signed(statement)
         self.signatures += 1
         return r.to_bytes(32) + s.to_bytes(32)
+
+    async def remember(self, note: bytes) -> None:
+        """Keep these few bytes in the token."""
+        await self.public_key()
+        self._note = note
+
+    async def recall(self) -> bytes | None:
+        """What the token remembers."""
+        await self.public_key()
+        return self._note
 
 
 def _point(key: ec.EllipticCurvePrivateKey) -> bytes:

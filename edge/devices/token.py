@@ -40,6 +40,11 @@ from edge.errors import DeviceError
 
 T = TypeVar("T")
 _DEADLINE_S = 15.0
+_NOTE = {
+    pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA,
+    pkcs11.Attribute.LABEL: "edge-gate last head",
+    pkcs11.Attribute.PRIVATE: True,
+}
 _PIN_TROUBLE = (
     pkcs11.exceptions.PinIncorrect,
     pkcs11.exceptions.PinLocked,
@@ -124,6 +129,14 @@ class Pkcs11Token:
         """The uncompressed point of the key in the token, which is the enrolled one."""
         return await self._ask(self._present_point)
 
+    async def remember(self, note: bytes) -> None:
+        """Keep these few bytes in the token, in place of what it remembered before."""
+        await self._ask(lambda: self._remember(note))
+
+    async def recall(self) -> bytes | None:
+        """What the token remembers, the newest first; None when nothing."""
+        return await self._ask(self._recall)
+
     @property
     def stuck(self) -> bool:
         """Whether the module hangs; only a new process helps."""
@@ -160,6 +173,20 @@ class Pkcs11Token:
         if found != self._enrolled:
             raise DeviceError("token", f"{self._place.label!r} holds another key than this gate was enrolled with")
         return found
+
+    def _remember(self, note: bytes) -> None:
+        """Write the new note before the old one goes: a power cut in between leaves two, and the greater one counts."""
+        self._present_point()
+        with self._session.token.open(rw=True) as writing:  # logged in already: a login is the token's, not a session's
+            before = list(writing.get_objects(_NOTE))
+            writing.create_object({**_NOTE, pkcs11.Attribute.TOKEN: True, pkcs11.Attribute.VALUE: note})
+            for old in before:
+                old.destroy()
+
+    def _recall(self) -> bytes | None:
+        self._present_point()
+        notes = [bytes(found[pkcs11.Attribute.VALUE]) for found in list(self._session.get_objects(_NOTE))]
+        return max(notes, default=None)
 
     def _key(self, kind: pkcs11.ObjectClass) -> Any:
         """The one key object of our id."""

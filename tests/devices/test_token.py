@@ -158,6 +158,23 @@ def test_an_empty_token_gets_no_key_by_itself(folder: Path) -> None:
         provision(TokenPlace(MODULE, "gate", "", "02"), PIN)
 
 
+def test_the_token_remembers_a_note_and_only_the_newest(point: bytes) -> None:
+    token = a_token(point)
+    try:
+        assert asyncio.run(token.recall()) is None
+        for note in (b"first", b"second"):
+            asyncio.run(token.remember(note))
+            assert asyncio.run(token.recall()) == note
+        asyncio.run(token.sign(a_statement(point, 5)))
+    finally:
+        token.close()
+    again = a_token(point)
+    try:
+        assert asyncio.run(again.recall()) == b"second"
+    finally:
+        again.close()
+
+
 def test_a_missing_module_is_a_device_error(point: bytes, tmp_path: Path) -> None:
     token = Pkcs11Token(TokenPlace(tmp_path / "none.so", "gate", "", "01"), PIN, point, ORIGIN)
     try:

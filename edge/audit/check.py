@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from edge.audit.checkpoint import Checkpoint
+from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import LogError, decode
 from edge.audit.tree import Frontier, leaf_hash
 
 
-def check_chain(checkpoints: Sequence[Checkpoint], point: bytes, origin: str) -> Sequence[Checkpoint]:
+def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], origin: str) -> Sequence[Checkpoint]:
     """Check signature, origin and predecessor of each checkpoint; returns them.
+
+    Args:
+        checkpoints: in order, over epochs.
+        points: public keys that may have signed.
+        origin: name of the log.
 
     Raises:
         LogError: names the first that is wrong.
     """
     previous: Checkpoint | None = None
+    keys = {key_id(point): point for point in points}
     for checkpoint in checkpoints:
         if checkpoint.head.origin != origin:
             raise LogError(f"checkpoint {checkpoint.head.size} is of {checkpoint.head.origin}")
-        checkpoint.verify(point)
+        if checkpoint.kid not in keys:
+            raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
+        checkpoint.verify(keys[checkpoint.kid])
         checkpoint.follows(previous)
         previous = checkpoint
     return checkpoints

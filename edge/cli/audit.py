@@ -90,8 +90,10 @@ def _verified(settings: Settings, log: Follower, checkpoints: CheckpointReader) 
     from edge.audit.check import check_chain, check_entries
     from edge.devices.token import enrolled_point
 
-    point = enrolled_point(settings.token.public_key.read_bytes())
-    heads = check_chain(checkpoints.after(0, 0, 1 << 40), point, settings.site.origin)
+    folder, name = settings.token.public_key.parent, settings.token.public_key.stem
+    files = (settings.token.public_key, *folder.glob(f"{name}.*.pem"))  # the present key, and those before it
+    points = [enrolled_point(file.read_bytes()) for file in files]
+    heads = check_chain(checkpoints.after(0, 0, 1 << 40), points, settings.site.origin)
     sealed = [checkpoint for checkpoint in heads if checkpoint.head.epoch == log.epoch()]
     size = check_entries(_rows(log), log.epoch(), sealed)
     waiting = size - (sealed[-1].head.size if sealed else 0)

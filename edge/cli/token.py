@@ -1,4 +1,4 @@
-"""``edge token init|status|certificate``: set up the token that seals this gate's log.
+"""``edge token init|status|certificate|rotate``: set up the token that seals this gate's log.
 
 PINs are read from the terminal or from files, never from the command line, where every process could read them.
 """
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
         ("init", _init, "initialise an empty token if need be, make the key in it, write the public key"),
         ("status", _status, "say how the token is, without its PIN"),
         ("certificate", _certificate, "write a certificate of the key, signed by the token"),
+        ("rotate", _rotate, "go over to a new key in the token; stop the gate's processes before"),
     ):
         action = actions.add_parser(name, help=says)
         action.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
@@ -32,6 +33,8 @@ def add(commands: Any) -> None:
             action.add_argument("--pin-file", type=Path, help="file with the user's PIN; asked for otherwise")
         if name == "init":
             action.add_argument("--so-pin-file", type=Path, help="file with the security officer's PIN")
+        if name == "rotate":
+            action.add_argument("--new-key-id", required=True, metavar="HEX", help="CKA_ID of the new key")
         if name == "certificate":
             action.add_argument("out", type=Path, help="PEM file to write")
 
@@ -83,6 +86,57 @@ def _certificate(args: argparse.Namespace) -> int:
         return 0
 
     return _with_token(args, act)
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    def act(settings: Settings, place: TokenPlace) -> int:
+        import asyncio
+        from dataclasses import replace
+
+        from edge.devices.token import enrolled_point, provision, to_pem
+
+        pin = _secret(args.pin_file, "PIN of the token's user: ")
+        file = settings.token.public_key
+        old, new_place = enrolled_point(file.read_bytes()), replace(place, key_id=args.new_key_id)
+        new = provision(new_place, pin)
+        asyncio.run(_go_over(settings, ((place, old), (new_place, new)), pin))
+        file.rename(file.with_name(f"{file.stem}.{place.key_id}{file.suffix}"))
+        file.write_bytes(to_pem(new))
+        print(f"the log goes on under the new key; set key_id = {args.new_key_id!r} in [token] of {settings.source}")
+        return 0
+
+    return _with_token(args, act)
+
+
+async def _go_over(settings: Settings, keys: tuple[tuple[TokenPlace, bytes], ...], pin: str) -> None:
+    """The old key seals the entry that names the new one; the new one seals the next, and so shows that it is there."""
+    from edge.audit.checkpoint import key_id
+    from edge.audit.entry import Event, Kind
+    from edge.audit.sealing import SealingPolicy
+    from edge.devices.checkpoints import SqliteCheckpoints
+    from edge.devices.clock import SystemClock
+    from edge.devices.journal import Follower, LastHead, SqliteJournal
+    from edge.devices.token import Pkcs11Token
+    from edge.sealer import Sealer
+
+    origin, new = settings.site.origin, keys[-1][1]
+    clock = SystemClock(settings.clock, settings.paths.journal.parent / "clock-floor")
+    checkpoints, log = SqliteCheckpoints(settings.paths.checkpoints), Follower(settings.paths.journal)
+    last = LastHead.of(checkpoints.last())
+    journal = SqliteJournal.open(settings.paths.journal, origin, settings.site.gate, clock, last)
+    try:
+        for (place, point), word in zip(keys, ("introduced", "in-force"), strict=True):
+            await journal.append(Event(Kind.KEY_ROTATION, {"key": word, "kid": key_id(new), "point": new}))
+            token = Pkcs11Token(place, pin, point, origin)
+            try:
+                token.resume(checkpoints.last())
+                await Sealer(origin, SealingPolicy(), log, checkpoints, token, clock).seal()
+            finally:
+                token.close()
+    finally:
+        log.close()
+        journal.close()
+        checkpoints.close()
 
 
 def _with_token(args: argparse.Namespace, act: Any) -> int:

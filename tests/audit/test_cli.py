@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -166,6 +168,25 @@ def test_every_decision_is_made_again_bit_for_bit(config: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "entry 2: granted under a policy that is not here; under 'pilot' denied (presentation-attack)" in said
     assert "9 decisions recomputed, 0 the same bit for bit, 9 not" in said
+
+
+def test_the_key_is_rotated_and_an_auditor_needs_only_the_first(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = init(config)
+    run_gate(settings)
+    first, pin = settings.token.public_key.read_bytes(), ["--pin-file", str(config.parent / "pin")]
+    assert main(["token", "rotate", "--config", str(config), "--new-key-id", "02", *pin]) == 0
+    config.write_text(config.read_text().replace('key_id = "01"', 'key_id = "02"'))
+    assert main(["token", "status", "--config", str(config)]) == 0
+    assert main(["audit", "verify", "--config", str(config)]) == 0
+    assert "11 entries, 3 checkpoints, 0 not sealed yet: good" in capsys.readouterr().out
+    (config.parent / "first.pem").write_bytes(first)
+    files = ["--journal", str(settings.paths.journal), "--checkpoints", str(settings.paths.checkpoints)]
+    script = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), *files]
+    for key, status in (("first.pem", 0), ("token.pem", 3)):
+        found = subprocess.run([*script, "--key", str(config.parent / key)], capture_output=True, text=True)
+        assert found.returncode == status, found.stderr
 
 
 def test_a_damaged_export_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

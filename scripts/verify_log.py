@@ -17,7 +17,8 @@ What is checked, for every epoch that is given:
 2. Each checkpoint is a COSE_Sign1 by a key that was given, or that a known key introduced (entry kind 61) (RFC 9052).
 3. Each checkpoint names the size and digest of the one before and grows; none was taken out, none put in.
 4. The tree over the entries has the signed root at each signed size (RFC 9162), and the consistency proofs hold.
-5. Tree nodes kept beside the entries are those of the tree.
+5. Tree nodes kept beside the entries are those of the tree; an entry that is gone, its hash left behind, was pruned by
+   a later entry (kind 72).
 6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
    signed anew.
 
@@ -45,7 +46,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
-KEY_ROTATION = 61
+KEY_ROTATION, PRUNED = 61, 72
 
 
 class Finding(Exception):  # noqa: N818 -- what was found, not a failure of this program
@@ -416,16 +417,20 @@ def check_epoch(
     epoch: Epoch, checkpoints: list[Checkpoint], keys: dict[bytes, bytes], held: list[Checkpoint]
 ) -> tuple[int, int]:
     """Rules 1, 2, 4, 5 and 6 for one epoch; returns its size and how many entries are sealed."""
-    tree, due, pruned, last_good = Tree(), list(checkpoints), 0, 0
+    tree, due, last_good = Tree(), list(checkpoints), 0
+    gone: list[int] = []
+    told: list[tuple[int, int]] = []
     introduced: dict[bytes, bytes] = {}
     for entry, kept in epoch.rows:
         index = tree.size
         if entry is None:
-            pruned += 1
+            gone.append(index)
             leaf = (kept or b"")[:32]
         else:
             fields = check_entry(entry, index, epoch)
             leaf = leaf_hash(entry)
+            if fields.get(7) == PRUNED:
+                told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
                 introduced[key_id(point)] = point
         done = tree.add(leaf)
@@ -450,9 +455,21 @@ def check_epoch(
     for other in held:
         if other.epoch == epoch.number and other.size > tree.size:
             raise Finding(TAMPERED, f"entry {tree.size} is missing: somebody else holds a head of {other.size} entries")
-    if pruned:
-        print(f"epoch {epoch.number}: {pruned} entries were pruned; their hashes are in place")
+    check_pruned(gone, told, tree.size)
+    if gone:
+        print(f"epoch {epoch.number}: {len(gone)} entries were pruned; their hashes are in place")
     return tree.size, last_good
+
+
+def check_pruned(gone: list[int], told: list[tuple[int, int]], size: int) -> None:
+    """Rule 5: every entry that is gone is in a range that an entry of pruning tells."""
+    ranges = sorted(told)
+    place = 0
+    for index in gone:
+        while place < len(ranges) and ranges[place][1] < index:
+            place += 1
+        if place == len(ranges) or not ranges[place][0] <= index:
+            raise Finding(TAMPERED, f"entry {index} of {size} was taken away, and no entry says so")
 
 
 def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newest: int) -> None:

@@ -485,6 +485,11 @@ def write_nonsense_over_a_page(log: Path) -> None:
         file.write(b"\x99" * 4096)
 
 
+def take_away_what_an_entry_says(log: Path) -> None:
+    with closing(sqlite3.connect(log / "journal.db")) as file, file:
+        file.execute("UPDATE leaf SET entry = NULL WHERE ix = 5")
+
+
 def remove_the_checkpoints(log: Path) -> None:
     put_checkpoints(log, [])
 
@@ -531,6 +536,7 @@ CORPUS: list[tuple[Callable[[Path], None], int, str]] = [
     (write_an_entry_in_another_encoding, TAMPERED, "entry 29"),
     (add_bytes_after_an_entry, TAMPERED, "entry 29"),
     (write_nonsense_over_a_page, TAMPERED, ""),
+    (take_away_what_an_entry_says, TAMPERED, "entry 5"),
     (remove_the_checkpoints, INCOMPLETE, "nothing is sealed"),
     (remove_a_file, INCOMPLETE, "checkpoints.db"),
 ]
@@ -567,6 +573,32 @@ def test_a_second_epoch_needs_the_entries_of_the_first_to_be_complete(log: Path)
     both = verify_live(log, "--journal", log / "kept.db")
     assert (both.returncode, both.stderr) == (VERIFIED, "")
     assert "log verified: 36 entries, 29 sealed by 4 checkpoints, 7 not sealed yet" in both.stdout
+
+
+def test_pruned_entries_leave_all_proofs_in_place(log: Path) -> None:
+    before = verify_live(log, "--prove", 3, "--out", log / "entry.proof")
+    assert before.returncode == VERIFIED
+    journal = SqliteJournal.open(log / "journal.db", ORIGIN, "gate", SteadyClock())
+    receipt = asyncio.run(journal.prune(below=28, sealed=25))
+    assert receipt is not None
+    assert receipt.index == ENTRIES
+    assert asyncio.run(journal.prune(below=28, sealed=25)) is None
+    asyncio.run(journal.append(Event(Kind.DENIED)))
+    journal.close()
+    again = SqliteJournal.open(log / "journal.db", ORIGIN, "gate", SteadyClock())
+    assert again.epoch == 1
+    again.close()
+    result = verify_live(log)
+    assert (result.returncode, result.stderr) == (VERIFIED, "")
+    assert "25 entries were pruned" in result.stdout
+    assert verify("--proof", log / "entry.proof", "--key", log / "gate.pem").returncode == VERIFIED
+    assert verify_live(log, "--prove", 3, "--out", log / "blind.proof").returncode == VERIFIED
+    assert verify("--proof", log / "blind.proof", "--key", log / "gate.pem").returncode == VERIFIED
+    assert verify("--export", export(log), "--key", log / "gate.pem").returncode == VERIFIED
+    reader = Follower(log / "journal.db")
+    pruning = reader.entries(ENTRIES, 1)[0]
+    reader.close()
+    assert (pruning.kind, pruning.fields) == (Kind.PRUNED, {"first": 0, "last": 24, "count": 25})
 
 
 def test_the_verifier_runs_where_there_is_nothing_of_the_gate(log: Path) -> None:

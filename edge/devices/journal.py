@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, encode
+from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, decode, encode
 from edge.audit.tree import Frontier, leaf_hash, root_of
 from edge.devices import leaves
 from edge.devices.follower import Follower
@@ -39,6 +39,8 @@ _CHECKED = 4096
 _CHECKED_AT_ONCE = 16 * 1024 * 1024
 """Bytes up to which SQLite checks the whole file before service begins; a larger one is checked meanwhile."""
 _DEADLINE_S = 5.0
+_PRUNED_AT_ONCE = 5000
+_NEVER_PRUNED = frozenset({Kind.EPOCH_OPEN, Kind.KEY_ROTATION, Kind.PRUNED, Kind.TAIL_KEY})
 Connect = Callable[[Path], sqlite3.Connection]
 
 
@@ -140,6 +142,25 @@ class SqliteJournal:
         called = time.perf_counter()
         return await self._worker.call(lambda: self._append(events, called), _DEADLINE_S)
 
+    async def prune(self, below: int, sealed: int) -> Receipt | None:
+        """Take away what old entries say; their hashes stay, so every proof still holds. It is itself an entry.
+
+        Entries that name keys, epochs and earlier prunings stay.
+
+        Args:
+            below: entries before this index have been kept long enough, and somebody else has them.
+            sealed: how many entries a checkpoint covers; none after that goes.
+
+        Returns:
+            The receipt of the entry about it, None when there is nothing to take away. Up to 5,000 entries go at once;
+            call again for more.
+
+        Raises:
+            DeviceError: nothing was taken away.
+        """
+        called = time.perf_counter()
+        return await self._worker.call(lambda: self._prune(min(below, sealed), called), _DEADLINE_S)
+
     def close(self) -> None:
         """Finish what is being written and close the file."""
         self._worker.close(self._drop)
@@ -159,6 +180,26 @@ class SqliteJournal:
         first, self._frontier = self._frontier.size, frontier
         took_us = int((time.perf_counter() - called) * 1e6)
         return [Receipt(index, took_us) for index in range(first, frontier.size)]
+
+    def _prune(self, below: int, called: float) -> Receipt | None:
+        """Contents away and the entry about it, in one transaction; on the worker's thread."""
+        try:
+            file = self._file or self._reopen()
+            query = "SELECT ix, entry FROM leaf WHERE ix < ? AND entry IS NOT NULL ORDER BY ix LIMIT ?"
+            rows = file.execute(query, (below, _PRUNED_AT_ONCE)).fetchall()
+            going = [index for index, entry in rows if decode(entry).kind not in _NEVER_PRUNED]
+            if not going:
+                return None
+            event = Event(Kind.PRUNED, {"first": going[0], "last": going[-1], "count": len(going)})
+            file.execute("BEGIN IMMEDIATE")
+            file.executemany("UPDATE leaf SET entry = NULL, tag = NULL WHERE ix = ?", [(index,) for index in going])
+            frontier = self._insert(file, self._frontier, (event,))
+            file.execute("COMMIT")
+        except (sqlite3.Error, OSError, Damaged, LogError) as error:
+            self._drop()
+            raise DeviceError("journal", f"nothing pruned: {error}") from error
+        self._frontier = frontier
+        return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6))
 
     def _insert(self, file: sqlite3.Connection, frontier: Frontier, events: Sequence[Event]) -> Frontier:
         """The rows of these events, inside the caller's transaction; returns the frontier after them."""
@@ -303,6 +344,7 @@ def prepared(file: sqlite3.Connection) -> sqlite3.Connection:
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = FULL")
         file.execute("PRAGMA trusted_schema = OFF")
+        file.execute("PRAGMA secure_delete = ON")  # what is pruned is overwritten
         file.execute("PRAGMA journal_size_limit = 8388608")
     except BaseException:
         file.close()

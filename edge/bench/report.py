@@ -14,7 +14,9 @@ from edge.bench.walk import STAGES
 
 def walk(found: dict[str, Any], console: Console) -> None:
     """Stages, then targets."""
-    stages = Table(title="Milliseconds per stage, as the gate logged them", title_justify="left")
+    stages = Table(
+        title=f"Milliseconds per stage, as the gate logged them; model set {found['models']}", title_justify="left"
+    )
     for column in ("stage", "p50", "p95", "passages"):
         stages.add_column(column, justify="left" if column == "stage" else "right")
     for name, title in STAGES.items():

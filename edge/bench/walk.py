@@ -19,7 +19,7 @@ from edge.bench.figures import cpu_s, memory_kb, percentiles
 from edge.demo import footage
 from edge.demo.director import Director, shown
 from edge.demo.footage import Hold, Stand
-from edge.demo.stage import Stage, Wanted
+from edge.demo.stage import Stage, Wanted, models_of
 from edge.demo.visits import Algorithm, Card, Dialect, Visit
 from edge.errors import DeviceError
 from edge.vision.camera import CameraThread
@@ -94,7 +94,7 @@ def measure(console: Console, models: Literal["best", "default", "standard"] = "
         "ready": max(ready.values()),
     }
     return {
-        "models": wanted.models,
+        "models": models_of(wanted)[0],
         "stages_ms": figures,
         "idle_frame_cpu_ms": round(idle_ms, 2),
         "memory_mb": {"pss": round(pss, 1), "rss": round(rss, 1), "each_kb": memory},

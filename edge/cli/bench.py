@@ -29,6 +29,7 @@ def _act(args: argparse.Namespace) -> int:
     from edge.demo.director import Stuck
     from edge.demo.processes import NotReady
     from edge.errors import DeviceError
+    from edge.settings import SettingsError
 
     known = sorted({module.name for module in pkgutil.iter_modules(edge.bench.__path__)} - {"figures", "report"})
     name = args.only or "walk"
@@ -39,7 +40,7 @@ def _act(args: argparse.Namespace) -> int:
     try:
         measure = importlib.import_module(f"edge.bench.{name}").measure
         found = measure(console, args.models) if name == "walk" else measure(console)
-    except (DeviceError, NotReady, Stuck, FileNotFoundError) as error:
+    except (DeviceError, NotReady, Stuck, FileNotFoundError, SettingsError) as error:
         print(f"edge bench: {error}", file=sys.stderr)
         return 1
     if name == "walk":

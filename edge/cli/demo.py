@@ -29,6 +29,7 @@ def _act(args: argparse.Namespace) -> int:
     from edge.demo.stage import Wanted
     from edge.demo.visits import VISITS
     from edge.errors import DeviceError
+    from edge.settings import SettingsError
 
     visits = tuple(visit for visit in VISITS if not args.only or visit.name in args.only)
     if not visits:
@@ -40,7 +41,7 @@ def _act(args: argparse.Namespace) -> int:
     wanted = Wanted(args.models, args.profile)
     try:
         found = show.run(wanted, console, visits=visits, record=args.record, serve=args.serve)
-    except (DeviceError, NotReady, FileNotFoundError) as error:
+    except (DeviceError, NotReady, FileNotFoundError, SettingsError) as error:
         print(f"edge demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -18,14 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.biometric.manifest import parse
 from edge.demo import sheet
 from edge.demo.director import Director, Outcome
-from edge.demo.stage import ROOT, Stage, Wanted
+from edge.demo.stage import ROOT, Stage, Wanted, models_of
 from edge.demo.visits import VISITS, Visit
 from edge.devices.checkpoints import CheckpointReader
-from edge.settings import read_toml
-from edge.vision.sessions import present
 
 _SETTLE_S = 45.0
 _SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
@@ -80,7 +77,7 @@ def run(
         DeviceError: something that the demo needs is not installed or does not start.
         NotReady: a process of the gate does not get ready.
     """
-    found = Run(wanted.profile, *_models(wanted))
+    found = Run(wanted.profile, *models_of(wanted))
     found.planned = tuple(visit for visit in visits if found.attacks_detected or not visit.needs_detector)
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
@@ -95,17 +92,6 @@ def run(
         if serve:
             _serve(stage, console)
     return found
-
-
-def _models(wanted: Wanted) -> tuple[str, bool]:
-    """The set that is going to look, and whether it has an attack detector.
-
-    Raises:
-        DeviceError: there is no such set.
-    """
-    manifest = parse(read_toml(wanted.folder / "models.toml"))
-    name = present(manifest, wanted.folder, wanted.models)
-    return name, any(role.startswith("attack") for role in manifest.sets[name].models)
 
 
 def _play(director: Director, stage: Stage, found: Run, console: Console) -> None:

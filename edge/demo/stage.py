@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -24,16 +25,18 @@ from pathlib import Path
 from typing import Literal
 
 import edge
+from edge.biometric.manifest import parse
 from edge.demo import broker, configuration, keeper, processes
 from edge.demo.cards import Issuers
 from edge.demo.processes import Processes
 from edge.demo.token import SoftToken
 from edge.devices.follower import Follower
 from edge.devices.token import enrolled_point
-from edge.settings import Models, Mqtt, Settings
+from edge.settings import Models, Mqtt, Settings, read_toml
 from edge.sync.collector import Collector, signing_key
 from edge.sync.connection import Link
 from edge.sync.sender import Pace
+from edge.vision.sessions import present
 
 ROOT = Path(edge.__file__).resolve().parents[1]
 _NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
@@ -48,7 +51,8 @@ class Wanted:
         models: name of the model set.
         profile: name of the site's profile.
         folder: of models and portraits.
-        capture_s: how long the gate waits for a face; a demo has less patience than a site. None keeps the profile's.
+        capture_s: how long the gate waits for a face at most; a demo has less patience than a site. None: as the
+            profile says.
         fps: of the camera.
     """
 
@@ -177,19 +181,22 @@ class Stage:
         profiles = self.folder / "profiles"
         profiles.mkdir()
         for profile in (ROOT / "config" / "profiles").glob("*.toml"):
-            (profiles / profile.name).write_text(self._patient(profile.read_text(encoding="utf-8")), encoding="utf-8")
+            (profiles / profile.name).write_text(self._impatient(profile.read_text(encoding="utf-8")), encoding="utf-8")
         credentials = self.settings.paths.credentials
         (credentials / "site-key").write_bytes(secrets.token_bytes(32))
         (credentials / "pkcs11-pin").write_text(configuration.PIN, encoding="ascii")
         (credentials / _SYNC_KEY).write_bytes(self.broker.identities[configuration.NAME].key.read_bytes())
 
-    def _patient(self, profile: str) -> str:
-        """A profile with the demo's patience."""
-        if self.wanted.capture_s is None:
+    def _impatient(self, profile: str) -> str:
+        """A profile with no more patience than the demo has."""
+        most = self.wanted.capture_s
+        if most is None:
             return profile
-        lines = profile.splitlines(keepends=True)
-        shorter = f"capture_s = {self.wanted.capture_s}\n"
-        return "".join(shorter if line.startswith("capture_s") else line for line in lines)
+
+        def shorter(found: re.Match[str]) -> str:
+            return f"capture_s = {min(most, float(found[1]))}"
+
+        return re.sub(r"^capture_s *= *([0-9.]+)", shorter, profile, flags=re.MULTILINE)
 
     def _collector(self) -> Collector:
         identity = self.broker.identities[broker.COLLECTOR]
@@ -203,6 +210,17 @@ class Stage:
             self.folder / "received.db",
             pace=pace,
         )
+
+
+def models_of(wanted: Wanted) -> tuple[str, bool]:
+    """The set that is going to look, and whether it has an attack detector.
+
+    Raises:
+        DeviceError: there is no such set.
+    """
+    manifest = parse(read_toml(wanted.folder / "models.toml"))
+    name = present(manifest, wanted.folder, wanted.models)
+    return name, any(role.startswith("attack") for role in manifest.sets[name].models)
 
 
 def _private_directory() -> tuple[Path, bool]:

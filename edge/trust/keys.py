@@ -202,7 +202,7 @@ def _public_of(members: Mapping[str, Any]) -> PublicKey:
     raise WeakKey(f"JWK kind {kind!r} with curve {curve!r} is not accepted")
 
 
-def from_cose_key(members: Mapping[int | str, Any], kids: Iterable[str | bytes] = ()) -> Key:
+def from_cose_key(members: Mapping[Any, Any], kids: Iterable[str | bytes] = ()) -> Key:
     """Load a public COSE_Key (RFC 9053 section 7).
 
     Raises:

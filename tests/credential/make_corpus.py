@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from edge.credential import base45
+from edge.credential.inflate import compress_brotli
 from edge.credential.issue import (
     HEX_TEXT,
     SPEC_EXAMPLE,
@@ -1445,6 +1446,9 @@ def encodings() -> Iterator[Vector]:
     yield refused("too many items", "2: items", raw({1000: [0] * 4000}, person()), "too-large", "unreadable")
     yield refused("bomb", "1: 1 MB in little", base45.encode(zlib.compress(bytes(1 << 20), 9)), "too-large")
     yield refused("bomb behind a card", "1", base45.encode(zlib.compress(good + bytes(1 << 20), 9)), "too-large")
+    yield refused(
+        "Brotli bomb", "1: 16 MB in very little", base45.encode(compress_brotli(bytes(16 << 20))), "too-large"
+    )
     yield refused("too long a text", "1", "0" * 4297, "too-large")
     yield refused(
         "payload missing",

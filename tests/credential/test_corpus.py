@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+import tracemalloc
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,21 @@ def found(credential: Credential, name: str, expected: Any) -> Any:
         case _:
             value = person.attributes.get(name)
             return list(value) if isinstance(value, tuple) else value
+
+
+def test_every_verdict_comes_soon_and_in_little_memory() -> None:
+    """50 ms and 8 MiB are the most that any code may cost."""
+    for vector in CORPUS["vectors"]:
+        with contextlib.suppress(Refusal):
+            verdict(vector)  # what is loaded at the first use is not the code's cost
+        tracemalloc.start()
+        began = time.thread_time()
+        with contextlib.suppress(Refusal):
+            verdict(vector)
+        took_s, peak = time.thread_time() - began, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert took_s < 0.05, vector["name"]
+        assert peak < 8 << 20, vector["name"]
 
 
 def test_the_corpus_is_large_and_describes_itself() -> None:

@@ -76,6 +76,6 @@ def test_scripts_can_be_run_and_say_what_they_do(files: list[Path]) -> None:
     assert {"setup", "demo", "test", "check", "bench"} <= {path.name for path in scripts}
     for script in scripts:
         first, second = _text(script).splitlines()[:2]
-        assert first == "#!/usr/bin/env bash", script.name
-        assert second.startswith("# "), script.name
+        assert first in ("#!/usr/bin/env bash", "#!/usr/bin/env python3"), script.name
+        assert second.startswith("# " if first.endswith("bash") else '"""'), script.name
         assert script.stat().st_mode & 0o111, script.name

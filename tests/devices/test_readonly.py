@@ -31,7 +31,7 @@ for line in sys.stdin:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that its owner writes and everybody else reads, all the way up."""
     place = tmp_path_factory.mktemp("gate")
-    for folder in (place, *place.parents[:2]):
+    for folder in (place, *place.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o055)
     return place
 

@@ -80,22 +80,23 @@ def signed(payload: bytes) -> str:
 
 def one_input(data: bytes) -> None:
     """One execution; anything but a credential or a refusal within the budget is a finding."""
-    if not data:
-        return
+    if data and took_s(data) > BUDGET_S and min(took_s(data) for _ in range(3)) > BUDGET_S:
+        raise AssertionError("took more than 50 ms, again and again")
+
+
+def took_s(data: bytes) -> float:
+    """Let the engine judge an input; processor seconds of the judgement alone."""
     entry, rest = data[0] % 9, data[1:]
+    text = "" if entry == 8 else text_of(entry, rest)
     began = time.thread_time()
     try:
         if entry == 8:
             open_list(rest, [ROOT])
-        else:
-            text = text_of(entry, rest)
-            began = time.thread_time()
-            if type(verify(text, TRUST, NOW, content_keys=KEYS)) is not Credential:
-                raise AssertionError("neither a credential nor a refusal")
+        elif type(verify(text, TRUST, NOW, content_keys=KEYS)) is not Credential:
+            raise AssertionError("neither a credential nor a refusal")
     except Refusal:
         pass
-    if time.thread_time() - began > BUDGET_S:
-        raise AssertionError("took more than 50 ms")
+    return time.thread_time() - began
 
 
 def seeds(folder: Path) -> None:

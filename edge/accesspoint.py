@@ -97,6 +97,13 @@ class AccessPoint:
                 await self.let_through(code, receipt)
             else:
                 await asyncio.sleep(self.result_s)
+            await self.passage_clear()
+
+    async def passage_clear(self) -> None:
+        """Let the person before get out of the way; a forced or blocked passage keeps its alarm until it is mended."""
+        if self.doorway.state is State.FORCED:
+            self.panel.show(Indication.ALARM)
+        await self.doorway.clear()
 
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""

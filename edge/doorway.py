@@ -12,7 +12,7 @@ from typing import assert_never
 
 from edge.audit.entry import Event, Kind
 from edge.errors import DeviceError
-from edge.passage import Command, Happening, Indication, State, step
+from edge.passage import CLEAR, Command, Happening, Indication, State, step
 from edge.passage import Event as Occurrence
 from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
 
@@ -53,6 +53,7 @@ class Doorway:
         self._state = State.LOCKED
         self._receipt: Receipt | None = None
         self._outcome: asyncio.Future[Kind] | None = None
+        self._moved = asyncio.Event()
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
 
@@ -80,6 +81,13 @@ class Doorway:
         self._state = to.state
         for command in to.commands:
             self._carry_out(command)
+        self._moved.set()
+
+    async def clear(self) -> None:
+        """Wait until the person before is out of the way, so that the next grant can open."""
+        while self._state not in CLEAR:
+            self._moved.clear()
+            await self._moved.wait()
 
     def stop(self) -> None:
         """Lock, whatever is going on."""

@@ -138,6 +138,7 @@ _ALWAYS: Mapping[Event, Command] = {
 }
 
 UNLOCKED = frozenset({State.RELEASED, State.ENTERED})
+CLEAR = frozenset({State.LOCKED, State.APPROACHED, State.LEAVING})  # a grant opens from here
 
 
 def step(state: State, event: Event) -> Step:

@@ -363,3 +363,23 @@ def test_the_pseudonym_is_the_same_for_one_holder_and_another_next_month(at_work
         assert len({first, somebody_else, later}) == 3
 
     at_work(story)
+
+
+def test_the_next_person_is_served_only_when_the_one_before_is_out_of_the_way(at_work: Work, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        (house.stage / "person").write_text("stays")
+        first = asyncio.ensure_future(house.visit(house.card()))
+        while not house.gate.unlocked:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        house.gate.sense(pins.beam_1_pin, broken=True)
+        house.gate.sense(pins.beam_2_pin, broken=True)  # stands in the second beam
+        await first
+        second = asyncio.ensure_future(house.visit(house.card()))
+        await asyncio.sleep(0.5)
+        assert not second.done()
+        house.gate.sense(pins.beam_1_pin, broken=False)
+        house.gate.sense(pins.beam_2_pin, broken=False)
+        assert (await second).kind is Kind.GRANTED
+        assert house.gate.unlocks == 2
+
+    at_work(story)

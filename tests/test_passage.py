@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.passage import EVENTS, TABLE, UNLOCKED, Command, Event, Happening, Sensed, State, diagram, step
+from edge.passage import CLEAR, EVENTS, TABLE, UNLOCKED, Command, Event, Happening, Sensed, State, diagram, step
 
 EVERY_PAIR = list(product(State, EVENTS))
 
@@ -33,6 +33,7 @@ def test_every_pair_has_an_answer_that_keeps_the_lock_honest(state: State, event
 def test_every_grant_is_answered_at_once_or_leads_to_an_unlocked_state(state: State) -> None:
     to = step(state, Happening.GRANTED)
     if state not in UNLOCKED:
+        assert (to.state in UNLOCKED) == (state in CLEAR)
         assert to.state in UNLOCKED or Command.NOT_TAKEN in to.commands
 
 

@@ -26,18 +26,19 @@ _COMMANDS = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(wanted: str = "") -> argparse.ArgumentParser:
+    """The command line: all of it, or only the module of the command that is wanted."""
     top = argparse.ArgumentParser(prog="edge", description="Offline identity gate.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
+    for name in (wanted,) if wanted in _COMMANDS else _COMMANDS:
         importlib.import_module(f"edge.cli.{name}").add(commands)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    chosen = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    chosen = parser(arguments[0] if arguments else "").parse_args(arguments)
     status: int = chosen.act(chosen)
     return status
 

@@ -21,6 +21,7 @@ What is checked, for every epoch that is given:
    a later entry (kind 72).
 6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
    signed anew.
+7. With the collector's private key: each entry has the tag that only the gate could make when it was written.
 
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import hmac
 import sqlite3
 import struct
 import sys
@@ -39,14 +41,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import cbor2
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
-KEY_ROTATION, PRUNED = 61, 72
+KEY_ROTATION, TAIL_KEY, PRUNED = 61, 64, 72
+
+
+Row = tuple[bytes | None, bytes | None, bytes | None]
 
 
 class Finding(Exception):  # noqa: N818 -- what was found, not a failure of this program
@@ -81,11 +88,11 @@ class Checkpoint:
 
 @dataclass
 class Epoch:
-    """One log: rows of (entry or None when pruned, nodes kept beside it or None)."""
+    """One log: rows of (entry or None when pruned, nodes kept beside it or None, tag or None)."""
 
     number: int | None
     origin: str | None
-    rows: Iterator[tuple[bytes | None, bytes | None]]
+    rows: Iterator[Row]
 
 
 @dataclass
@@ -147,13 +154,13 @@ def opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{kept}", uri=True)
 
 
-def rows_of(file: sqlite3.Connection) -> Iterator[tuple[bytes | None, bytes | None]]:
+def rows_of(file: sqlite3.Connection) -> Iterator[Row]:
     """Entries with the nodes beside them, in order, without gaps."""
-    query = "SELECT ix, CAST(entry AS BLOB), CAST(nodes AS BLOB) FROM leaf ORDER BY ix"
-    for position, (index, entry, nodes) in enumerate(file.execute(query)):
+    query = "SELECT ix, CAST(entry AS BLOB), CAST(nodes AS BLOB), CAST(tag AS BLOB) FROM leaf ORDER BY ix"
+    for position, (index, entry, nodes, tag) in enumerate(file.execute(query)):
         if index != position:
             raise Finding(TAMPERED, f"entry {position} is missing")
-        yield entry, nodes
+        yield entry, nodes, tag
 
 
 def from_databases(journals: list[Path], checkpoints: Path) -> Log:
@@ -194,14 +201,14 @@ def from_export(path: Path) -> Log:
         raise Finding(TAMPERED, "not an export of a log")
     if not isinstance(items[-1], list | tuple) or list(items[-1]) != ["end", len(items) - 1]:
         raise Finding(INCOMPLETE, "the export has no end")
-    rows: list[tuple[bytes | None, bytes | None]] = []
+    rows: list[Row] = []
     log = Log(epochs=[Epoch(items[0].get("epoch"), items[0].get("origin"), iter(rows))])
     for item in items[1:-1]:
         match item:
             case ["entry", bytes(entry)]:
-                rows.append((entry, None))
+                rows.append((entry, None, None))
             case ["leaf", bytes(leaf)] if len(leaf) == 32:
-                rows.append((None, leaf))
+                rows.append((None, leaf, None))
             case ["checkpoint", bytes(cose)]:
                 log.checkpoints.append(checkpoint_from(cose))
             case _:
@@ -248,7 +255,7 @@ def from_tiles(folder: Path) -> Log:
     if len(lines) < 3 or not lines[1].isdigit():
         raise Finding(TAMPERED, "the checkpoint text is malformed")
     origin, _, number = lines[0].rpartition("/epoch/")
-    rows = ((entry, None) for entry in bundles_of(folder, int(lines[1])))
+    rows = ((entry, None, None) for entry in bundles_of(folder, int(lines[1])))
     return Log([Epoch(int(number) if number.isdigit() else None, origin, rows)], checkpoints)
 
 
@@ -413,17 +420,54 @@ def check_entry(entry: bytes, index: int, epoch: Epoch) -> dict[int, Any]:
     return fields
 
 
+class Tail:
+    """Rule 7: the keys of the tags, from the entries that carry them."""
+
+    def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
+        self.private = private
+        self.key: bytes | None = None
+
+    def check(self, index: int, leaf: bytes, tag: bytes | None, fields: dict[int, Any], origin: str) -> None:
+        """Check one entry, and go on to the next key."""
+        if fields.get(7) == TAIL_KEY:
+            self.key = self.opened(index, fields[9], origin)
+            return
+        if self.key is None:
+            return
+        if fields and (tag is None or not hmac.compare_digest(tag, hmac.digest(self.key, leaf, "sha256")[:16])):
+            raise Finding(TAMPERED, f"entry {index} has a wrong tag: it was not written when it says")
+        self.key = hashlib.sha256(b"evolve" + self.key).digest()
+
+    def opened(self, index: int, told: dict[str, Any], origin: str) -> bytes:
+        """The key in an entry."""
+        try:
+            other = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), told["one_time"])
+            own = self.private.public_key().public_bytes(
+                serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+            )
+            info = b"edge-gate tail key" + told["one_time"] + own + origin.encode()
+            secret = HKDF(hashes.SHA256(), 32, None, info).derive(self.private.exchange(ec.ECDH(), other))
+            return AESGCM(secret).decrypt(bytes(12), told["sealed"], None)
+        except (InvalidTag, ValueError, KeyError, TypeError) as error:
+            raise Finding(TAMPERED, f"entry {index} carries no tail key for this collector") from error
+
+
 def check_epoch(
-    epoch: Epoch, checkpoints: list[Checkpoint], keys: dict[bytes, bytes], held: list[Checkpoint]
+    epoch: Epoch,
+    checkpoints: list[Checkpoint],
+    keys: dict[bytes, bytes],
+    held: list[Checkpoint],
+    tail: Tail | None,
 ) -> tuple[int, int]:
     """Rules 1, 2, 4, 5 and 6 for one epoch; returns its size and how many entries are sealed."""
     tree, due, last_good = Tree(), list(checkpoints), 0
     gone: list[int] = []
     told: list[tuple[int, int]] = []
     introduced: dict[bytes, bytes] = {}
-    for entry, kept in epoch.rows:
+    for entry, kept, tag in epoch.rows:
         index = tree.size
         if entry is None:
+            fields = {}
             gone.append(index)
             leaf = (kept or b"")[:32]
         else:
@@ -433,6 +477,8 @@ def check_epoch(
                 told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
                 introduced[key_id(point)] = point
+        if tail is not None:
+            tail.check(index, leaf, tag, fields, epoch.origin or "")
         done = tree.add(leaf)
         if kept is not None and len(kept) > 32 and b"".join(done) != kept:
             raise Finding(TAMPERED, f"entry {index} was changed: the nodes beside it are of another entry")
@@ -485,7 +531,7 @@ def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newes
                 raise Finding(TAMPERED, f"the log was forked: two heads of {own.size} entries are signed")
 
 
-def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Checkpoint]) -> None:
+def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Checkpoint], tail: Tail | None) -> None:
     """All rules; prints what was found to be good."""
     log.epochs.sort(key=lambda epoch: epoch.number or 0)
     by_epoch: dict[int, list[Checkpoint]] = {}
@@ -498,7 +544,7 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
             raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
     seen, entries, sealed = set(), 0, 0
     for epoch in log.epochs:
-        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held)
+        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held, tail)
         if epoch.number in seen:
             raise Finding(TAMPERED, f"epoch {epoch.number} is given twice")
         seen.add(epoch.number)
@@ -531,7 +577,7 @@ def prove(log: Log, keys: dict[bytes, bytes], index: int, blind: bool) -> bytes:
         raise Finding(INCOMPLETE, f"no checkpoint covers entry {index}")
     checkpoint, leaves, entry = min(covering, key=lambda c: c.size), [], None
     check_signature(checkpoint, keys)
-    for position, (found, kept) in enumerate(epoch.rows):
+    for position, (found, kept, _) in enumerate(epoch.rows):
         if position == checkpoint.size:
             break
         leaves.append(leaf_hash(found) if found is not None else (kept or b"")[:32])
@@ -591,6 +637,17 @@ def key_from(path: Path) -> bytes:
     return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
 
 
+def private_from(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The collector's key, PEM."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise Finding(UNKNOWN_KEY, f"{path}: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise Finding(UNKNOWN_KEY, f"{path}: not a P-256 key")
+    return key
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage has a status of its own: 2 means incomplete here."""
 
@@ -611,6 +668,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--key", type=Path, action="append", required=True, help="public key, PEM; may be given again")
     parser.add_argument("--origin", help="name that the log must have")
     parser.add_argument("--held", type=Path, action="append", default=[], help="a checkpoint that somebody else holds")
+    parser.add_argument("--collector", type=Path, help="the collector's private key: checks tags of entries (rule 7)")
     parser.add_argument("--prove", type=int, metavar="INDEX", help="write the proof of this entry")
     parser.add_argument("--blind", action="store_true", help="the proof tells the hash of the entry only")
     parser.add_argument("--out", type=Path, help="where the proof goes")
@@ -634,7 +692,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"proof of entry {chosen.prove} written to {chosen.out}")
             return VERIFIED
         held = [checkpoint_from(path.read_bytes()) for path in chosen.held]
-        verify(log, keys, chosen.origin, held)
+        verify(log, keys, chosen.origin, held, Tail(private_from(chosen.collector)) if chosen.collector else None)
     except Finding as finding:
         words = {TAMPERED: "TAMPERED", INCOMPLETE: "INCOMPLETE", UNKNOWN_KEY: "UNKNOWN KEY"}
         print(f"{words[finding.status]}: {finding}", file=sys.stderr)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sqlite3
 import threading
 import time
@@ -25,8 +26,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, decode, encode
+from edge.audit.tail import begin, evolved, tag
 from edge.audit.tree import Frontier, leaf_hash, root_of
 from edge.devices import leaves
 from edge.devices.follower import Follower
@@ -69,8 +73,12 @@ class LastHead:
 class SqliteJournal:
     """The journal of ``ports.Journal``."""
 
-    def __init__(self, path: Path, origin: str, gate: str, clock: Clock, connect: Connect) -> None:
+    def __init__(
+        self, path: Path, origin: str, gate: str, clock: Clock, connect: Connect, collector: bytes | None
+    ) -> None:
         """For ``open`` only."""
+        self._collector = collector
+        self._tail: bytes | None = None
         self._path = path
         self._connect = connect
         self._origin = origin
@@ -92,6 +100,7 @@ class SqliteJournal:
         clock: Clock,
         last: LastHead | None = None,
         connect: Connect | None = None,
+        collector: bytes | None = None,
     ) -> SqliteJournal:
         """Open the log, or begin it; begin a new epoch when the file is not what it should be.
 
@@ -102,11 +111,12 @@ class SqliteJournal:
             clock: for the time of each entry.
             last: the last head that anybody holds, None when nobody holds one.
             connect: how to reach SQLite; tests put a disk that loses power there.
+            collector: public key of who may check the tags of unsealed entries (``audit/tail.py``); None for no tags.
 
         Raises:
             DeviceError: the disk is full, read-only or gone, or the file belongs to another gate.
         """
-        journal = cls(path, origin, gate, clock, connect or sqlite)
+        journal = cls(path, origin, gate, clock, connect or sqlite, collector)
         try:
             journal._start(last)
         except BaseException:
@@ -172,14 +182,16 @@ class SqliteJournal:
         try:
             file = self._file or self._reopen()
             file.execute("BEGIN IMMEDIATE")
-            frontier = self._insert(file, self._frontier, events)
+            frontier = self._with_tail(file, self._frontier)
+            start = frontier.size
+            frontier = self._insert(file, frontier, events)
             file.execute("COMMIT")
         except (sqlite3.Error, OSError, Damaged, LogError) as error:
             self._drop()
             raise DeviceError("journal", f"entry not written: {error}") from error
-        first, self._frontier = self._frontier.size, frontier
+        self._frontier = frontier
         took_us = int((time.perf_counter() - called) * 1e6)
-        return [Receipt(index, took_us) for index in range(first, frontier.size)]
+        return [Receipt(index, took_us) for index in range(start, frontier.size)]
 
     def _prune(self, below: int, called: float) -> Receipt | None:
         """Contents away and the entry about it, in one transaction; on the worker's thread."""
@@ -206,8 +218,24 @@ class SqliteJournal:
         for event in events:
             entry = encode(self._entry(event, frontier.size))
             frontier, done = frontier.append(leaf_hash(entry))
-            row = (frontier.size - 1, entry, b"".join(done))
-            file.execute("INSERT INTO leaf(ix, entry, nodes) VALUES (?, ?, ?)", row)
+            row = (frontier.size - 1, entry, b"".join(done), self._tag(done[0]))
+            file.execute("INSERT INTO leaf(ix, entry, nodes, tag) VALUES (?, ?, ?, ?)", row)
+        return frontier
+
+    def _tag(self, leaf: bytes) -> bytes | None:
+        """The tag of the next entry; the key that made it is gone afterwards."""
+        if self._tail is None:
+            return None
+        key, self._tail = self._tail, evolved(self._tail)
+        return tag(key, leaf)
+
+    def _with_tail(self, file: sqlite3.Connection, frontier: Frontier) -> Frontier:
+        """Begin a tail with an entry that carries its key, if there is none: at the start, and after an error."""
+        if self._collector is None or self._tail is not None:
+            return frontier
+        key, one_time = secrets.token_bytes(32), ec.generate_private_key(ec.SECP256R1())
+        frontier = self._insert(file, frontier, (begin(key, one_time, self._collector, self._origin),))
+        self._tail = key
         return frontier
 
     def _entry(self, event: Event, index: int) -> Entry:
@@ -327,7 +355,8 @@ class SqliteJournal:
         return file
 
     def _drop(self) -> None:
-        """Close the file, whatever state it is in."""
+        """Close the file, whatever state it is in; the next entry begins a tail of its own."""
+        self._tail = None
         file, self._file = self._file, None
         if file is not None:
             file.close()

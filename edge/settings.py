@@ -70,6 +70,21 @@ class Paths:
         """Where edge-web hears what the panel shows."""
         return self.run / "panel.sock"
 
+    @property
+    def gallery(self) -> Path:
+        """Enrolled people: written by edge-web."""
+        return self.state / "iavs" / "gallery.db"
+
+    @property
+    def stills_socket(self) -> Path:
+        """Where edge-vision looks at pictures that were handed over."""
+        return self.run / "stills.sock"
+
+    @property
+    def record_socket(self) -> Path:
+        """Where edge-gate writes down what is done to the gallery."""
+        return self.run / "record.sock"
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -177,6 +192,33 @@ class Web:
 
 
 @dataclass(frozen=True)
+class Iavs:
+    """Identity services over the gallery.
+
+    ``galleries``: all there are; they are not made by callers. ``fmr``: of one comparison. ``fpir``: how often a
+    stranger may be taken for anybody in the whole gallery. ``signed_only``: samples without a valid signature are
+    refused. ``per_minute``: requests of one caller.
+    """
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8443
+    certificate: Path = Path()
+    ca: Path = Path()
+    crl: Path = Path()
+    issuers: Path = Path()
+    signers: Path = Path()
+    audience: str = ""
+    model: typing.Literal["person", "encounter"] = "person"
+    galleries: tuple[str, ...] = ("staff",)
+    fmr: float = 0.001
+    fpir: float = 0.01
+    keep_pictures: bool = True
+    signed_only: bool = False
+    per_minute: int = 600
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole file."""
 
@@ -191,6 +233,7 @@ class Settings:
     seal: Seal
     mqtt: Mqtt
     web: Web
+    iavs: Iavs = field(default_factory=Iavs)
     source: Path = field(default=Path())
 
 
@@ -205,7 +248,7 @@ def load(path: Path) -> Settings:
     known = {f.name: f for f in dataclasses.fields(Settings) if f.name != "source"}
     hints = typing.get_type_hints(Settings)
     _same_keys(known, tables, str(path), "")
-    sections = {name: section(hints[name], tables[name], name, base, str(path)) for name in known}
+    sections = {name: section(hints[name], tables[name], name, base, str(path)) for name in known if name in tables}
     return Settings(**sections, source=path)
 
 

@@ -9,6 +9,8 @@ Rules:
 
 ``edge-gate`` asks, ``edge-vision`` answers, one request at a time. The other processes tell ``edge-gate`` how their
 device is once a second (``Health``), a datagram each: the present state, not the change, so a lost one costs a second.
+``edge-web`` asks ``edge-vision`` about pictures that somebody handed over, on a socket of their own (``AskStill``), and
+asks ``edge-gate`` to write down every change of the gallery before it makes it (``Record``).
 """
 
 from __future__ import annotations
@@ -42,6 +44,8 @@ from edge.passage import Indication
 from edge.ports import Code
 
 LIMIT = 256 * 1024
+STILL_LIMIT = 2 * 1024 * 1024
+"""Bytes of the longest message about a picture that was handed over: a registration picture is larger than a card's."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -123,6 +127,77 @@ class Shown:
     indication: Indication
 
 
+class StillWork(Enum):
+    """What to do with a picture that somebody handed over."""
+
+    FACTS = "facts"  # quality, template, attack score
+    CROP = "crop"  # the face with its surroundings
+    ALIGN = "align"  # the face alone, upright
+    CONVERT = "convert"  # the whole picture in another format
+
+
+@dataclass(frozen=True)
+class AskStill:
+    """Look at this picture; the answer's picture is in the format ``form`` (jpeg, png, webp, jp2)."""
+
+    data: bytes = field(repr=False)
+    work: StillWork = StillWork.FACTS
+    form: str = "jpeg"
+
+
+@dataclass(frozen=True)
+class Still:
+    """What a picture that was handed over shows.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        eyes_px: distance between the eyes, pixels of the picture; 0.0 where no face was looked for.
+        sharpness: as in ``Probe``.
+        brightness: as in ``Probe``.
+        quality: 0 to 100, our own measure.
+        turned: whether the face clearly looks elsewhere.
+        small: whether thresholds for small references hold.
+        bona_fide: as in ``Probe``; None also where the face's surroundings are missing.
+        model: name and version of the embedder.
+        template: its vector, float32 little-endian.
+        picture: what was asked for, else empty.
+        took_us: all together, microseconds.
+    """
+
+    width: int
+    height: int
+    eyes_px: float
+    sharpness: float
+    brightness: float
+    quality: int
+    turned: bool
+    small: bool
+    bona_fide: float | None
+    model: str
+    template: bytes = field(repr=False)
+    picture: bytes = field(repr=False)
+    took_us: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write down what is about to be done to the gallery: plain words, and the subject's pseudonym (16 bytes, or none).
+
+    Nothing is done before ``Recorded`` came back.
+    """
+
+    fields: dict[str, str]
+    subject: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """It is on disk, as this entry of the log."""
+
+    index: int
+
+
 Message = (
     AskCode
     | AskModels
@@ -135,6 +210,10 @@ Message = (
     | Health
     | Shown
     | Hinted
+    | AskStill
+    | Still
+    | Record
+    | Recorded
     | Code
     | ModelSet
     | Probe
@@ -148,10 +227,10 @@ class WireError(ValueError):
     """Bytes that are not one of our messages."""
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message, limit: int = LIMIT) -> bytes:
     """One message as CBOR, without the length."""
     body = cbor2.dumps([type(message).__name__, _plain(message)])
-    if len(body) > LIMIT:
+    if len(body) > limit:
         raise WireError(f"message of {len(body)} bytes")
     return body
 
@@ -174,14 +253,14 @@ def decode(body: bytes) -> Message:
         raise WireError(f"{type(error).__name__} in a message of {len(body)} bytes") from error
 
 
-async def send(writer: asyncio.StreamWriter, message: Message) -> None:
+async def send(writer: asyncio.StreamWriter, message: Message, limit: int = LIMIT) -> None:
     """Send one message."""
-    body = encode(message)
+    body = encode(message, limit)
     writer.write(_LENGTH.pack(len(body)) + body)
     await writer.drain()
 
 
-async def receive(reader: asyncio.StreamReader) -> Message:
+async def receive(reader: asyncio.StreamReader, limit: int = LIMIT) -> Message:
     """Wait for one message.
 
     Raises:
@@ -189,7 +268,7 @@ async def receive(reader: asyncio.StreamReader) -> Message:
         EOFError: the other end is gone.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if length > LIMIT:
+    if length > limit:
         raise WireError(f"message of {length} bytes")
     return decode(await reader.readexactly(length))
 
@@ -232,6 +311,8 @@ def _typed(hint: Any, value: Any) -> Any:
     if origin is dict:
         return {_typed(args[0], key): _typed(args[1], item) for key, item in dict(value).items()}
     if origin is tuple:
+        if args[-1] is Ellipsis:
+            args = (args[0],) * len(value)
         if len(value) != len(args):
             raise WireError("wrong number of items")
         return tuple(_typed(arg, item) for arg, item in zip(args, value, strict=True))
@@ -251,19 +332,25 @@ def _typed(hint: Any, value: Any) -> Any:
 
 __all__ = [
     "LIMIT",
+    "STILL_LIMIT",
     "AskCode",
     "AskComparison",
     "AskModels",
     "AskProbe",
+    "AskStill",
     "Done",
     "Failed",
     "Forget",
     "Health",
     "Hinted",
     "Message",
+    "Record",
+    "Recorded",
     "ReferenceKind",
     "Refused",
     "Shown",
+    "Still",
+    "StillWork",
     "WireError",
     "decode",
     "encode",

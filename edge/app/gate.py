@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from edge.accesspoint import AccessPoint
+from edge.app.recorder import record
 from edge.app.service import keep_alive, notify, secret
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.manifest import Manifest, parse
@@ -88,6 +89,8 @@ async def run(settings: Settings) -> None:
                 parts.create_task(hear_health(settings.paths.health_socket, watch))
                 parts.create_task(look_round(standing, clock, journal, watch, panel))
                 parts.create_task(point.run())
+                if settings.iavs.enabled:
+                    parts.create_task(record(settings.paths.record_socket, journal))
                 parts.create_task(keep_alive(lambda: True))
                 notify("READY=1")
         finally:

@@ -12,6 +12,7 @@ from edge.settings import Settings, SettingsError, read_toml
 from edge.vision import selftest
 from edge.vision.server import Vision
 from edge.vision.sessions import ModelSessions
+from edge.vision.stills import Stills
 
 _log = logging.getLogger("edge.vision")
 
@@ -24,6 +25,8 @@ async def run(settings: Settings) -> None:
     socket.unlink(missing_ok=True)
     async with asyncio.TaskGroup() as parts:
         parts.create_task(vision.run(socket))
+        if settings.iavs.enabled:
+            parts.create_task(Stills(lambda: models_for_stills(settings)).run(settings.paths.stills_socket))
         parts.create_task(report_health(settings.paths.health_socket, vision.conditions))
         await wait_for(socket)
         parts.create_task(keep_alive(vision.alive))
@@ -42,6 +45,11 @@ def tested_models(settings: Settings) -> ModelSessions | DeviceError:
     if not sessions.models.detects_attacks:
         _log.warning("model set %s: attacks by photo or screen are NOT detected", sessions.models.name)
     return sessions
+
+
+def models_for_stills(settings: Settings) -> ModelSessions:
+    """The same models once more, on one thread, so that a picture from an office never holds up a frame."""
+    return ModelSessions.open(manifest_of(settings), settings.models.folder, settings.models.set, 1)
 
 
 def manifest_of(settings: Settings) -> Manifest:

@@ -66,6 +66,7 @@ class Kind(IntEnum):
     RESERVATION = 80
     COMMIT = 81
     RELEASE = 82
+    GALLERY = 90  # a request to change, or to read in the raw, what the gallery holds about a person
 
 
 CRITICAL = frozenset(

@@ -29,13 +29,13 @@ _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = {0x01, *range(0xD0, 0xD8)}
 
 
-def picture(data: bytes) -> Pixels:
-    """The picture in these bytes, BGR.
+def picture(data: bytes, limit: int = LIMIT_BYTES) -> Pixels:
+    """The picture in these bytes, BGR; more than ``limit`` of them are refused.
 
     Raises:
         Refusal: reference-unusable.
     """
-    if len(data) > LIMIT_BYTES:
+    if len(data) > limit:
         raise _unusable(f"picture of {len(data)} bytes")
     if data[:4] == facerecord.MAGIC:
         data = facerecord.image(data)

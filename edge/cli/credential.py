@@ -258,18 +258,31 @@ def _headline(found: Reading) -> dict[str, Any]:
     except Refusal:
         alg = None
     return {
-        "dialect": ", ".join(found.dialect),
+        "dialect": ", ".join((*found.dialect, *_forms(found))),
         "issuer": issuer if isinstance(issuer, str) else None,
         "kid": (found.message.kid or b"").hex(),
         "alg": alg,
     }
 
 
+def _forms(found: Reading) -> tuple[str, ...]:
+    """How claim 169 and the face in it are written."""
+    from edge.credential import cwt, identity
+    from edge.errors import Refusal
+    from edge.trust.profile import USUAL
+
+    try:
+        inner, form = identity.unwrap(found.claims[cwt.IDENTITY], set())
+        return form, *identity.read(inner, USUAL).form_of_face
+    except Refusal:
+        return ()
+
+
 def _explained(found: Reading, trace: Trace, claims: bool) -> dict[str, Any]:
     from edge.credential import cwt, identity
     from edge.trust.profile import USUAL
 
-    inner, form = identity.unwrap(found.claims[cwt.IDENTITY], set())
+    inner, _ = identity.unwrap(found.claims[cwt.IDENTITY], set())
     person = identity.read(inner, USUAL)
     token = cwt.claims(found.claims)
     shown = {
@@ -287,7 +300,6 @@ def _explained(found: Reading, trace: Trace, claims: bool) -> dict[str, Any]:
         },
         "trace": _stages(trace),
     }
-    shown["dialect"] = f"{shown['dialect']}, {form}"
     if claims:
         shown["claims"] = {**_plain(token), "identity": _plain(person)}
     return shown

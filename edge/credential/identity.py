@@ -188,6 +188,12 @@ class Identity:
                 return Template(one.data, one.issuer)
         return next((Picture(one.data) for one in found if one.format in (None, Format.IMAGE)), None)
 
+    @property
+    def form_of_face(self) -> tuple[str, ...]:
+        """How the face is written, as a part of the dialect; empty without one."""
+        found = self.biometrics.get("face", ()) + self.biometrics.get("photo", ())
+        return (f"{found[0].form} face",) if found else ()
+
 
 def unwrap(value: object, notes: set[str] | None = None) -> tuple[dict[int | str, Any], str]:
     """The map of claim 169 and its form: "map-169", or "bstr-169" for one inside a byte string.

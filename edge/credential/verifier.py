@@ -138,7 +138,7 @@ def verify(
         kid=(found.message.kid or b"").hex(),
         key=key.thumbprint,
         alg=key.algorithm.jose,
-        dialect=", ".join((*found.dialect, form, *_face_form(person))),
+        dialect=", ".join((*found.dialect, form, *person.form_of_face)),
         issued=claims.iat,
         not_before=claims.nbf,
         expires=expires,
@@ -258,11 +258,6 @@ def _valid(claims: Claims, profile: Profile, now: Interval, skew: timedelta) -> 
     if claims.iat is not None and now.upper is not None and claims.iat > now.upper + skew:
         raise Refusal(Reason.NOT_YET_VALID, "issued in the future")
     return expires, validity
-
-
-def _face_form(person: Identity) -> tuple[str, ...]:
-    faces = person.biometrics.get("face", ()) + person.biometrics.get("photo", ())
-    return (f"{faces[0].form} face",) if faces else ()
 
 
 def _subject(issuer: Issuer, person: Identity, claims: Claims, digest: bytes) -> bytes:

@@ -22,6 +22,8 @@ What is checked, for every epoch that is given:
 6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
    signed anew.
 7. With the collector's private key: each entry has the tag that only the gate could make when it was written.
+8. With a witness policy (TOML: quorum = 2, keys = ["north.pem", ...]): so many of these witnesses cosigned the newest
+   checkpoint (RFC 9338), and no cosignature in the name of one of them is false.
 
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
@@ -35,6 +37,7 @@ import hmac
 import sqlite3
 import struct
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -518,6 +521,39 @@ def check_pruned(gone: list[int], told: list[tuple[int, int]], size: int) -> Non
             raise Finding(TAMPERED, f"entry {index} of {size} was taken away, and no entry says so")
 
 
+def check_witnesses(policy: Path, checkpoints: list[Checkpoint]) -> str:
+    """Rule 8; says how many cosigned."""
+    try:
+        told = tomllib.loads(policy.read_text(encoding="utf-8"))
+        points = [key_from(policy.parent / name) for name in told["keys"]]
+        quorum = int(told["quorum"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise Finding(UNKNOWN_KEY, f"{policy} is no witness policy: {error}") from error
+    witnesses = {key_id(point): point for point in points}
+    newest: set[bytes] = set()
+    for checkpoint in checkpoints:
+        newest = set()
+        for kid, signed, signature in cosignatures_of(checkpoint):
+            if kid in witnesses:
+                if not signed_by(witnesses[kid], signed, signature):
+                    raise Finding(TAMPERED, f"a cosignature of checkpoint {checkpoint.size} is forged")
+                newest.add(kid)
+    if len(newest) < quorum:
+        raise Finding(INCOMPLETE, f"{len(newest)} witnesses cosigned the newest checkpoint, {quorum} are asked for")
+    return f"cosigned by {len(newest)} of {len(points)} witnesses"
+
+
+def cosignatures_of(checkpoint: Checkpoint) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Key id, signed bytes and signature of each countersignature (RFC 9338 section 3.3)."""
+    _, body, _, payload = cbor2.loads(checkpoint.statement)
+    try:
+        for protected, _, signature in checkpoint.unprotected.get(COUNTERSIGNATURE, ()):
+            parts = ["CounterSignatureV2", body, protected, b"", payload, [checkpoint.signature]]
+            yield cbor2.loads(protected)[4], cbor2.dumps(parts, canonical=True), signature
+    except (TypeError, ValueError, KeyError, cbor2.CBORError) as error:
+        raise Finding(TAMPERED, f"the cosignatures of checkpoint {checkpoint.size} are malformed") from error
+
+
 def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newest: int) -> None:
     """Rule 6, where no entries are at hand to compare with."""
     for other in held:
@@ -668,6 +704,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--key", type=Path, action="append", required=True, help="public key, PEM; may be given again")
     parser.add_argument("--origin", help="name that the log must have")
     parser.add_argument("--held", type=Path, action="append", default=[], help="a checkpoint that somebody else holds")
+    parser.add_argument("--witnesses", type=Path, metavar="POLICY", help="who has to have cosigned (rule 8)")
     parser.add_argument("--collector", type=Path, help="the collector's private key: checks tags of entries (rule 7)")
     parser.add_argument("--prove", type=int, metavar="INDEX", help="write the proof of this entry")
     parser.add_argument("--blind", action="store_true", help="the proof tells the hash of the entry only")
@@ -692,6 +729,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"proof of entry {chosen.prove} written to {chosen.out}")
             return VERIFIED
         held = [checkpoint_from(path.read_bytes()) for path in chosen.held]
+        if chosen.witnesses and log.checkpoints:
+            print(check_witnesses(chosen.witnesses, log.checkpoints))
         verify(log, keys, chosen.origin, held, Tail(private_from(chosen.collector)) if chosen.collector else None)
     except Finding as finding:
         words = {TAMPERED: "TAMPERED", INCOMPLETE: "INCOMPLETE", UNKNOWN_KEY: "UNKNOWN KEY"}

@@ -27,6 +27,7 @@ from edge.audit.entry import Event, Kind, decode, encode
 from edge.audit.export import bundles, sequence, tiles
 from edge.audit.sealing import SealingPolicy
 from edge.audit.tree import Frontier, consistency, leaf_hash
+from edge.audit.witness import cosign_statement, cosigned
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, LastHead, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
@@ -599,6 +600,35 @@ def test_pruned_entries_leave_all_proofs_in_place(log: Path) -> None:
     pruning = reader.entries(ENTRIES, 1)[0]
     reader.close()
     assert (pruning.kind, pruning.fields) == (Kind.PRUNED, {"first": 0, "last": 24, "count": 25})
+
+
+def cosign(
+    log: Path, keys: list[ec.EllipticCurvePrivateKey], by: list[ec.EllipticCurvePrivateKey] | None = None
+) -> None:
+    """Have these witnesses cosign the newest checkpoint, or others in their name."""
+    checkpoints = checkpoints_of(log)
+    for key, signer in zip(keys, by or keys, strict=True):
+        kid = key_id(SimulatedToken(ORIGIN, key).enrolled)
+        signed = cosign_statement(checkpoints[-1], kid, 77)
+        r, s = decode_dss_signature(signer.sign(signed, ec.ECDSA(hashes.SHA256())))
+        checkpoints[-1] = cosigned(checkpoints[-1], kid, 77, r.to_bytes(32) + s.to_bytes(32))
+    put_checkpoints(log, checkpoints)
+
+
+def test_witnesses_are_counted_and_a_forged_one_is_found(log: Path) -> None:
+    neighbours = [ec.derive_private_key(number, ec.SECP256R1()) for number in (71, 72, 73)]
+    for number, key in enumerate(neighbours):
+        (log / f"{number}.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, key).enrolled))
+    policy = log / "witnesses.toml"
+    policy.write_text('quorum = 2\nkeys = ["0.pem", "1.pem", "2.pem"]\n')
+    assert verify_live(log, "--witnesses", policy).returncode == INCOMPLETE
+    cosign(log, neighbours[:2])
+    good = verify_live(log, "--witnesses", policy)
+    assert (good.returncode, "cosigned by 2 of 3 witnesses" in good.stdout) == (VERIFIED, True)
+    assert verify_live(log).returncode == VERIFIED
+    cosign(log, neighbours[2:], [OTHER_KEY])
+    forged = verify_live(log, "--witnesses", policy)
+    assert (forged.returncode, "forged" in forged.stderr) == (TAMPERED, True)
 
 
 def write_tagged(folder: Path, collector: ec.EllipticCurvePrivateKey) -> None:

@@ -92,13 +92,13 @@ class Follower:
         """All entries from index ``first`` on, those to come included; goes on at 0 when a new epoch begins."""
         epoch = self.epoch()
         while True:
-            await self.grown(first, epoch)
+            size = await self.grown(first, epoch)
             if epoch != (epoch := self.epoch()):
                 first = 0
             batch = self.entries(first, _BATCH)
             for entry in batch:
                 yield entry
-            first = batch[-1].index + 1 if batch else first
+            first = batch[-1].index + 1 if batch else min(first + _BATCH, size)  # nothing: all of them were pruned
 
     def close(self) -> None:
         """Let go of the file."""
@@ -106,12 +106,13 @@ class Follower:
             self._drop()
 
     def _with_nodes(self, ask: Callable[[Nodes], T]) -> T:
-        return self._ask(lambda file: leaves.with_nodes(file, self._known, ask), None)
+        """A proof from the file whose size was asked for last; to look for a newer one is a good part of the cost."""
+        return self._ask(lambda file: leaves.with_nodes(file, self._known, ask), None, look=False)
 
-    def _ask(self, query: Callable[[sqlite3.Connection], T], absent: T | None) -> T:
+    def _ask(self, query: Callable[[sqlite3.Connection], T], absent: T | None, look: bool = True) -> T:
         """The answer of the present file; ``absent`` when there is none yet."""
         with self._lock, self._errors():
-            file = self._present()
+            file = self._present() if look or self._file is None else self._file
             if file is not None:
                 return query(file)
             if absent is None:

@@ -149,6 +149,22 @@ def test_followers_hear_of_new_entries(path: Path, follower: Follower) -> None:
     assert asyncio.run(story()) == [0, 1, 2, 3, 4]
 
 
+def test_a_follower_goes_on_behind_what_was_pruned(written: Path, follower: Follower) -> None:
+    journal = opened(written)
+    assert asyncio.run(journal.prune(below=18, sealed=20)) is not None
+
+    async def story() -> list[int]:
+        heard = []
+        async for entry in follower.follow(0):
+            heard.append(entry.index)
+            if len(heard) == 3:
+                return heard
+        return heard
+
+    assert asyncio.run(asyncio.wait_for(story(), 5)) == [18, 19, 20]
+    journal.close()
+
+
 def damage_page(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4096)

@@ -256,6 +256,35 @@ def test_a_token_that_signs_wrongly_seals_nothing(shim: Shim, tmp_path: Path) ->
             part.close()
 
 
+def test_a_full_token_still_seals(shim: Shim, tmp_path: Path) -> None:
+    """F07: the note of the last head cannot be written; the checkpoint is."""
+    token, clock = shim.token(), SimpleClock()
+    journal = SqliteJournal.open(tmp_path / "journal.db", ORIGIN, "gate", clock)
+    log, checkpoints = Follower(tmp_path / "journal.db"), SqliteCheckpoints(tmp_path / "checkpoints.db")
+    sealer = Sealer(ORIGIN, SealingPolicy(), log, checkpoints, token, clock)
+
+    async def story() -> None:
+        for size in (1, 2):
+            await journal.append(Event(Kind.BOOT))
+            shim.do(create_code=0x31)
+            with pytest.raises(DeviceError):
+                await token.remember(b"note")
+            await sealer.finish()
+            last = checkpoints.last()
+            assert last is not None
+            assert last.head.size == size
+        shim.do()
+        assert await token.recall() is None
+        await sealer.finish()
+        assert await token.recall() is not None
+
+    try:
+        asyncio.run(story())
+    finally:
+        for part in (token, log, journal, checkpoints):
+            part.close()
+
+
 def test_the_shim_is_between_us_and_the_token(shim: Shim) -> None:
     assert os.environ["TOKEN_SHIM_MODULE"].endswith("copy.so")
     token = shim.token()

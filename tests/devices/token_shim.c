@@ -6,6 +6,7 @@
  *     sign_code 0x30       each signature ends with this code (CKR_DEVICE_ERROR)
  *     sign_code_after 0x32 the signature is made, and then this code is returned
  *     code 0x32            every call with a session ends with this code (CKR_DEVICE_REMOVED)
+ *     create_code 0x31     nothing can be written into the token (CKR_DEVICE_MEMORY)
  *     garble 1             one bit of each signature is wrong
  *     hang 1               a signature never returns while this stands
  *
@@ -22,7 +23,7 @@ typedef CK_ULONG CK_RV;
 typedef unsigned char CK_BYTE;
 
 /* The function list of PKCS#11 2.40: a version, padded to a pointer, and 68 functions in a fixed order. */
-enum { INITIALIZE = 0, OPEN_SESSION = 12, GET_SESSION_INFO = 15, LOGIN = 18, GET_ATTRIBUTE = 24, FIND_INIT = 26, SIGN_INIT = 42, SIGN = 43, FUNCTIONS = 68 };
+enum { INITIALIZE = 0, OPEN_SESSION = 12, GET_SESSION_INFO = 15, LOGIN = 18, CREATE = 20, GET_ATTRIBUTE = 24, FIND_INIT = 26, SIGN_INIT = 42, SIGN = 43, FUNCTIONS = 68 };
 struct list {
     CK_BYTE version[2];
     void *function[FUNCTIONS];
@@ -70,6 +71,13 @@ static CK_RV shim_attribute(CK_ULONG session, CK_ULONG object, void *template, C
     return code ? code : ((four)theirs->function[GET_ATTRIBUTE])(session, object, template, count);
 }
 
+typedef CK_RV (*create)(CK_ULONG, void *, CK_ULONG, CK_ULONG *);
+
+static CK_RV shim_create(CK_ULONG session, void *template, CK_ULONG count, CK_ULONG *object) {
+    CK_ULONG code = control("create_code");
+    return code ? code : ((create)theirs->function[CREATE])(session, template, count, object);
+}
+
 static CK_RV shim_find_init(CK_ULONG session, void *template, CK_ULONG count) {
     CK_ULONG code = control("code");
     return code ? code : ((three)theirs->function[FIND_INIT])(session, template, count);
@@ -103,6 +111,7 @@ CK_RV C_GetFunctionList(struct list **list) {
         ours.function[LOGIN] = (void *)shim_login;
         ours.function[OPEN_SESSION] = (void *)shim_open;
         ours.function[GET_ATTRIBUTE] = (void *)shim_attribute;
+        ours.function[CREATE] = (void *)shim_create;
         ours.function[FIND_INIT] = (void *)shim_find_init;
         ours.function[SIGN_INIT] = (void *)shim_sign_init;
         ours.function[SIGN] = (void *)shim_sign;

@@ -267,23 +267,23 @@ def _headline(found: Reading) -> dict[str, Any]:
 
 def _forms(found: Reading) -> tuple[str, ...]:
     """How claim 169 and the face in it are written."""
-    from edge.credential import cwt, identity
+    from edge.credential import attributes, cwt
     from edge.errors import Refusal
     from edge.trust.profile import USUAL
 
     try:
-        inner, form = identity.unwrap(found.claims[cwt.IDENTITY], set())
-        return form, *identity.read(inner, USUAL).form_of_face
+        inner, form = attributes.unwrap(found.claims[cwt.IDENTITY], set())
+        return form, *attributes.read(inner, USUAL).form_of_face
     except Refusal:
         return ()
 
 
 def _explained(found: Reading, trace: Trace, claims: bool) -> dict[str, Any]:
-    from edge.credential import cwt, identity
+    from edge.credential import attributes, cwt
     from edge.trust.profile import USUAL
 
-    inner, _ = identity.unwrap(found.claims[cwt.IDENTITY], set())
-    person = identity.read(inner, USUAL)
+    inner, _ = attributes.unwrap(found.claims[cwt.IDENTITY], set())
+    person = attributes.read(inner, USUAL)
     token = cwt.claims(found.claims)
     shown = {
         "outcome": "explained",

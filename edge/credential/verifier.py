@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from edge.biometric.values import Reference
-from edge.credential import cwt, identity, reading
+from edge.credential import attributes, cwt, reading
 from edge.credential.cwt import Claims
 from edge.credential.identity import Identity
 from edge.credential.reading import Reading
@@ -127,9 +127,9 @@ def verify(
     if audience is not None and claims.aud and audience not in claims.aud:
         raise Refusal(Reason.WRONG_AUDIENCE)
     notes: set[str] = set()
-    inner, form = identity.unwrap(claims.identity, notes)
+    inner, form = attributes.unwrap(claims.identity, notes)
     _excused(notes, issuer.profile)
-    person = identity.read(inner, issuer.profile)
+    person = attributes.read(inner, issuer.profile)
     digest = hashlib.sha256(found.message.protected_bytes + found.message.payload).digest()
     trace.passed("identity", len(found.message.payload), len(inner))
     flags = found.notes | person.notes | notes

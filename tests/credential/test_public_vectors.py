@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from edge.biometric.values import Picture
-from edge.credential import base45, identity, reading
+from edge.credential import attributes, base45, reading
 from edge.credential.inflate import inflate
 from edge.credential.trace import Trace
 from edge.errors import Refusal
@@ -45,7 +45,7 @@ def test_the_card_of_a_real_issuer_is_read_from_its_picture(vectors: Path, count
     text = zxingcpp.read_barcodes(image)[0].text
     assert text == (vectors / "inji-verify" / "claim.qr.txt").read_text().strip("\r\n")
     found = reading.read(text, Trace())
-    person = identity.read(identity.unwrap(found.claims[169])[0], USUAL)
+    person = attributes.read(attributes.unwrap(found.claims[169])[0], USUAL)
     assert isinstance(person.face, Picture)
     face = cv2.imdecode(np.frombuffer(person.face.data, np.uint8), cv2.IMREAD_COLOR)
     assert face is not None
@@ -365,7 +365,7 @@ def test_what_pixelpass_makes(vectors: Path, count: Count) -> None:
     suite = json.loads((vectors / "inji-pixelpass" / "pixelpass_vectors.json").read_text())
     done = 0
     for entry in suite["claim169_map_cbor_hex"]:
-        person = identity.read(decode(bytes.fromhex(entry["hex"])), USUAL)
+        person = attributes.read(decode(bytes.fromhex(entry["hex"])), USUAL)
         assert person.attributes
         done += 1
     for entry in suite["qr_decode"]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.biometric.values import Picture
-from edge.credential import identity, reading, verify
+from edge.credential import attributes, reading, verify
 from edge.credential.identity import Gender
 from edge.credential.issue import pack
 from edge.credential.trace import Trace
@@ -38,8 +38,8 @@ def test_the_specifications_example_parses(vectors: Path) -> None:
     found = reading.read(text, Trace())
     assert found.message.kid == b"k-1101"
     assert found.dialect == ("61/18",)
-    inner, form = identity.unwrap(found.claims[169])
-    person = identity.read(inner, USUAL)
+    inner, form = attributes.unwrap(found.claims[169])
+    person = attributes.read(inner, USUAL)
     assert form == "bstr-169"
     assert person.id == "3918592438"
     assert person.full_name == "Janardhan BS"
@@ -60,8 +60,8 @@ def test_the_specifications_example_is_refused_as_unknown_key_and_later_as_expir
 def test_a_card_of_a_real_issuer_parses(vectors: Path) -> None:
     found = reading.read((vectors / "inji-verify" / "claim.qr.txt").read_text(), Trace())
     assert found.dialect == ("61/18", "hex text")
-    inner, form = identity.unwrap(found.claims[169])
-    person = identity.read(inner, USUAL)
+    inner, form = attributes.unwrap(found.claims[169])
+    person = attributes.read(inner, USUAL)
     assert form == "bstr-169"
     assert person.biometrics["face"][0].form == "data-URI"
     assert isinstance(person.face, Picture)

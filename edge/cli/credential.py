@@ -164,10 +164,14 @@ def _picture_text(raw: bytes) -> str:
     import zxingcpp
 
     image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_GRAYSCALE)
-    found = [] if image is None else zxingcpp.read_barcodes(image)
-    if not found:
-        raise ValueError("no readable code in this picture")
-    return str(found[0].text)
+    if image is None:
+        raise ValueError("this picture does not decode")
+    for scale in (1.0, 2.0, 0.5):
+        sized = image if scale == 1.0 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        found = zxingcpp.read_barcodes(sized)
+        if found:
+            return str(found[0].text)
+    raise ValueError("no readable code in this picture")
 
 
 def open_trust(path: Path, roots: list[str]) -> TrustList:

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import segno
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,6 +56,23 @@ def test_a_card_is_verified_as_text_file_and_picture(
         assert shown["trace"][0]["stage"] == "base45"
         assert "claims" not in shown
         assert "Ada" not in json.dumps(shown)
+
+
+def test_a_photo_of_a_card_is_read(
+    mint: Mint, listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segno.make_qr(mint.card(), error="l").save(str(tmp_path / "card.png"), scale=6)
+    code = cv2.imread(str(tmp_path / "card.png"))
+    assert code is not None
+    height, width = code.shape[:2]
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    seen = np.array([(90, 60), (width + 20, 100), (width - 30, height + 40), (60, height + 90)], np.float32)
+    turned = cv2.getPerspectiveTransform(corners, seen)
+    photo = cv2.warpPerspective(code, turned, (width + 120, height + 160), borderValue=(90, 110, 120))
+    cv2.imwrite(str(tmp_path / "photo.jpg"), cv2.GaussianBlur(photo, (5, 5), 1.2))
+    at = mint.now.isoformat()
+    assert edge("credential", "verify", "--trust", listed, "--at", at, "--json", tmp_path / "photo.jpg") == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "verified"
 
 
 def test_claims_are_shown_when_asked(mint: Mint, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:

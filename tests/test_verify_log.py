@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
-from edge.audit.entry import Event, Kind, decode, encode
+from edge.audit.entry import Event, Kind, LogError, decode, encode
 from edge.audit.export import bundles, sequence, tiles
+from edge.audit.proof import prove
+from edge.audit.proof import read as read_proof
 from edge.audit.sealing import SealingPolicy
 from edge.audit.tree import Frontier, consistency, leaf_hash
 from edge.audit.witness import cosign_statement, cosigned
@@ -151,7 +153,7 @@ def export(folder: Path) -> Path:
 # --- tools of somebody who tampers, up to holding the real key
 
 
-def sign(head: Head, path: tuple[bytes, ...] = (), key: ec.EllipticCurvePrivateKey = KEY) -> Checkpoint:
+def sign(head: Head, path: tuple[bytes, ...] | None = (), key: ec.EllipticCurvePrivateKey = KEY) -> Checkpoint:
     kid = key_id(SimulatedToken(ORIGIN, key).enrolled)
     r, s = decode_dss_signature(key.sign(statement(head, kid), ec.ECDSA(hashes.SHA256())))
     return Checkpoint(head, kid, path, r.to_bytes(32) + s.to_bytes(32))
@@ -269,6 +271,27 @@ def test_the_proof_of_one_entry_stands_alone(log: Path, index: int, blind: tuple
         proof.write_bytes(cbor2.dumps({**fields, name: lie}, canonical=True))
         assert verify("--proof", proof, "--key", log / "gate.pem").returncode == TAMPERED
     assert verify("--proof", proof, "--key", log / "other.pem").returncode in (TAMPERED, UNKNOWN_KEY)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_the_gate_makes_the_same_proof_as_the_verifier(log: Path, blind: bool) -> None:
+    reader = Follower(log / "journal.db")
+    (entry,), path = reader.read(13, 1), reader.inclusion(13, 16)
+    reader.close()
+    made = prove(13, entry, path, checkpoints_of(log)[1], blind=blind)
+    assert (
+        verify_live(log, "--prove", 13, "--out", log / "entry.proof", *(["--blind"] if blind else [])).returncode == 0
+    )
+    assert made.encode() == (log / "entry.proof").read_bytes()
+    again = read_proof(made.encode())
+    point = SimulatedToken(ORIGIN, KEY).enrolled
+    assert (again.verify(point) is None) is blind
+    assert len(made.encode()) < 1200  # fits a code that a telephone reads
+    for wrong in (made.encode()[:-1], b"", cbor2.dumps({"format": "edge-gate proof"}), cbor2.dumps([1])):
+        with pytest.raises(LogError):
+            read_proof(wrong)
+    with pytest.raises(LogError):
+        replace(again, index=12).verify(point)
 
 
 def test_an_unsealed_entry_cannot_be_proved_yet(log: Path) -> None:
@@ -445,7 +468,7 @@ def fork_the_last_checkpoint(log: Path) -> None:
 
 def change_a_consistency_proof(log: Path) -> None:
     good = checkpoints_of(log)
-    put_checkpoints(log, [*good[:2], replace(good[2], path=(bytes(32), *good[2].path[1:]))])
+    put_checkpoints(log, [*good[:2], replace(good[2], path=(bytes(32), *(good[2].path or ())[1:]))])
 
 
 def swap_epochs(log: Path) -> None:

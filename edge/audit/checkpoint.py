@@ -78,14 +78,14 @@ class Checkpoint:
     Attributes:
         head: what it says.
         kid: id of the key that is said to have signed.
-        path: consistency path from the predecessor.
+        path: consistency path from the predecessor; None where it was left out, as in the proof of one entry.
         signature: r || s, 64 bytes.
         extras: the rest of the unprotected header: receipts, countersignatures.
     """
 
     head: Head
     kid: bytes
-    path: tuple[bytes, ...]
+    path: tuple[bytes, ...] | None
     signature: bytes
     extras: tuple[tuple[int, Any], ...] = ()
 
@@ -102,11 +102,15 @@ class Checkpoint:
     def encode(self) -> bytes:
         """The tagged COSE_Sign1."""
         unprotected: dict[int, Any] = dict(self.extras)
-        if self.head.previous_size:
+        if self.head.previous_size and self.path is not None:
             proof = deterministic([self.head.previous_size, self.head.size, list(self.path)])
             unprotected[PROOFS] = {CONSISTENCY: [proof]}
         parts = [_protected(self.head, self.kid), unprotected, self.head.root, self.signature]
         return cbor2.dumps(cbor2.CBORTag(_TAG, parts), canonical=True)
+
+    def bare(self) -> Checkpoint:
+        """The same checkpoint with what was signed and nothing else."""
+        return replace(self, path=None, extras=())
 
     def with_extra(self, label: int, value: object) -> Checkpoint:
         """The same checkpoint with one more item in its unprotected header."""
@@ -137,6 +141,8 @@ class Checkpoint:
         if self.head.size <= size:
             raise LogError(f"checkpoint {self.head.size} does not grow")
         if previous is not None and size:
+            if self.path is None:
+                raise LogError(f"checkpoint {self.head.size} carries no consistency proof")
             verify_consistency(size, self.head.size, previous.head.root, self.head.root, self.path)
 
     def text(self) -> str:
@@ -304,10 +310,10 @@ def _head(protected: object, root: object) -> tuple[Head, bytes]:
     return head, kid
 
 
-def _path(proofs: Any, head: Head) -> tuple[bytes, ...]:
+def _path(proofs: Any, head: Head) -> tuple[bytes, ...] | None:
     """The consistency path in an unprotected header."""
-    if proofs is None and head.previous_size == 0:
-        return ()
+    if proofs is None:
+        return None if head.previous_size else ()
     try:
         (encoded,) = proofs[CONSISTENCY]
         older, newer, path = strict(encoded)

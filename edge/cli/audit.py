@@ -1,4 +1,4 @@
-"""``edge audit verify|export|show``: look at this gate's log.
+"""``edge audit verify|export|show|prove``: look at this gate's log.
 
 ``scripts/verify_log.py`` verifies the same files without any code of the gate; that is what an auditor uses.
 """
@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
         ("verify", _verify, "check every entry, the tree and every signature"),
         ("export", _export, "write the log into one file, or into a directory of tiles"),
         ("show", _show, "print the newest entries"),
+        ("prove", _prove, "write the proof that one entry is in the sealed log"),
     ):
         action = actions.add_parser(name, help=says)
         action.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
@@ -34,6 +35,10 @@ def add(commands: Any) -> None:
         if name == "export":
             action.add_argument("out", type=Path, help="file, or directory with --tiles")
             action.add_argument("--tiles", action="store_true", help="C2SP tiles instead of a CBOR sequence")
+        if name == "prove":
+            action.add_argument("index", type=int, help="of the entry")
+            action.add_argument("out", type=Path, help="file to write")
+            action.add_argument("--blind", action="store_true", help="tell the entry's hash instead of the entry")
         if name == "show":
             action.add_argument("--last", type=int, default=20, help="how many")
 
@@ -50,6 +55,22 @@ def _export(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     return _with_log(args, lambda settings, log, checkpoints: _shown(log, args.last))
+
+
+def _prove(args: argparse.Namespace) -> int:
+    def act(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+        from edge.audit.entry import LogError
+        from edge.audit.proof import prove
+
+        covering, found = checkpoints.covering(log.epoch(), args.index), log.read(args.index, 1)
+        if covering is None or not found:
+            raise LogError(f"entry {args.index} is not sealed yet, or was pruned")
+        path = log.inclusion(args.index, covering.head.size)
+        args.out.write_bytes(prove(args.index, found[0], path, covering, blind=args.blind).encode())
+        print(f"proof of entry {args.index} written to {args.out}")
+        return 0
+
+    return _with_log(args, act)
 
 
 def _with_log(args: argparse.Namespace, act: Any) -> int:

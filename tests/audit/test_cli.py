@@ -145,6 +145,13 @@ def test_the_log_is_verified_shown_and_exported(config: Path, capsys: pytest.Cap
     assert main(["audit", "export", str(out), "--config", str(config)]) == 0
     export = read(out.read_bytes())
     assert (len(export.entries), len(export.checkpoints)) == (9, 1)
+    proof = str(config.parent / "entry.proof")
+    for blind in ([], ["--blind"]):
+        assert main(["audit", "prove", "3", proof, *blind, "--config", str(config)]) == 0
+        command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), "--proof", proof]
+        command += ["--key", str(config.parent / "token.pem")]
+        assert subprocess.run(command, capture_output=True).returncode == 0
+    assert main(["audit", "prove", "99", proof, "--config", str(config)]) == 1
     tiles = config.parent / "tiles"
     assert main(["audit", "export", str(tiles), "--tiles", "--config", str(config)]) == 0
     assert (tiles / "tile/entries/000.p/9").exists()

@@ -238,7 +238,8 @@ class PinRefused:
         if self._hash == "" and self._file is not None and self._file.exists():
             self._hash = self._file.read_text(encoding="ascii")
         if self._hash == self._hashed(token, pin):
-            raise DeviceError("token", f"the PIN of {token.label!r} is wrong; it is not tried again")
+            remedy = f"; after setting the token's PIN, remove {self._file}" if self._file is not None else ""
+            raise DeviceError("token", f"the PIN of {token.label!r} is wrong; it is not tried again{remedy}")
 
     def remember(self, token: Any, pin: str) -> None:
         """Note that this PIN was refused."""

@@ -35,6 +35,7 @@ from edge.errors import DeviceError
 HOST = "127.0.0.1"
 COLLECTOR = "collector"
 OPERATOR = "operator"
+PUBLISHER = "publisher"
 _READY_S = 10.0
 _TRIES = 5
 
@@ -51,6 +52,10 @@ pattern write gates/v1/%u/state
 pattern write gates/v1/%u/cmd/res
 pattern read gates/v1/%u/ack
 pattern read gates/v1/%u/cmd
+pattern read trust/v1/#
+
+user publisher
+topic write trust/v1/#
 
 user operator
 topic read gates/v1/+/+/+/state
@@ -105,7 +110,7 @@ class Broker:
         self.port = 0
         self.authority = authority
         self.ca = authority.certificate
-        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, *gates)}
+        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, PUBLISHER, *gates)}
         self.signing_key = folder / "collector-signing.key"
         self.collector_key = folder / "collector-signing.pem"
         signing = ec.generate_private_key(ec.SECP256R1())

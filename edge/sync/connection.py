@@ -145,6 +145,10 @@ class Connection:
         if any(code.is_failure for code in self._subscribed):
             raise DeviceError("broker", "refuses a subscription; its access rules do not know this name")
 
+    def unsubscribe(self, topic: str) -> None:
+        """Ask for no more of it; what is under way may still come."""
+        self._client.unsubscribe(topic)
+
     def publish(self, message: Message) -> None:
         """Hand one message over, QoS 1. That it was handed over says nothing about where it arrives.
 

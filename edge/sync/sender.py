@@ -35,6 +35,7 @@ from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
 from edge.sync.topics import Address
+from edge.sync.updates import Updates
 from edge.sync.window import Window
 
 _log = logging.getLogger("edge.sync")
@@ -98,6 +99,7 @@ class Sender:
         pace: Pace | None = None,
         facts: Callable[[], Mapping[str, str | int | bool]] = dict,
         commands: Handler | None = None,
+        updates: Updates | None = None,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -111,10 +113,12 @@ class Sender:
             pace: of attempts.
             facts: called on the sender's thread, for the gate's state message: software, clock, ...; nothing personal.
             commands: told each signed command that comes in (``commands``); without it none is listened to.
+            updates: brings trust in over the same connection; without it none is listened to.
         """
         self._address, self._link, self._collector = address, link, collector
         self._entries, self._checkpoints, self._facts = log, checkpoints, facts
         self._desk = Desk(address, commands) if commands is not None else None
+        self._updates = updates
         self._outbox, self._pace = outbox, pace or Pace()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -172,6 +176,9 @@ class Sender:
                 self._stopping.wait(random.uniform(0, most))  # noqa: S311 -- spreads load, keeps no secret
         except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
             self._fault = fault
+        finally:
+            if self._updates is not None:
+                self._updates.close()
 
     def _connected(self) -> None:
         """One connection, until it breaks or we stop.
@@ -185,6 +192,9 @@ class Sender:
         try:
             connection.open()
             connection.subscribe(self._address.topic("ack"), *([self._desk.topic] if self._desk else []))
+            if self._updates is not None:
+                self._updates.connected()
+                connection.subscribe(self._updates.topic)
             self._stated = (b"", 0.0)
             self._said.clear()
             while not self._stopping.is_set():
@@ -214,7 +224,7 @@ class Sender:
         while not self._stopping.is_set() and self._entries.epoch() == epoch:
             sent = self._send(connection, window, epoch)
             connection.turn(0 if sent else _TURN_S)
-            for message in connection.take():
+            for message in (*connection.take(), *(self._updates.serve(connection) if self._updates else ())):
                 self._hear(message, window)
             for answer in self._desk.answers() if self._desk else ():
                 connection.publish(answer)
@@ -274,6 +284,8 @@ class Sender:
         if self._desk is not None and message.topic == self._desk.topic:
             refused = self._desk.hear(message)
             return self._ignore(refused) if refused else None
+        if self._updates is not None and message.topic == self._updates.topic:
+            return self._updates.hear()
         if message.topic != self._address.topic("ack"):
             return self._ignore("a message on a topic that is not ours")
         if message.retain:

@@ -1,0 +1,268 @@
+"""Everything that was signed for this gate, opened together and swapped whole.
+
+The files come from whoever brought them. That they belong together was checked on the way (TUF); here each is verified
+once more by what it carries itself, against the roots pinned in the configuration, so that neither a network process
+that was broken into nor a stolen delivery key can make the gate believe anything.
+
+Rules:
+
+1. ``issuers/main.cose`` is the trust list, signed by a root; without it there is nothing. ``charter.cose`` likewise
+   says who else may sign: authorities for issuers of their own, live keys for what is withdrawn.
+2. What is wrong with the trust list or the charter refuses the whole. What is wrong with any other file keeps the one
+   before in force, and is said.
+3. Nothing goes back: for each file the version, or time of issue, that was last in force is its floor.
+4. The list is as fresh as the newest confirmation that names exactly the files that are here.
+5. Times that were signed can raise the gate's clock, each capped by the end of its own document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from edge.errors import Reason, Refusal
+from edge.trust.charter import Charter, open_charter
+from edge.trust.cose import Signer
+from edge.trust.keys import Key, pinned, public_from, spki
+from edge.trust.list import Issuer, TrustList, normal, open_list
+from edge.trust.signed import Purpose, Times, seal, unseal
+from edge.trust.status import StatusList, open_status_list
+from edge.trust.withdrawn import Hashes, Withdrawn, open_denied, open_hashes
+
+MAIN: Final = "issuers/main.cose"
+CHARTER: Final = "charter.cose"
+CONFIRMATION: Final = "live/confirmation.cose"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the gate believes.
+
+    Attributes:
+        trust: issuers and their keys; issued when it was last confirmed.
+        charter: who else may sign.
+        withdrawn: which cards are not good any more.
+        signed_at: the latest time that anything here was signed at.
+        floors: version, or seconds of issue, of each file in force.
+        faults: what was wrong with files that are not in force.
+        opened: each verified file, by path: its digest and what it was, so that it is not verified again.
+    """
+
+    trust: TrustList
+    charter: Charter = field(default_factory=Charter)
+    withdrawn: Withdrawn = field(default_factory=Withdrawn)
+    signed_at: datetime | None = None
+    floors: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    opened: Mapping[str, tuple[bytes, Any]] = field(default_factory=dict, repr=False)
+
+
+def mark(issuer: str) -> str:
+    """How an issuer is called in the names of files."""
+    return hashlib.sha256(normal(issuer).encode()).hexdigest()[:16]
+
+
+def open_whole(
+    files: Mapping[str, bytes],
+    roots: Sequence[str | bytes],
+    floors: Mapping[str, int],
+    *,
+    site: str = "",
+    before: Whole | None = None,
+) -> Whole:
+    """Verify everything.
+
+    Args:
+        files: by path.
+        roots: pinned public keys.
+        floors: of each file, what was in force last.
+        site: whose own list of denied cards is ours.
+        before: what is in force now.
+
+    Raises:
+        Refusal: no-trust: there is no good trust list or charter.
+    """
+    return _Opening(files, [pinned(public_from(root)) for root in roots], floors, site, before).whole(roots)
+
+
+class _Opening:
+    """One pass over the files."""
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        roots: Sequence[Key],
+        floors: Mapping[str, int],
+        site: str,
+        before: Whole | None,
+    ) -> None:
+        self._files, self._roots, self._site = files, roots, site
+        self._floors = dict(floors)
+        self._before: Mapping[str, tuple[bytes, Any]] = {} if before is None else before.opened
+        self._opened: dict[str, tuple[bytes, Any]] = {}
+        self._faults: list[str] = []
+        self._times: list[datetime] = []
+
+    def whole(self, roots: Sequence[str | bytes]) -> Whole:
+        if MAIN not in self._files:
+            raise Refusal(Reason.NO_TRUST, "no trust list among the files")
+        main = open_list(self._files[MAIN], roots, self._floors.get(MAIN, 0))
+        self._signed(MAIN, main.version, main.issued_at, main.expires)
+        charter = Charter()
+        if CHARTER in self._files:
+            charter = open_charter(self._files[CHARTER], self._roots, self._floors.get(CHARTER, 0))
+            self._signed(CHARTER, charter.version, charter.issued_at, charter.expires)
+        elif CHARTER in self._floors:
+            raise Refusal(Reason.NO_TRUST, "the charter is missing")
+        trust = self._issuers(main, charter)
+        withdrawn = Withdrawn(self._statuses(trust), self._hashes(charter), self._denied(charter))
+        trust = self._confirmed(trust, charter)
+        times = max(self._times, default=None)
+        return Whole(trust, charter, withdrawn, times, self._floors, tuple(self._faults), self._opened)
+
+    def _signed(self, path: str, version: int, issued_at: datetime | None, expires: datetime | None) -> None:
+        self._floors[path] = max(version, self._floors.get(path, 0))
+        if issued_at is not None:
+            self._times.append(issued_at if expires is None else min(issued_at, expires))
+
+    def _issuers(self, main: TrustList, charter: Charter) -> TrustList:
+        """The operator's list with those of the authorities."""
+        lists = [main]
+        for name, authority in sorted(charter.authorities.items()):
+            public = authority.key
+
+            def read(data: bytes, floor: int, public: Key = public) -> TrustList:
+                return open_list(data, [spki(public.public)], floor)
+
+            found = self._file(f"issuers/{name}.cose", read, lambda each: each.version)
+            if found is None:
+                continue
+            own = tuple(one for one in found.issuers if _within(one, authority.issuers))
+            if len(own) != len(found.issuers):
+                self._faults.append(f"issuers/{name}.cose: speaks for issuers of others; these were left out")
+            lists.append(replace(found, issuers=own))
+        return _merged(lists, self._faults)
+
+    def _statuses(self, trust: TrustList) -> dict[tuple[str, str], StatusList]:
+        found: dict[tuple[str, str], StatusList] = {}
+        marked = {mark(name): issuer for issuer in trust.issuers for name in issuer.names}
+        for path in self._below("status/"):
+            issuer = marked.get(path.removeprefix("status/").partition("/")[0])
+            if issuer is None:
+                self._faults.append(f"{path}: of an issuer that is not trusted")
+                continue
+            keys = tuple(key for key in issuer.keys if key.compromised_since is None)
+
+            def read(data: bytes, floor: int, keys: Sequence[Key] = keys) -> StatusList:
+                listed = open_status_list(data, keys)
+                if listed.issued_at.timestamp() < floor:
+                    raise Refusal(Reason.NO_TRUST, "older than the one in force")
+                return listed
+
+            listed = self._file(path, read, lambda each: int(each.issued_at.timestamp()))
+            if listed is not None:
+                for name in issuer.names:
+                    found[normal(name), listed.uri] = listed
+        return found
+
+    def _hashes(self, charter: Charter) -> dict[str, Hashes]:
+        found = {}
+        for path in self._below("hashes/"):
+            one = self._file(path, lambda data, floor: open_hashes(data, charter.live, floor), lambda o: o[1].version)
+            if one is not None:
+                found[one[0]] = one[1]
+        return found
+
+    def _denied(self, charter: Charter) -> Hashes | None:
+        one = self._file(
+            f"denied/{self._site}.cose",
+            lambda data, floor: open_denied(data, charter.live, floor),
+            lambda o: o[1].version,
+        )
+        if one is None:
+            return None
+        if one[0] != self._site:
+            self._faults.append(f"denied/{self._site}.cose: for another site")
+            return None
+        found: Hashes = one[1]
+        return found
+
+    def _confirmed(self, trust: TrustList, charter: Charter) -> TrustList:
+        """The list, issued when it was last said to be the one in force."""
+        data = self._files.get(CONFIRMATION)
+        if data is None or trust.issued_at is None:
+            return trust
+        try:
+            document = unseal(Purpose.CONFIRMATION, data, charter.live, ("lists",))
+        except Refusal as refusal:
+            self._faults.append(f"{CONFIRMATION}: {refusal}")
+            return trust
+        issued = int(document.issued_at.timestamp())
+        if document.members["lists"] != confirmed_lists(self._files) or issued < self._floors.get(CONFIRMATION, 0):
+            self._faults.append(f"{CONFIRMATION}: not about these lists, or an older one")
+            return trust
+        self._signed(CONFIRMATION, issued, document.issued_at, document.expires)
+        latest = max(trust.issued_at, document.issued_at)
+        expires = None if trust.expires is None else max(trust.expires, document.expires)
+        return replace(trust, issued_at=latest, expires=expires)
+
+    def _below(self, prefix: str) -> list[str]:
+        return sorted(path for path in self._files if path.startswith(prefix))
+
+    def _file(self, path: str, read: Any, version_of: Any) -> Any:
+        """One file, verified; the one before where this one is missing, worse or older; None without either."""
+        data, before = self._files.get(path), self._before.get(path)
+        if data is None:
+            return None
+        digest = hashlib.sha256(data).digest()
+        if before is not None and before[0] == digest:
+            value = before[1]
+        else:
+            try:
+                value = read(data, self._floors.get(path, 0))
+            except Refusal as refusal:
+                self._faults.append(f"{path}: {refusal}")
+                if before is None:
+                    return None
+                digest, value = before
+        self._opened[path] = (digest, value)
+        self._note(path, value, version_of(value))
+        return value
+
+    def _note(self, path: str, value: Any, version: int) -> None:
+        dated = value[1] if isinstance(value, tuple) else value
+        self._signed(path, version, dated.issued_at, dated.expires)
+
+
+def confirmed_lists(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What a confirmation says: the digest of every other file, so that none can be kept back unnoticed for long."""
+    return {path: hashlib.sha256(files[path]).digest() for path in sorted(files) if path != CONFIRMATION}
+
+
+def write_confirmation(files: Mapping[str, bytes], times: Times, by: Signer) -> bytes:
+    """Sign that these lists are the ones in force."""
+    return seal(Purpose.CONFIRMATION, {"lists": confirmed_lists(files)}, times, by)
+
+
+def _within(issuer: Issuer, allowed: frozenset[str]) -> bool:
+    return bool(issuer.names) and all(normal(name) in allowed for name in issuer.names)
+
+
+def _merged(lists: Iterable[TrustList], faults: list[str]) -> TrustList:
+    """One list; an issuer that is in two of them counts as the first one says."""
+    main, *others = lists
+    taken = {normal(name) for issuer in main.issuers for name in issuer.names}
+    issuers = list(main.issuers)
+    for other in others:
+        for issuer in other.issuers:
+            names = {normal(name) for name in issuer.names}
+            if names & taken:
+                faults.append(f"{issuer.name}: is on two lists; the operator's counts")
+                continue
+            taken |= names
+            issuers.append(issuer)
+    digest = main.digest if not others else hashlib.sha256(b"".join(each.digest for each in (main, *others))).digest()
+    return replace(main, issuers=tuple(issuers), digest=digest)

@@ -13,39 +13,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
+from random import SystemRandom
 
 from edge.audit.entry import Event, Kind, Value
-from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference, ReferenceKind
+from edge.biometric.challenge import drawn
+from edge.biometric.values import Comparison, ModelSet, ProbeQuality, ReferenceKind
 from edge.credential import Credential, verify
-from edge.decision import BEFORE_FACE, AccessDecision, Facts, Policy, admit, entry, first_against, scaled
+from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import Indication, State
 from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
-from edge.trust.list import TrustList
+from edge.visit import Standing, Visit, told
 from edge.watch import Watch
 
 _log = logging.getLogger("edge.visit")
 _FORGET_TRIES_S = 600.0
 _LOOK_S = 0.2
 _FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal": Reason.JOURNAL_FAULT}
-
-
-class Standing(Protocol):
-    """What the gate knows before anybody comes."""
-
-    def trust(self) -> TrustList | None:
-        """The trust list in force."""
-        ...
-
-    def unsealed(self) -> tuple[int, float]:
-        """Entries that wait for the token, and the age of the oldest in seconds."""
-        ...
 
 
 Thresholds = Callable[[str, ReferenceKind], float]
@@ -220,7 +208,12 @@ class AccessPoint:
         """What a probe must satisfy here."""
         policy = self.policy
         return ProbeQuality(
-            policy.eyes_px, policy.sharpness, policy.brightness, frames=1, attack_frames=policy.attack_frames
+            policy.eyes_px,
+            policy.sharpness,
+            policy.brightness,
+            frames=1,
+            attack_frames=policy.attack_frames,
+            tasks=drawn(policy.tasks, SystemRandom()),
         )
 
     def threshold(self, comparison: Comparison) -> float:
@@ -242,142 +235,9 @@ class AccessPoint:
         """Count failed comparisons per holder; a grant or ten minutes forgive them."""
         if decision.subject is None:
             return
-        if decision.reason in (Reason.NO_MATCH, Reason.PRESENTATION_ATTACK):
+        if decision.reason in (Reason.NO_MATCH, Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE):
             self._tries[decision.subject] = (self._tries_of(decision.subject) + 1, self.clock.monotonic())
             if len(self._tries) > 1000:
                 self._tries.pop(next(iter(self._tries)))
         elif decision.granted:
             self._tries.pop(decision.subject, None)
-
-
-class Visit:
-    """What is found out about one person, in the order in which it is found out."""
-
-    def __init__(self, clock: Clock, policy: Policy, standing: Standing) -> None:
-        self._clock = clock
-        self._policy = policy
-        self.now = clock.now()
-        self._trust = standing.trust()
-        unsealed, unsealed_s = standing.unsealed()
-        self.facts = Facts(unsealed=unsealed, unsealed_s=int(unsealed_s))
-        if self._trust is not None and self._trust.issued_at is not None:
-            age = self.now.lower - self._trust.issued_at
-            self.facts = replace(self.facts, trust_age_s=max(0, int(age.total_seconds())))
-        self.stages: dict[str, int] = {}
-        self._told: dict[str, Value] = {}
-        self._subject: bytes | None = None
-        self._kid: bytes | None = None
-        self._models: tuple[bytes, ...] = ()
-        self._detail = ""
-
-    @property
-    def trust(self) -> TrustList:
-        """The trust list in force.
-
-        Raises:
-            Refusal: there is none.
-        """
-        if self._trust is None:
-            raise Refusal(Reason.NO_TRUST, "no verified trust list")
-        return self._trust
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
-        began = self._clock.monotonic()
-        try:
-            yield
-        finally:
-            self.stages[name] = round((self._clock.monotonic() - began) * 1e6)
-
-    def verified(self, credential: Credential, subject: bytes, tries_of: Callable[[bytes], int]) -> None:
-        """The credential is genuine; hold everything against the policy that needs no face.
-
-        Raises:
-            Refusal: the first reason against.
-        """
-        self._subject = subject
-        self._kid = bytes.fromhex(credential.kid) or None
-        self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
-        if credential.flags:
-            flags: list[Value] = [*sorted(credential.flags)]
-            self._told["flags"] = flags
-        self.facts = replace(
-            self.facts,
-            validity=credential.validity.value,
-            reference=credential.reference is not None,
-            tries=tries_of(subject),
-        )
-        if (against := first_against(BEFORE_FACE, self._policy, self.facts)) is not None:
-            raise Refusal(against)
-
-    def models(self, models: ModelSet) -> None:
-        """These models are going to look.
-
-        Raises:
-            Refusal: the profile asks for presentation attack detection and the set has no detector.
-        """
-        self._models = tuple(digest for _, (_, digest) in sorted(models.models.items()))
-        self._told["attacks_detected"] = models.detects_attacks
-        if self._policy.attack_detection == "required" and not models.detects_attacks:
-            raise Refusal(Reason.NO_ATTACK_DETECTION, f"model set {models.name} has no detector")
-
-    def reference(self, credential: Credential) -> Reference:
-        """The face to compare with.
-
-        Raises:
-            Refusal: the credential has none.
-        """
-        if credential.reference is None:
-            raise Refusal(Reason.NO_REFERENCE)
-        return credential.reference
-
-    def probed(self, probe: Probe) -> None:
-        """A face was found good enough."""
-        self.stages |= probe.took_us
-        bona_fide = None if probe.bona_fide is None else scaled(probe.bona_fide)
-        self.facts = replace(self.facts, bona_fide=bona_fide)
-
-    def compared(self, comparison: Comparison, threshold: float) -> None:
-        """Reference and probe were held against each other."""
-        self.stages |= comparison.took_us
-        self._told |= {"model": comparison.model, "kind": comparison.kind.value}
-        self.facts = replace(self.facts, score=scaled(comparison.score), threshold=scaled(threshold))
-
-    def refused(self, reason: Reason, detail: str) -> None:
-        """A step ended the visit; what the policy would have said itself is left to the policy."""
-        if first_against(BEFORE_FACE, self._policy, self.facts) is not reason:
-            self.facts = replace(self.facts, refusal=reason.code)
-        self._detail = detail[:120]
-
-    def decision(self) -> AccessDecision:
-        """The decision on all that was found out."""
-        with self.stage("decide"):
-            reason = admit(self._policy, self.facts)
-        told: dict[str, Value] = {**self._told, "stages": dict(self.stages)}
-        return AccessDecision(
-            at=self.now,
-            reason=reason,
-            facts=self.facts,
-            detail=self._detail,
-            told=told,
-            subject=self._subject,
-            kid=self._kid,
-            trust=() if self._trust is None else (self._trust.version,),
-            models=self._models,
-        )
-
-
-def told(decision: AccessDecision, receipt: Receipt) -> str:
-    """The visit in one line: all that was found, nobody's name."""
-    reason = "granted" if decision.reason is None else decision.reason.code
-    stages = " ".join(f"{name}={us / 1000:.1f}ms" for name, us in dict(_stages(decision)).items())
-    facts = " ".join(
-        f"{name}={value}" for name, value in vars(decision.facts).items() if value is not None and name != "refusal"
-    )
-    return f"entry={receipt.index} outcome={reason} {facts} {stages} commit={receipt.commit_us / 1000:.1f}ms".strip()
-
-
-def _stages(decision: AccessDecision) -> dict[str, int]:
-    stages = decision.told.get("stages")
-    return {name: us for name, us in stages.items() if isinstance(us, int)} if isinstance(stages, dict) else {}

@@ -50,6 +50,7 @@ class Policy:
         trust_refuse_h: age of the trust list from which nobody is admitted, hours.
         unsealed_h: how long entries may wait for the token, hours.
         unsealed_entries: how many entries may wait for the token.
+        tasks: how many things a person is asked to do, drawn at random (turn, nod, blink, come closer); 0 for none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Policy:
     trust_refuse_h: float
     unsealed_h: float
     unsealed_entries: int
+    tasks: int = 0
 
     @property
     def digest(self) -> bytes:
@@ -91,6 +93,7 @@ class Facts:
         bona_fide: probability of a real person, ten-thousandths; None when no detector answered.
         score: comparison score, ten-thousandths; None when nothing was compared.
         threshold: score to reach at the policy's false match rate, ten-thousandths.
+        tasks: how many of the things that were asked for the person did; None when nothing was asked.
     """
 
     refusal: str | None = None
@@ -103,6 +106,7 @@ class Facts:
     bona_fide: int | None = None
     score: int | None = None
     threshold: int | None = None
+    tasks: int | None = None
 
 
 Check = Callable[[Policy, Facts], Reason | None]
@@ -148,6 +152,10 @@ def _bona_fide(policy: Policy, facts: Facts) -> Reason | None:
     return None if facts.bona_fide >= scaled(policy.attack_threshold) else Reason.PRESENTATION_ATTACK
 
 
+def _did_as_asked(policy: Policy, facts: Facts) -> Reason | None:
+    return None if (facts.tasks or 0) >= policy.tasks else Reason.TASK_NOT_DONE
+
+
 def _matches(_: Policy, facts: Facts) -> Reason | None:
     if facts.score is None or facts.threshold is None:
         return Reason.MODEL_FAULT
@@ -162,7 +170,7 @@ BEFORE_FACE: tuple[Check, ...] = (
     _has_reference,
     _may_try_again,
 )
-WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _matches)
+WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _did_as_asked, _matches)
 
 
 def first_against(checks: tuple[Check, ...], policy: Policy, facts: Facts) -> Reason | None:

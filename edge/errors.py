@@ -152,6 +152,11 @@ class Reason(Enum):
         "We could not be sure that it is you. Please show your card again.",
         "A photo, a screen or a mask was suspected.",
     )
+    TASK_NOT_DONE = (
+        "task-not-done",
+        "We could not be sure that it is you. Please do what is asked, and show your card again.",
+        "The person did not do in time what the gate asked for (turn, nod, blink, come closer), or did something else.",
+    )
     NO_ATTACK_DETECTION = (
         "no-attack-detection",
         "This gate is out of service. Please use another one.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, get_args
 
+from edge.biometric.liveness import NAMES, Cue
 from edge.biometric.model import Asset, Input, Model, Role, Source, SourceKind
 from edge.biometric.tables import ManifestError, Table
 from edge.biometric.thresholds import Thresholds, UnsupportedRate
@@ -49,6 +50,7 @@ class Manifest:
     models: Mapping[str, Model]
     portraits: Mapping[str, Asset]
     selftest: SelfTest
+    cues: Mapping[str, Cue]
 
     def model(self, set_name: str, role: Role) -> Model | None:
         """The model that plays this role in that set."""
@@ -83,8 +85,19 @@ def parse(tables: Mapping[str, Any]) -> Manifest:
     portraits = {name: _portrait(table) for name, table in top.tables("portraits")}
     sets = {name: _set(name, table, models) for name, table in top.tables("sets")}
     selftest = _selftest(top.table("selftest"), portraits)
+    cues = {name: _cue(name, table) for name, table in top.tables("cues")} if top.has("cues") else {}
     top.close()
-    return Manifest(sets, models, portraits, selftest)
+    return Manifest(sets, models, portraits, selftest, cues)
+
+
+def _cue(name: str, table: Table) -> Cue:
+    if name not in NAMES:
+        raise ManifestError(f"{table.path}: no cue of that name; there are {', '.join(NAMES)}")
+    cue = Cue(table.number("neutral"), table.number("weight"), table.number("limit"), table.number("trust"))
+    table.close()
+    if cue.limit < 0 or cue.trust < 0:
+        raise ManifestError(f"{table.path}: limit and trust should not be below 0")
+    return cue
 
 
 def _set(name: str, table: Table, models: Mapping[str, Model]) -> Set:

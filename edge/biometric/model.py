@@ -7,7 +7,7 @@ from typing import Literal
 
 from edge.biometric.thresholds import Thresholds
 
-Role = Literal["detector", "embedder", "attack-v2", "attack-v1se"]
+Role = Literal["detector", "embedder", "attack-v2", "attack-v1se", "pose", "eyes"]
 SourceKind = Literal["folder", "wheel", "sdist", "url"]
 
 
@@ -71,7 +71,7 @@ class Model:
         points: (x, y) of eyes, nose and mouth corners in the input, for an embedder.
         mirror: whether the embedder's vector is the mean of the picture's and its mirror's.
         dimensions: length of the vector, for an embedder.
-        crop: side of the square it looks at, in face boxes, for an attack detector.
+        crop: side of the square it looks at: in face boxes for an attack detector and pose, in eye distances for eyes.
         thresholds: what its scores are worth, for an embedder.
     """
 

@@ -49,6 +49,7 @@ class Probe:
         brightness: mean luma of the aligned face, 0 to 255.
         bona_fide: probability of a real person, 0 to 1; None when no detector is in the active model set.
         took_us: detect, align and embed, attack: microseconds per stage.
+        tasks: how many of the tasks that were asked for this face did.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Probe:
     brightness: float
     bona_fide: float | None
     took_us: dict[str, int]
+    tasks: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,21 @@ class Hint(Enum):
     DARK = "too-dark"
     BRIGHT = "too-bright"
     ALONE = "one-at-a-time"
+    UNCOVER = "uncover-your-face"
+    TURN_RIGHT = "turn-right"
+    TURN_LEFT = "turn-left"
+    NOD = "nod"
+    BLINK = "blink"
+
+
+class Task(Enum):
+    """What a person is asked to do, so that a picture cannot; right and left are the person's own."""
+
+    TURN_RIGHT = "turn-right"
+    TURN_LEFT = "turn-left"
+    NOD = "nod"
+    BLINK = "blink"
+    CLOSER = "closer"
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,7 @@ class ProbeQuality:
     brightness: tuple[float, float] = (40.0, 225.0)
     frames: int = 1  # good frames of one face, one after another, whose templates make the probe
     attack_frames: int = 5  # the same where attacks are detected: their median counts, single frames err too often
+    tasks: tuple[Task, ...] = ()  # what the person has to do first, in this order, with the face that is compared
 
 
 @dataclass(frozen=True)
@@ -115,3 +133,8 @@ class ModelSet:
     def detects_attacks(self) -> bool:
         """Whether a presentation attack detector is in the set."""
         return any(role.startswith("attack") for role in self.models)
+
+    @property
+    def sees_tasks(self) -> bool:
+        """Whether the set can tell what a person does who was asked to turn, nod or blink."""
+        return {"pose", "eyes"} <= self.models.keys()

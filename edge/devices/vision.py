@@ -75,7 +75,7 @@ class VisionClient:
         answer = await self._ask(wire.AskProbe(wanted, newer_than, deadline_s), deadline_s)
         probe = self._expect(answer, Probe)
         self._forward(probe.frame, newer_than, probe.seen_at)
-        if probe.eyes_px < wanted.eyes_px or not _share(probe.bona_fide):
+        if probe.eyes_px < wanted.eyes_px or not _share(probe.bona_fide) or probe.tasks < len(wanted.tasks):
             raise self._lies("a probe that is not what was asked for")
         self._frame = max(self._frame, probe.frame)
         return probe

@@ -1,6 +1,6 @@
 """From foreign model files to ours: numbers unchanged, written the same way every time.
 
-1. Only these two formats, and only files whose SHA-256 was checked before: this is not a parser for hostile input.
+1. Only these formats, and only files whose SHA-256 was checked before: this is not a parser for hostile input.
 2. The result is reproducible to the byte, so that its SHA-256 can stand in the manifest.
 3. Runs at set-up only. ``onnx`` is imported here and nowhere else.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 Floats = NDArray[np.float32]
 
@@ -63,6 +63,64 @@ def centerface(content: bytes) -> bytes:
     return _written(model)
 
 
+def prelu(content: bytes) -> bytes:
+    """A network whose PReLU with one slope was written out in four operators, with ``LeakyRelu`` instead.
+
+    onnxruntime computes that one within the convolution before it: 0095 takes 6.5 instead of 10.9 ms, and says the same
+    to the bit. As ``PRelu`` it takes 16.6 ms. A slope may be above one or negative; the operator does not mind.
+    """
+    model = onnx.load_model_from_string(content)
+    graph = model.graph
+    numbers = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+    written_out = dict(found for node in graph.node if (found := _slope(node, made, numbers)) is not None)
+    if not written_out:
+        raise ConversionError("no PReLU of one slope in this network")
+    kept = [
+        helper.make_node("LeakyRelu", [written_out[name][0]], [name], alpha=written_out[name][1])
+        if (name := node.output[0]) in written_out
+        else node
+        for node in graph.node
+    ]
+    del graph.node[:]
+    graph.node.extend(_needed(kept, {each.name for each in graph.output}))
+    used = {name for node in graph.node for name in node.input}
+    weights = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    return _written(model)
+
+
+def _slope(node: Any, made: dict[str, Any], numbers: dict[str, Any]) -> tuple[str, tuple[str, float]] | None:
+    """Where ``max(x, s x)`` with s up to one, or ``relu(x) + s min(x, 0)``, ends: the name there, x and s."""
+    if node.op_type not in ("Max", "Add") or len(node.input) != 2:
+        return None
+    first, times = (made.get(name) for name in node.input)
+    if times is None or times.op_type != "Mul" or (slope := numbers.get(times.input[1])) is None or slope.size != 1:
+        return None
+    value = float(slope.item())
+    if node.op_type == "Max":
+        same = node.input[0] == times.input[0] and value <= 1
+        return (node.output[0], (node.input[0], value)) if same else None
+    below = made.get(times.input[0])
+    if first is None or first.op_type != "Relu" or below is None or below.op_type != "Min":
+        return None
+    zero = numbers.get(below.input[1])
+    same = first.input[0] == below.input[0] and zero is not None and not np.any(zero)
+    return (node.output[0], (first.input[0], value)) if same else None
+
+
+def _needed(nodes: list[Any], wanted: set[str]) -> list[Any]:
+    """The nodes that the outputs need, in their order."""
+    wanted = set(wanted)
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
 def dlib_resnet(content: bytes) -> bytes:
     """dlib's face ResNet v1 (``dlib_face_recognition_resnet_model_v1.dat``): 150 x 150 RGB in, 128 numbers out.
 
@@ -87,7 +145,7 @@ def dlib_resnet(content: bytes) -> bytes:
     return _written(network.model())
 
 
-CONVERTERS: dict[str, Callable[[bytes], bytes]] = {"centerface": centerface, "dlib-resnet": dlib_resnet}
+CONVERTERS: dict[str, Callable[[bytes], bytes]] = {"centerface": centerface, "dlib-resnet": dlib_resnet, "prelu": prelu}
 
 
 class _Network:

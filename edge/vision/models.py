@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.biometric.liveness import Cue
 from edge.biometric.values import ModelSet
 from edge.errors import DeviceError, Refusal
 from edge.vision.frames import Pixels
@@ -65,6 +66,18 @@ class AttackDetector(Protocol):
         ...
 
 
+class MotionDetector(Protocol):
+    """Sees what a person does with head and eyes."""
+
+    def pose(self, image: Pixels, box: Box) -> tuple[float, float]:
+        """Yaw and pitch in degrees; yaw is positive when the person turns to their own left."""
+        ...
+
+    def eyes_open(self, image: Pixels, landmarks: Vector) -> float:
+        """Probability that the eyes are open."""
+        ...
+
+
 class Sessions(Protocol):
     """The models at work."""
 
@@ -86,6 +99,16 @@ class Sessions(Protocol):
     @property
     def attack(self) -> AttackDetector | None:
         """Tells people from photos, where the set has such a model."""
+        ...
+
+    @property
+    def motion(self) -> MotionDetector | None:
+        """Sees what a person does, where the set has such models."""
+        ...
+
+    @property
+    def cues(self) -> Mapping[str, Cue]:
+        """How much the cues count that need no model."""
         ...
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.biometric.liveness import Cue
 from edge.biometric.manifest import Manifest
 from edge.biometric.model import Model, Role
 from edge.biometric.values import ModelSet, ReferenceKind
@@ -12,6 +14,7 @@ from edge.errors import DeviceError
 from edge.vision.attack import AttackDetector
 from edge.vision.detector import Detector
 from edge.vision.embedder import Embedder
+from edge.vision.motion import MotionDetector
 from edge.vision.network import Network
 
 _SAME_FACE_FMR = 0.001
@@ -20,7 +23,7 @@ ATTACK_ROLES: tuple[Role, ...] = ("attack-v2", "attack-v1se")
 
 @dataclass(frozen=True)
 class ModelSessions:
-    """Detector, embedder and, where the set has one, presentation attack detector."""
+    """Detector, embedder and, where the set has them, presentation attack detector and detector of motion."""
 
     models: ModelSet
     detector: Detector
@@ -28,6 +31,8 @@ class ModelSessions:
     attack: AttackDetector | None
     same_face: float
     """Score from which on two frames of one visit show one person; clearly reached by one face (README.md)."""
+    motion: MotionDetector | None = None
+    cues: Mapping[str, Cue] = field(default_factory=dict)
 
     @classmethod
     def open(cls, manifest: Manifest, folder: Path, set_name: str, threads: int) -> ModelSessions:
@@ -50,6 +55,8 @@ class ModelSessions:
             embedder=Embedder(*loaded["embedder"]),
             attack=AttackDetector(attack) if attack else None,
             same_face=_same_face(manifest, loaded["embedder"][1].name),
+            motion=MotionDetector(loaded["pose"], loaded["eyes"]) if {"pose", "eyes"} <= loaded.keys() else None,
+            cues=manifest.cues,
         )
 
 

@@ -6,12 +6,14 @@ The twin refuses what the real models refuse: where no face is painted it finds 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.biometric.liveness import Cue
 from edge.biometric.values import ModelSet
 from edge.vision.frames import Pixels
 from edge.vision.portrait import FRAMING
@@ -87,7 +89,9 @@ class PaintSessions:
     detector: PaintDetector = field(default_factory=PaintDetector)
     embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
     attack: None = None
+    motion: None = None
     same_face: float = 0.5
+    cues: Mapping[str, Cue] = field(default_factory=dict)
     models: ModelSet = field(
         default_factory=lambda: ModelSet(
             "paint", {"detector": ("paint", bytes(32)), "embedder": ("paint-1", bytes(32))}

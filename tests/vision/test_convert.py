@@ -100,3 +100,45 @@ def test_conversion_is_the_same_to_the_byte_every_time() -> None:
 def test_every_converter_of_the_manifest_exists(manifest: Manifest) -> None:
     named = {source.convert for model in manifest.models.values() for source in model.asset.sources}
     assert named - {""} == set(convert.CONVERTERS)
+
+
+def written_out(slope: float, way: str) -> bytes:
+    """PReLU with one slope as exporters write it out: as a maximum, or as two halves added."""
+    if way == "max":
+        nodes = [helper.make_node("Mul", ["x", "slope"], ["m"]), helper.make_node("Max", ["x", "m"], ["y"])]
+    else:
+        nodes = [
+            helper.make_node("Relu", ["x"], ["r"]),
+            helper.make_node("Min", ["x", "zero"], ["n"]),
+            helper.make_node("Mul", ["n", "slope"], ["m"]),
+            helper.make_node("Add", ["r", "m"], ["y"]),
+        ]
+    shape = [1, 2, 3, 3]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    numbers = [
+        helper.make_tensor(name, TensorProto.FLOAT, [1, 1, 1], [value])
+        for name, value in (("slope", slope), ("zero", 0))
+    ]
+    graph = helper.make_graph(nodes, "prelu", ends[:1], ends[1:], numbers)
+    written: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7
+    ).SerializeToString()
+    return written
+
+
+@pytest.mark.parametrize(("slope", "way"), [(0.25, "max"), (-2.3, "max"), (3.7, "add"), (0.25, "add")])
+def test_a_prelu_that_was_written_out_becomes_one_operator_that_says_the_same(slope: float, way: str) -> None:
+    import onnx
+    import onnxruntime as ort
+
+    before, after = written_out(slope, way), convert.prelu(written_out(slope, way))
+    x = np.random.default_rng(1).normal(0, 5, (1, 2, 3, 3)).astype(np.float32)
+    ((a,), (b,)) = (ort.InferenceSession(each).run(None, {"x": x}) for each in (before, after))
+    assert np.array_equal(a, b)
+    assert [node.op_type for node in onnx.load_model_from_string(after).graph.node] == ["LeakyRelu"]
+
+
+@pytest.mark.parametrize("content", [written_out(1.5, "max"), fixed_size_model()])
+def test_what_is_no_prelu_is_left_alone(content: bytes) -> None:
+    with pytest.raises(convert.ConversionError):
+        convert.prelu(content)

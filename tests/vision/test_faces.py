@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.biometric.liveness import Cue
 from edge.biometric.template import quantised
-from edge.biometric.values import Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Template
+from edge.biometric.values import Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Task, Template
 from edge.errors import DeviceError, Reason, Refusal
 from edge.vision.faces import FaceReader, Search
 from edge.vision.frames import BgrShot, Frame, Pixels
-from edge.vision.models import AttackDetector, Box, Face
+from edge.vision.models import AttackDetector, Box, Face, MotionDetector, Vector
 from edge.vision.quality import turned
 from edge.vision.simulated import PaintDetector, PaintEmbedder, PaintSessions, paint
 
@@ -284,6 +285,8 @@ class Watchful:
     attack: AttackDetector
     detector: PaintDetector = field(default_factory=PaintDetector)
     embedder: PaintEmbedder = field(default_factory=PaintEmbedder)
+    motion: MotionDetector | None = None
+    cues: Mapping[str, Cue] = field(default_factory=dict)
     same_face: float = 0.5
     models: ModelSet = field(default_factory=lambda: PaintSessions().models)
 
@@ -428,3 +431,94 @@ def test_the_twin_and_the_real_models_answer_the_same_calls() -> None:
     def accepts(detector: Sequence[Face], search: type[Search]) -> None: ...
 
     accepts(PaintDetector().detect(frame().bgr), Search)
+
+
+class Acted:
+    """Sees yaw, pitch and open eyes as told, one a frame; the last for ever."""
+
+    def __init__(self, *poses: tuple[float, float, float]) -> None:
+        self.poses = list(poses)
+        self.now = self.poses[0]
+
+    def pose(self, image: Pixels, box: Box) -> tuple[float, float]:
+        self.now = self.poses.pop(0) if len(self.poses) > 1 else self.poses[0]
+        return self.now[:2]
+
+    def eyes_open(self, image: Pixels, landmarks: Vector) -> float:
+        return self.now[2]
+
+
+ASKED = replace(WANTED, tasks=(Task.TURN_LEFT,))
+AHEAD, TO_THE_LEFT, TO_THE_RIGHT = (0.0, 0.0, 1.0), (25.0, 0.0, 1.0), (-25.0, 0.0, 1.0)
+
+
+def asked(*poses: tuple[float, float, float], tasks: tuple[Task, ...] = (Task.TURN_LEFT,)) -> Search:
+    faces = FaceReader(Watchful(Scores([0.9] * 40), motion=Acted(*poses)))
+    return faces.search(replace(WANTED, tasks=tasks, attack_frames=2))
+
+
+def test_who_turns_as_asked_gives_a_probe_that_says_so() -> None:
+    search = asked(AHEAD, AHEAD, TO_THE_LEFT)
+    found = [search.look(person(n)) for n in range(1, 7)]
+    assert found[:5] == [None] * 5
+    assert found[5] is not None
+    assert found[5].tasks == 1
+
+
+def test_what_is_asked_is_told_at_once() -> None:
+    search = asked(AHEAD)
+    search.look(person(1))
+    assert search.hint is Hint.TURN_LEFT
+
+
+def test_who_does_nothing_is_told_so_when_time_is_over() -> None:
+    search = asked(AHEAD)
+    assert [search.look(person(n)) for n in range(1, 30)] == [None] * 29
+    refusal = search.refusal()
+    assert refusal.reason is Reason.TASK_NOT_DONE
+    assert refusal.detail == "turn-left, after 0 done"
+
+
+def test_turning_the_other_way_is_forgiven_once() -> None:
+    search = asked(AHEAD, TO_THE_RIGHT, AHEAD, TO_THE_LEFT)
+    assert any(search.look(person(n)) for n in range(1, 10))
+    search = asked(AHEAD, TO_THE_RIGHT, AHEAD, TO_THE_RIGHT)
+    with pytest.raises(Refusal) as caught:
+        for n in range(1, 10):
+            search.look(person(n))
+    assert caught.value.reason is Reason.TASK_NOT_DONE
+
+
+def test_somebody_else_who_steps_in_after_the_task_has_to_do_it_too() -> None:
+    search = asked(AHEAD, TO_THE_LEFT)
+    shown = [person(1), person(2), person(3), *(person(n, who=2) for n in range(4, 12))]
+    assert [search.look(one) for one in shown] == [None] * 11
+    assert search.refusal().reason is Reason.TASK_NOT_DONE
+
+
+def test_a_second_face_during_the_task_begins_everything_anew() -> None:
+    search = asked(AHEAD, AHEAD, TO_THE_LEFT)
+    search.look(person(1))
+    search.look(frame((1, (640, 300), 90), (2, (900, 300), 90), number=2))
+    hints = [search.hint]
+    search.look(person(3))
+    assert [*hints, search.hint] == [Hint.ALONE, Hint.TURN_LEFT]
+
+
+def test_a_set_that_cannot_see_tasks_fails_rather_than_pass() -> None:
+    with pytest.raises(DeviceError, match="cannot see whether tasks are done"):
+        FaceReader(PaintSessions()).search(ASKED)
+
+
+def test_a_screen_s_pattern_turns_a_sure_person_into_an_attack() -> None:
+    told = {"moire": Cue(neutral=1.3, weight=-6.0, limit=4.0, trust=0.0)}
+    search = FaceReader(Watchful(Scores([0.9] * 9), cues=told)).search(replace(WANTED, attack_frames=2))
+    y, x = np.mgrid[:720, :1280]
+    grid = 12 * np.sin(1.9 * x + 0.23 * y) + 12 * np.sin(2.1 * y)
+    shown = []
+    for number in (1, 2):
+        lit = np.clip(person(number).bgr + grid[..., None], 0, 255).astype(np.uint8)
+        shown.append(search.look(Frame(number, number / 30, BgrShot(lit))))
+    assert shown[1] is not None
+    assert shown[1].bona_fide is not None
+    assert shown[1].bona_fide < 0.5

@@ -213,7 +213,7 @@ class AccessPoint:
             policy.brightness,
             frames=1,
             attack_frames=policy.attack_frames,
-            tasks=drawn(policy.tasks, SystemRandom()),
+            tasks=drawn(policy.tasks, SystemRandom().sample),
         )
 
     def threshold(self, comparison: Comparison) -> float:

@@ -12,9 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from edge.biometric.values import Hint, Task
 
@@ -33,9 +32,9 @@ HINTS = {
 }
 
 
-def drawn(count: int, random: Random) -> tuple[Task, ...]:
-    """So many different tasks; ``random`` should be the system's."""
-    return tuple(random.sample(list(Task), min(count, len(Task))))
+def drawn(count: int, sample: Callable[[list[Task], int], list[Task]]) -> tuple[Task, ...]:
+    """So many different tasks; ``sample`` draws them, and should be the system's random numbers'."""
+    return tuple(sample(list(Task), min(count, len(Task))))
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,11 @@ class Paths:
         return self.state / "sync" / "sync.db"
 
     @property
+    def trust(self) -> Path:
+        """What was verified on its way in: written by edge-sync."""
+        return self.state / "sync" / "trust.db"
+
+    @property
     def vision_socket(self) -> Path:
         """Where edge-vision answers edge-gate."""
         return self.run / "vision.sock"
@@ -88,10 +93,17 @@ class Paths:
 
 @dataclass(frozen=True)
 class Trust:
-    """Which lists the gate believes."""
+    """Which lists the gate believes.
+
+    ``anchor`` empty: the list is one signed file, ``list``; otherwise it comes by way of edge-sync, with everything
+    else that is published: over the broker from ``repository``, and from ``bundles``, a folder.
+    """
 
     list: Path
     roots: tuple[str, ...]
+    anchor: Path = Path()
+    repository: str = ""
+    bundles: Path = Path()
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from edge.devices.follower import Follower
 from edge.devices.gate import GpioGate, drop_relay
 from edge.devices.journal import LastHead, SqliteJournal
 from edge.devices.simulated import SimulatedGate
+from edge.devices.trusted import Trusted
 from edge.devices.trustfile import TrustFile
+from edge.devices.truststore import TrustReader
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
@@ -56,7 +58,7 @@ async def run(settings: Settings) -> None:
         )
         closing.callback(journal.close)
         closing.callback(clock.keep)
-        trust = TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
+        trust = trust_of(settings, folder)
         follower = Follower(settings.paths.journal)
         closing.callback(follower.close)
         standing = GateStanding(trust, follower, checkpoints)
@@ -128,6 +130,14 @@ def manifest_of(settings: Settings) -> Manifest:
         raise SettingsError(f"{path}: {error}") from error
 
 
+def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
+    """Where the trust list comes from: by way of edge-sync, or one signed file."""
+    if settings.trust.anchor == Path():
+        return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
+    reader = TrustReader(settings.paths.trust)
+    return Trusted(reader, settings.trust.roots, folder / "trust-floors", site=settings.site.site)
+
+
 def gate_of(settings: Settings) -> GpioGate:
     """The gate's pins, real or simulated."""
     match settings.gate.kind:
@@ -145,7 +155,7 @@ def _threshold(manifest: Manifest, fmr: float, model: str, kind: ReferenceKind) 
 class GateStanding:
     """What the gate knows before anybody comes: trust and seal, looked at in the background."""
 
-    def __init__(self, trust: TrustFile, follower: Follower, checkpoints: CheckpointReader) -> None:
+    def __init__(self, trust: TrustFile | Trusted, follower: Follower, checkpoints: CheckpointReader) -> None:
         self.trustfile = trust
         self._follower = follower
         self._checkpoints = checkpoints
@@ -232,21 +242,35 @@ async def _datagrams(path: Path) -> AsyncIterator[Health]:
                 yield message
 
 
+async def trust_changed(
+    standing: GateStanding, clock: SystemClock, journal: SqliteJournal, before: TrustList | None
+) -> None:
+    """Something else is believed now: write down what, and take the time from what was signed."""
+    trust = standing.trust()
+    if trust is None:
+        return
+    fields: dict[str, Value] = {"version": trust.version, "digest": trust.digest, "issuers": len(trust.issuers)}
+    signed_at = trust.issued_at
+    if isinstance(standing.trustfile, Trusted) and (whole := standing.trustfile.whole) is not None:
+        signed_at = whole.signed_at
+        fields["files"] = len(whole.opened)
+        fields["faults"] = len(whole.faults)
+    if signed_at is not None and signed_at > clock.now().lower:
+        clock.raise_floor(signed_at)
+        fields["floor"] = int(signed_at.timestamp())
+    kind = Kind.STATUS_UPDATE if before is not None and before.digest == trust.digest else Kind.TRUST_UPDATE
+    await journal.append(Event(kind, fields))
+
+
 async def look_round(
     standing: GateStanding, clock: SystemClock, journal: SqliteJournal, watch: Watch, panel: ToldPanel
 ) -> None:
     """Once a second: trust list, seal, clock; each change is an entry."""
     while True:
         try:
-            if standing.trustfile.reload() and (trust := standing.trustfile.current) is not None:
-                if trust.issued_at is not None:
-                    clock.raise_floor(trust.issued_at)
-                fields: dict[str, Value] = {
-                    "version": trust.version,
-                    "digest": trust.digest,
-                    "issuers": len(trust.issuers),
-                }
-                await journal.append(Event(Kind.TRUST_UPDATE, fields))
+            before = standing.trust()
+            if await asyncio.to_thread(standing.trustfile.reload):
+                await trust_changed(standing, clock, journal, before)
             if step := clock.stepped():
                 await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
         except DeviceError as error:

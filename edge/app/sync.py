@@ -1,30 +1,51 @@
-"""edge-sync: entries out over MQTT. Network, no devices."""
+"""edge-sync: trust in, entries out. Network, no devices."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge import __version__
 from edge.app.service import credential_path, keep_alive, notify, report_health
 from edge.devices.checkpoints import CheckpointReader
+from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
-from edge.settings import Settings
+from edge.devices.truststore import TrustStore
+from edge.errors import DeviceError
+from edge.settings import Settings, SettingsError
 from edge.sync.connection import Link
 from edge.sync.sender import Sender, pinned
 from edge.sync.topics import Address
+from edge.sync.updates import Bundles, Haste, Keeper, Updates
+
+_SCRATCH = Path("/dev/shm")  # noqa: S108 -- memory, not a disk; a directory of its own is made in it
 
 
 async def run(settings: Settings) -> None:
-    """Send what the log holds until cancelled."""
-    if not settings.mqtt.enabled:
-        await _idle()
-        return
-    mqtt, site = settings.mqtt, settings.site
+    """Bring trust in and send what the log holds, until cancelled."""
     settings.paths.outbox.parent.mkdir(parents=True, exist_ok=True)
+    keeper = _keeper(settings)
+    async with asyncio.TaskGroup() as parts:
+        if settings.mqtt.enabled:
+            parts.create_task(_send(settings, keeper))
+        if keeper is not None and settings.trust.bundles != Path():
+            parts.create_task(_carry(settings, keeper))
+        parts.create_task(keep_alive(lambda: True))
+        notify("READY=1")
+        await asyncio.Event().wait()
+
+
+async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None:
+    """The connection to the broker."""
+    mqtt, site, trust = settings.mqtt, settings.site, settings.trust
     log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
     key: Path = credential_path(settings.paths, mqtt.key)
     link = Link(mqtt.host, mqtt.port, mqtt.ca, mqtt.certificate, key)
+    updates = Updates(trust.repository, keeper) if keeper is not None and trust.repository else None
     sender = Sender(
         Address(site.tenant, site.site, site.gate),
         link,
@@ -33,21 +54,70 @@ async def run(settings: Settings) -> None:
         checkpoints,
         settings.paths.outbox,
         facts=lambda: {"software": __version__},
+        updates=updates,
     )
+
+    def conditions() -> dict[str, str]:
+        told = {"broker": sender.condition()}
+        return told if updates is None else {**told, "trust-delivery": updates.trouble}
+
     sender.start()
     try:
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(report_health(settings.paths.health_socket, lambda: {"broker": sender.condition()}))
-            parts.create_task(keep_alive(lambda: True))
-            notify("READY=1")
+        await report_health(settings.paths.health_socket, conditions)
     finally:
         await asyncio.to_thread(sender.stop)
         log.close()
         checkpoints.close()
 
 
-async def _idle() -> None:
-    """A site without a broker: nothing to do, and nothing wrong with that."""
-    notify("READY=1")
-    await keep_alive(lambda: True)
-    await asyncio.Event().wait()
+async def _carry(settings: Settings, keeper: Callable[[], Keeper]) -> None:
+    """The folder of bundles, looked at by a thread of its own."""
+    ended, told = threading.Event(), {"bundles": ""}
+
+    def look() -> None:
+        keeping = keeper()
+        bundles = Bundles(settings.trust.bundles, keeping)
+        try:
+            while not ended.wait(Haste.bundles_s):
+                try:
+                    bundles.look()
+                    told["bundles"] = bundles.trouble
+                except DeviceError as error:
+                    told["bundles"] = error.message
+        finally:
+            keeping.close()
+
+    looking = asyncio.ensure_future(asyncio.to_thread(look))
+    reporting = asyncio.ensure_future(report_health(settings.paths.health_socket, lambda: told))
+    try:
+        await asyncio.wait((looking, reporting), return_when=asyncio.FIRST_COMPLETED)
+        await looking
+    finally:
+        ended.set()
+        reporting.cancel()
+        await asyncio.wait((looking,))
+
+
+def _keeper(settings: Settings) -> Callable[[], Keeper] | None:
+    """Opens the store in the thread that uses it; None where trust is one file.
+
+    Raises:
+        SettingsError: there is no anchor where the configuration says.
+    """
+    if settings.trust.anchor == Path():
+        return None
+    try:
+        anchor = settings.trust.anchor.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"trust.anchor {settings.trust.anchor}: {error.strerror}") from error
+    clock = SystemClock(settings.clock, settings.paths.outbox.parent / "clock-floor")
+    gates_floor = settings.paths.journal.parent / "clock-floor"
+
+    def now() -> datetime:
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            clock.raise_floor(datetime.fromtimestamp(int(gates_floor.read_text(encoding="ascii")), UTC))
+        return clock.now().lower
+
+    alone = threading.Lock()
+    scratch = _SCRATCH if _SCRATCH.is_dir() else None
+    return lambda: Keeper(TrustStore(settings.paths.trust), anchor, now, scratch, alone)

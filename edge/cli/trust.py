@@ -9,13 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.cli import trusting
+
 if TYPE_CHECKING:
     from edge.trust.list import Issuer, TrustList
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``trust`` to the command line."""
-    trust = commands.add_parser("trust", help="show, sign a trust list")
+    trust = commands.add_parser("trust", help="who is trusted: lists, keys, publication")
     actions = trust.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     show = actions.add_parser("show", help="who is trusted, with which keys, until when")
@@ -33,6 +35,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     sign.add_argument("--days", type=float, default=35.0, help="until the list is stale")
     sign.add_argument("--out", required=True, type=Path, metavar="FILE")
     sign.set_defaults(act=act_sign)
+
+    trusting.add(actions)
+    show.set_defaults(act=trusting.show_or(act_show))
 
 
 def act_show(args: argparse.Namespace) -> int:

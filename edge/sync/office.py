@@ -28,12 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from edge.errors import Refusal
 from edge.sync.metadata import METADATA, Repository, public_of, signer_of
 from edge.trust import charter as charters
 from edge.trust.cose import signer
-from edge.trust.list import write_list
+from edge.trust.list import parse, write_list
+from edge.trust.status import open_status_list
 from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, mark, write_confirmation
-from edge.trust.withdrawn import write_denied, write_hashes
+from edge.trust.withdrawn import keyed, short, write_denied, write_hashes
 
 DAYS: Final = {"root": 730, "targets": 180, "live": 21, "snapshot": 21, "timestamp": 21}
 _ROLES: Final = {"root": 3, "targets": 3}
@@ -125,6 +127,49 @@ class Office:
         if not found:
             raise OfficeError(f"{iss} has no key that is called {kid}")
 
+    def list_status(self, iss: str, token: bytes) -> str:
+        """Pass an issuer's token status list on; its address.
+
+        Raises:
+            OfficeError: it is not the issuer's, or is older than the one that is passed on already.
+        """
+        keys = parse({"issuers": [self.issuer(iss)]}, b"").issuers[0].keys
+        try:
+            listed = open_status_list(token, keys)
+        except Refusal as refusal:
+            raise OfficeError(f"not a status list of {iss}: {refusal}") from refusal
+        path = f"status/{mark(iss)}/{hashlib.sha256(listed.uri.encode()).hexdigest()[:16]}.cwt"
+        issued = int(listed.issued_at.timestamp())
+        if issued < self.book["versions"].get(path, 0):
+            raise OfficeError(f"an older list of {listed.uri} than the one that is passed on")
+        self.book["versions"][path] = issued
+        self._write(path, token)
+        return listed.uri
+
+    def withdraw(self, iss: str, names: Iterable[str]) -> None:
+        """Withdraw cards that have no index in a status list."""
+        self._listed("withdrawn", iss, (short(iss, name.encode()) for name in names))
+
+    def deny(self, site: str, site_key: bytes, iss: str, names: Iterable[str]) -> None:
+        """Deny cards at one site."""
+        self._listed("denied", site, (keyed(site_key, iss, name.encode()) for name in names))
+
+    def _listed(self, book: str, name: str, hashes: Iterable[bytes]) -> None:
+        known = self.book[book].get(name, [])
+        self.book[book][name] = sorted({*known, *(one.hex() for one in hashes)})
+
+    def let_command(self, name: str, public: str, may: list[str]) -> None:
+        """Let somebody command gates."""
+        others = [one for one in self.book["operators"] if one["name"] != name]
+        self.book["operators"] = [*others, {"name": name, "public": public.strip(), "may": may}]
+
+    def standing(self) -> dict[str, tuple[int, str]]:
+        """Version and end of each role that is published."""
+        return {
+            role: (metadata.signed.version, f"{metadata.signed.expires:%Y-%m-%d}")
+            for role, metadata in self._repository().roles.items()
+        }
+
     # --- keys ---
 
     def _private(self, name: str) -> Any:
@@ -165,6 +210,10 @@ class Office:
         base = self.folder / "lists"
         paths = sorted(path for path in base.rglob("*") if path.is_file())
         return {path.relative_to(base).as_posix(): path.read_bytes() for path in paths}
+
+    def current(self) -> dict[str, bytes]:
+        """What a gate needs of what is published: all roots, and the newest of everything else."""
+        return self._repository().published(self.files())
 
     def publish(self, now: datetime | None = None) -> dict[str, bytes]:
         """Sign what changed and write down everything that gates may fetch, in the order to put it out.

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,14 @@ class Store(Protocol):
 class Keeper:
     """One verified state after the other, whoever brings it."""
 
-    def __init__(self, store: Store, anchor: bytes, now: Callable[[], datetime], scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        anchor: bytes,
+        now: Callable[[], datetime],
+        scratch: Path | None = None,
+        alone: threading.Lock | None = None,
+    ) -> None:
         """Set up.
 
         Args:
@@ -82,8 +90,10 @@ class Keeper:
             anchor: the root metadata that was pinned when the gate was set up.
             now: the lower bound of now.
             scratch: a directory in RAM.
+            alone: held by whoever takes, where two bring to the same store.
         """
         self._store, self._anchor, self._now, self._scratch = store, anchor, now, scratch
+        self._alone = alone or threading.Lock()
         self._mark = hashlib.sha256(anchor).digest()
 
     def take(self, fetch: Fetch) -> bool:
@@ -93,6 +103,10 @@ class Keeper:
             Refusal: no-trust; nothing changed.
             DeviceError: it cannot be kept, or the way to it broke.
         """
+        with self._alone:
+            return self._taken(fetch)
+
+    def _taken(self, fetch: Fetch) -> bool:
         stored = self._store.load()
         if stored.anchor != self._mark:  # never set up, or set up anew with another root
             stored = Stored(generation=stored.generation)

@@ -1,0 +1,260 @@
+"""``edge trust init | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator | publish |
+export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks through it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.sync.office import Office
+
+Actions = Any
+
+
+def add(actions: Actions) -> None:
+    """Add the operator's actions to ``trust``."""
+    init = _action(actions, "init", _init, "begin: keys, an empty list, a first publication")
+    init.add_argument("--name", default="main", help="of the repository, as it stands in topics (default: main)")
+
+    issuer = _action(actions, "add-issuer", _add_issuer, "trust an issuer, or more keys of one")
+    issuer.add_argument("iss", help="as it stands in credentials; for --gateway a prefix before the country")
+    kind = issuer.add_mutually_exclusive_group(required=True)
+    for option, what in (
+        ("--jwks", "JWKS"),
+        ("--key", "public key or certificate, PEM"),
+        ("--roots", "root certificates, PEM"),
+        ("--did", "did:web document"),
+        ("--gateway", "list of the European certificate gateway, JSON"),
+        ("--vical", "VICAL; needs --provider"),
+    ):
+        kind.add_argument(option, type=Path, metavar="FILE", help=what)
+    issuer.add_argument("--kid", action="append", default=[], help="with --key: what credentials call it")
+    issuer.add_argument("--provider", type=Path, metavar="PEM", help="with --vical: who must have signed it")
+    issuer.add_argument("--profile", metavar="JSON", help='how its cards are written: {"no_expiry": true, ...}')
+
+    _action(actions, "remove-issuer", _remove_issuer, "trust an issuer no more").add_argument("iss")
+    revoke = _action(actions, "revoke-key", _revoke_key, "believe nothing that a key signed since a moment")
+    revoke.add_argument("iss")
+    revoke.add_argument("kid")
+    revoke.add_argument("--since", required=True, metavar="DATE", help="2026-11-22 or 2026-11-22T10:00:00+00:00")
+
+    status = _action(actions, "list-status", _list_status, "pass an issuer's token status list (CWT) on to the gates")
+    status.add_argument("iss")
+    status.add_argument("file", type=Path)
+
+    withdraw = _action(actions, "withdraw", _withdraw, "withdraw cards that have no index in a status list")
+    withdraw.add_argument("iss")
+    withdraw.add_argument("names", nargs="+", metavar="ID", help="identifier of the card (cti) or of its holder")
+
+    deny = _action(actions, "deny", _deny, "deny cards at one site, by hashes under the site's own key")
+    deny.add_argument("site")
+    deny.add_argument("iss")
+    deny.add_argument("names", nargs="+", metavar="ID")
+    deny.add_argument(
+        "--site-key", type=Path, required=True, metavar="FILE", help="the site's secret, as its gates have it"
+    )
+
+    operator = _action(actions, "operator", _operator, "let somebody command gates")
+    operator.add_argument("name")
+    operator.add_argument("--key", type=Path, required=True, metavar="PEM", help="their public key")
+    operator.add_argument("--may", nargs="*", default=["lock-down", "fetch-log", "reload"], help="commands")
+
+    publish = _action(actions, "publish", _publish, "sign what changed; with --host put it onto the broker")
+    publish.add_argument("--host", help="of the broker")
+    publish.add_argument("--port", type=int, default=8883)
+    for option, what in (("--ca", "authority of the broker"), ("--certificate", "ours"), ("--client-key", "its key")):
+        publish.add_argument(option, type=Path, metavar="PEM", help=what)
+    publish.add_argument("--client", default="publisher", help="name in that certificate (default: publisher)")
+
+    export = _action(actions, "export", _export, "write what is published as one bundle, for a stick or an upload")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.trustbundle")
+    export.add_argument("--anchor", type=Path, metavar="FILE", help="also write what a new gate is set up with")
+
+
+def show_or(show_list: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """``edge trust show``: a folder is an office, anything else a list."""
+
+    def act(args: argparse.Namespace) -> int:
+        if not args.file.is_dir():
+            return show_list(args)
+        args.office = args.file
+        return _said(_show)(args)
+
+    return act
+
+
+def _action(
+    actions: Actions, name: str, act: Callable[[argparse.Namespace], int], told: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=told, description=told)
+    parser.add_argument("office", type=Path, metavar="OFFICE", help="folder with keys, lists and what is published")
+    parser.set_defaults(act=_said(act))
+    return parser
+
+
+def _said(act: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Mistakes as one sentence: 1."""
+
+    def told(args: argparse.Namespace) -> int:
+        from edge.errors import DeviceError
+        from edge.sync.office import OfficeError
+
+        try:
+            return act(args)
+        except (OfficeError, DeviceError, ValueError, OSError) as error:
+            print(f"edge trust: {error}", file=sys.stderr)
+            return 1
+
+    return told
+
+
+def _office(args: argparse.Namespace) -> Office:
+    from edge.sync.office import Office
+
+    return Office(args.office)
+
+
+def _init(args: argparse.Namespace) -> int:
+    from edge.sync.office import Office
+
+    office = Office.begin(args.office, args.name)
+    office.publish()
+    print(
+        f"The keys are in {office.folder / 'keys'}. Keep root-*, targets-* and list.pem offline, with different people."
+    )
+    print("For [trust] in a gate's edge.toml:")
+    print(f'roots = ["{office.list_key()}"]')
+    print(f'repository = "{args.name}"')
+    return 0
+
+
+def _add_issuer(args: argparse.Namespace) -> int:
+    import json
+
+    office = _office(args)
+    for iss, entry in _imported(args).items():
+        if args.profile:
+            entry["profile"] = json.loads(args.profile)
+        office.add_issuer(iss, entry)
+        print(f"{iss}: {len(entry.get('keys', ()))} keys, {len(entry.get('roots', ()))} roots")
+    office.save()
+    return 0
+
+
+def _imported(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    from cryptography import x509
+
+    from edge.trust import imports
+
+    if args.jwks:
+        return {args.iss: imports.from_jwks(args.jwks.read_text(encoding="utf-8"))}
+    if args.key:
+        return {args.iss: imports.from_pem(args.key.read_text(encoding="utf-8"), args.kid)}
+    if args.roots:
+        return {args.iss: imports.from_roots(args.roots.read_text(encoding="utf-8"))}
+    if args.did:
+        name, entry = imports.from_did(args.did.read_text(encoding="utf-8"))
+        return {args.iss: {**entry, **({"aliases": [name]} if name != args.iss else {})}}
+    if args.gateway:
+        found = imports.from_gateway(args.gateway.read_text(encoding="utf-8"))
+        return {f"{args.iss}{country}": entry for country, entry in found.items()}
+    if args.provider is None:
+        raise ValueError("--vical needs --provider")
+    provider = x509.load_pem_x509_certificate(args.provider.read_bytes())
+    return {args.iss: imports.from_vical(args.vical.read_bytes(), provider)}
+
+
+def _remove_issuer(args: argparse.Namespace) -> int:
+    office = _office(args)
+    office.remove_issuer(args.iss)
+    office.save()
+    return 0
+
+
+def _revoke_key(args: argparse.Namespace) -> int:
+    from datetime import UTC, datetime
+
+    since = datetime.fromisoformat(args.since)
+    office = _office(args)
+    office.revoke_key(args.iss, args.kid, since if since.tzinfo else since.replace(tzinfo=UTC))
+    office.save()
+    return 0
+
+
+def _list_status(args: argparse.Namespace) -> int:
+    office = _office(args)
+    uri = office.list_status(args.iss, args.file.read_bytes())
+    office.save()
+    print(f"{args.iss}: {uri}")
+    return 0
+
+
+def _withdraw(args: argparse.Namespace) -> int:
+    office = _office(args)
+    office.withdraw(args.iss, args.names)
+    office.save()
+    return 0
+
+
+def _deny(args: argparse.Namespace) -> int:
+    office = _office(args)
+    office.deny(args.site, args.site_key.read_bytes(), args.iss, args.names)
+    office.save()
+    return 0
+
+
+def _operator(args: argparse.Namespace) -> int:
+    office = _office(args)
+    office.let_command(args.name, args.key.read_text(encoding="ascii"), args.may)
+    office.save()
+    return 0
+
+
+def _publish(args: argparse.Namespace) -> int:
+    office = _office(args)
+    files = office.publish()
+    count = len(files)
+    if args.host:
+        from edge.sync.connection import Connection, Link
+        from edge.sync.updates import offer
+
+        if not (args.ca and args.certificate and args.client_key):
+            raise ValueError("--host needs --ca, --certificate and --client-key")
+        link = Link(args.host, args.port, args.ca, args.certificate, args.client_key)
+        connection = Connection(link, args.client)
+        try:
+            connection.open()
+            offer(connection, office.book["name"], files)
+        finally:
+            connection.close()
+    print(f"{count} files published{' on ' + args.host if args.host else ''}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from edge.sync import bundle
+
+    office = _office(args)
+    data = bundle.pack(office.current())
+    args.out.write_bytes(data)
+    if args.anchor:
+        args.anchor.write_bytes(office.anchor())
+    print(f"{args.out}: {len(data)} bytes")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    office = _office(args)
+    for entry in office.book["issuers"]:
+        keys = entry.get("keys", [])
+        lost = sum(1 for key in keys if "compromised_since" in key)
+        revoked = f", {lost} revoked" if lost else ""
+        print(f"{entry['iss']}: {len(keys)} keys{revoked}, {len(entry.get('roots', []))} roots")
+    for path, (version, ends) in sorted(office.standing().items()):
+        print(f"{path}: version {version}, until {ends}")
+    return 0

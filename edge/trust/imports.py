@@ -1,0 +1,160 @@
+"""Keys of issuers as others publish them, turned into entries of our trust list.
+
+JWKS, PEM and DER keys and certificates, did:web documents, the list of the European certificate gateway, and VICAL
+(ISO/IEC 18013-5 annex C). What is imported is checked like every other key when the list is written; what is not
+understood is an error, because a key that is silently missing is found by a visitor.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from edge.errors import Refusal
+from edge.trust import cose
+from edge.trust.cbor import Tagged, decode
+from edge.trust.keys import MALFORMED, from_jwk, pinned
+
+Entry = dict[str, Any]
+"""Members of an issuer's entry: ``keys``, ``roots``."""
+
+_BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_ED25519: Final = b"\xed\x01"
+
+
+def from_jwks(text: str) -> Entry:
+    """A JWKS as MOSIP and others publish it at a well-known address.
+
+    Raises:
+        ValueError: not a JWKS, or a key in it proves nothing.
+    """
+    document = _json(text)
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or not members:
+        raise ValueError("not a JWKS: no keys")
+    return {"keys": [_jwk(member) for member in members if member.get("use") != "enc"]}
+
+
+def from_pem(text: str, kids: Sequence[str] = ()) -> Entry:
+    """A public key or certificate in PEM."""
+    return {"keys": [{"public": text.strip(), "kids": list(kids)}]}
+
+
+def from_roots(text: str) -> Entry:
+    """Certificates that chains in credentials must lead to."""
+    roots = [one.public_bytes(Encoding.PEM).decode() for one in x509.load_pem_x509_certificates(text.encode())]
+    return {"roots": roots}
+
+
+def from_did(text: str) -> tuple[str, Entry]:
+    """A did:web document: its name, and the keys that it uses for assertions.
+
+    Raises:
+        ValueError: not such a document, or no key in it that we know.
+    """
+    document = _json(text)
+    if not isinstance(document, dict) or not str(document.get("id", "")).startswith("did:"):
+        raise ValueError("not a DID document")
+    methods = {method["id"]: method for method in document.get("verificationMethod", [])}
+    asserted = document.get("assertionMethod", list(methods))
+    keys = [_method(methods.get(one, one) if isinstance(one, str) else one) for one in asserted]
+    if not keys:
+        raise ValueError("the DID document has no key for assertions")
+    return document["id"], {"keys": keys}
+
+
+def _method(method: Any) -> Entry:
+    if not isinstance(method, Mapping):
+        raise ValueError("a verification method is missing")  # noqa: TRY004 -- one kind of error for documents
+    kids = [method["id"], method["id"].partition("#")[2]]
+    if "publicKeyJwk" in method:
+        return {**_jwk(method["publicKeyJwk"]), "kids": kids}
+    multibase = str(method.get("publicKeyMultibase", ""))
+    raw = _base58(multibase[1:]) if multibase.startswith("z") else b""
+    if raw[:2] != _ED25519 or len(raw) != 34:
+        raise ValueError(f"the key {method['id']} is of a kind that is not known")
+    x = base64.urlsafe_b64encode(raw[2:]).rstrip(b"=").decode()
+    return {**_jwk({"kty": "OKP", "crv": "Ed25519", "x": x}), "kids": kids}
+
+
+def from_gateway(text: str) -> dict[str, Entry]:
+    """The list of the European certificate gateway: an entry for each country.
+
+    Raises:
+        ValueError: not such a list.
+    """
+    document = _json(text)
+    items = document.get("certificates", []) if isinstance(document, dict) else document
+    found: dict[str, Entry] = {}
+    for item in items:
+        if item.get("certificateType", "DSC") != "DSC":
+            continue
+        raw = base64.b64decode(item["rawData"], validate=True)
+        kid = item.get("kid") or base64.b64encode(hashlib.sha256(raw).digest()[:8]).decode()
+        public = base64.b64encode(raw).decode()
+        entry = found.setdefault(str(item["country"]), {"keys": []})
+        entry["keys"].append({"public": public, "kids": [kid]})
+    if not found:
+        raise ValueError("no signer certificates in the list")
+    return found
+
+
+def from_vical(data: bytes, provider: x509.Certificate) -> Entry:
+    """A VICAL: the roots in it, when the provider signed it.
+
+    Raises:
+        ValueError: it is not one, or somebody else signed it.
+    """
+    try:
+        message = cose.message(cose.unwrap(data))
+        key = pinned(provider.public_key())
+        if not message.verifies(message.signatures[0], key):
+            raise ValueError("the VICAL is not signed by this provider")
+        document = decode(message.payload, depth=12, items=1 << 16)
+    except Refusal as refusal:
+        raise ValueError(f"not a VICAL: {refusal.detail}") from refusal
+    infos = document.get("certificateInfos") if isinstance(document, dict) else None
+    if not isinstance(infos, list) or not infos:
+        raise ValueError("the VICAL names no certificates")
+    return {"roots": [_root(info) for info in infos]}
+
+
+def _root(info: Any) -> str:
+    raw = info.get("certificate") if isinstance(info, dict) else None
+    raw = raw.value if isinstance(raw, Tagged) else raw
+    if not isinstance(raw, bytes):
+        raise ValueError("a certificate of the VICAL is missing")  # noqa: TRY004 -- as above
+    try:
+        return x509.load_der_x509_certificate(raw).public_bytes(Encoding.PEM).decode()
+    except MALFORMED as error:
+        raise ValueError(f"a certificate of the VICAL is none: {error}") from error
+
+
+def _jwk(member: Any) -> Entry:
+    if not isinstance(member, dict):
+        raise ValueError("a key is not an object")  # noqa: TRY004 -- as above
+    from_jwk(member)
+    return {"jwk": member, "kids": [member["kid"]] if member.get("kid") else []}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _base58(text: str) -> bytes:
+    number = 0
+    for letter in text:
+        if letter not in _BASE58:
+            raise binascii.Error("not base58")
+        number = number * 58 + _BASE58.index(letter)
+    return b"\0" * (len(text) - len(text.lstrip("1"))) + number.to_bytes((number.bit_length() + 7) // 8, "big")

@@ -61,4 +61,6 @@ def _said(value: object) -> str:
     """One value; JSON and TOML write texts, numbers and lists of texts alike."""
     if isinstance(value, tuple):
         return json.dumps(list(value))
-    return json.dumps(str(value) if isinstance(value, Path) else value)
+    if isinstance(value, Path):
+        return json.dumps("" if value == Path() else str(value))
+    return json.dumps(value)

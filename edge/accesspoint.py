@@ -27,6 +27,7 @@ from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import Indication, State
 from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
+from edge.trust.withdrawn import UNLISTED, Found
 from edge.visit import Standing, Visit, told
 from edge.watch import Watch
 
@@ -58,6 +59,7 @@ class AccessPoint:
         pseudonym: Callable[[Credential, Interval], bytes],
         *,
         result_s: float = 1.2,
+        withdrawn: Callable[[Credential, Interval], Found] = lambda _card, _now: UNLISTED,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -71,6 +73,7 @@ class AccessPoint:
         self.thresholds = thresholds
         self.pseudonym = pseudonym
         self.result_s = result_s
+        self.withdrawn = withdrawn
         self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
@@ -151,7 +154,8 @@ class AccessPoint:
         try:
             with visit.stage("verify"):
                 credential = verify(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
-            visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of)
+            found = self.withdrawn(credential, visit.now)
+            visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found)
             self.panel.show(Indication.LOOK)
             visit.models(await self.faces.models())
             probe = await self.faces.probe(self.wanted(), code.frame - 1, self.policy.capture_s)

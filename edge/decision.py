@@ -20,6 +20,7 @@ from edge.audit.entry import Event, Kind, Value
 from edge.credential import Credential
 from edge.errors import Reason
 from edge.trust.interval import Interval, Validity
+from edge.trust.withdrawn import Card, CardStatus
 
 SCALE = 10_000
 
@@ -69,6 +70,8 @@ class Policy:
     trust_refuse_h: float
     unsealed_h: float
     unsealed_entries: int
+    status_refuse_h: float = 168.0
+    status_unknown: Literal["accept", "refer", "refuse"] = "refer"
     tasks: int = 0
 
     @property
@@ -107,6 +110,9 @@ class Facts:
     score: int | None = None
     threshold: int | None = None
     tasks: int | None = None
+    card_status: str = CardStatus.UNLISTED.value
+    status_age_s: int | None = None
+    locked_down: bool = False
 
 
 Check = Callable[[Policy, Facts], Reason | None]
@@ -138,6 +144,35 @@ def _still_valid(policy: Policy, facts: Facts) -> Reason | None:
             return Reason.EXPIRED
 
 
+def _open_to_anybody(_: Policy, facts: Facts) -> Reason | None:
+    return Reason.LOCKED_DOWN if facts.locked_down else None
+
+
+_AGAINST = {
+    CardStatus.REVOKED: Reason.REVOKED,
+    CardStatus.SUSPENDED: Reason.SUSPENDED,
+    CardStatus.DENIED: Reason.DENIED_HERE,
+}
+
+
+def _not_withdrawn(policy: Policy, facts: Facts) -> Reason | None:
+    status = CardStatus(facts.card_status)
+    if status in _AGAINST:
+        return _AGAINST[status]
+    if status is CardStatus.UNLISTED:
+        return None
+    age_s = facts.status_age_s
+    if status is CardStatus.VALID and age_s is not None and age_s <= policy.status_refuse_h * 3600:
+        return None
+    match policy.status_unknown:
+        case "accept":
+            return None
+        case "refer":
+            return Reason.REFERRED
+        case "refuse":
+            return Reason.STATUS_UNKNOWN
+
+
 def _has_reference(_: Policy, facts: Facts) -> Reason | None:
     return None if facts.reference else Reason.NO_REFERENCE
 
@@ -164,9 +199,11 @@ def _matches(_: Policy, facts: Facts) -> Reason | None:
 
 BEFORE_FACE: tuple[Check, ...] = (
     _refused_before,
+    _open_to_anybody,
     _trust_fresh,
     _log_sealed,
     _still_valid,
+    _not_withdrawn,
     _has_reference,
     _may_try_again,
 )
@@ -246,6 +283,13 @@ def entry(decision: AccessDecision, policy: Policy) -> Event:
         trust=decision.trust,
         digests=(policy.digest, *decision.models),
     )
+
+
+def card_of(credential: Credential) -> Card:
+    """What the lists of withdrawn cards are asked about: the card by its own identifier, its holder, its bytes."""
+    identifier = credential.identity.id
+    names = (credential.claims.cti, identifier.encode() if identifier else None, credential.digest)
+    return Card(credential.issuer, tuple(name for name in names if name), credential.claims.status)
 
 
 def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:

@@ -120,6 +120,31 @@ class Reason(Enum):
         "This card is not meant for this gate. Please ask for help.",
         "The credential names whom it is for, and this gate is not among them.",
     )
+    REVOKED = (
+        "revoked",
+        "This card is no longer accepted. Please ask your issuer for a new one.",
+        "The issuer has withdrawn this card.",
+    )
+    SUSPENDED = (
+        "suspended",
+        "This card is not accepted at present. Please ask your issuer.",
+        "The issuer has suspended this card.",
+    )
+    DENIED_HERE = (
+        "denied-here",
+        "This card is not accepted here. Please ask for help.",
+        "The card is on the site's own list.",
+    )
+    STATUS_UNKNOWN = (
+        "status-unknown",
+        "This gate cannot check this card now. Please ask for help.",
+        "Nobody can say here whether the card is withdrawn: the list is missing, past its end, or too old.",
+    )
+    LOCKED_DOWN = (
+        "locked-down",
+        "This gate is closed. Please ask for help.",
+        "An operator has closed the gate by a signed command.",
+    )
     # the biometric reference
     NO_REFERENCE = (
         "no-biometric-reference",

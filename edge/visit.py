@@ -17,6 +17,7 @@ from edge.decision import BEFORE_FACE, AccessDecision, Facts, Policy, admit, fir
 from edge.errors import Reason, Refusal
 from edge.ports import Clock, Receipt
 from edge.trust.list import TrustList
+from edge.trust.withdrawn import UNLISTED, Found
 
 
 class Standing(Protocol):
@@ -71,7 +72,9 @@ class Visit:
         finally:
             self.stages[name] = round((self._clock.monotonic() - began) * 1e6)
 
-    def verified(self, credential: Credential, subject: bytes, tries_of: Callable[[bytes], int]) -> None:
+    def verified(
+        self, credential: Credential, subject: bytes, tries_of: Callable[[bytes], int], found: Found = UNLISTED
+    ) -> None:
         """The credential is genuine; hold everything against the policy that needs no face.
 
         Raises:
@@ -88,6 +91,8 @@ class Visit:
             validity=credential.validity.value,
             reference=credential.reference is not None,
             tries=tries_of(subject),
+            card_status=found.status.value,
+            status_age_s=found.age_s,
         )
         if (against := first_against(BEFORE_FACE, self._policy, self.facts)) is not None:
             raise Refusal(against)

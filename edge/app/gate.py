@@ -17,7 +17,8 @@ from edge.app.service import keep_alive, notify, secret
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.manifest import Manifest, parse
 from edge.biometric.values import Hint, ReferenceKind
-from edge.decision import Policy, pseudonym
+from edge.credential import Credential
+from edge.decision import Policy, card_of, pseudonym
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -33,7 +34,9 @@ from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Panel
 from edge.settings import Settings, SettingsError, profile, read_toml
+from edge.trust.interval import Interval
 from edge.trust.list import TrustList
+from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
 from edge.wire import Health, Hinted, Message, Shown, WireError, decode, encode
 
@@ -83,6 +86,7 @@ async def run(settings: Settings) -> None:
             policy,
             partial(_threshold, manifest, policy.fmr),
             partial(pseudonym, site_key),
+            withdrawn=partial(standing.withdrawn, site_key),
         )
         try:
             async with asyncio.TaskGroup() as parts:
@@ -164,6 +168,13 @@ class GateStanding:
     def trust(self) -> TrustList | None:
         """The trust list in force."""
         return self.trustfile.current
+
+    def withdrawn(self, site_key: bytes, credential: Credential, now: Interval) -> Found:
+        """What the lists of withdrawn cards say about a card."""
+        whole = self.trustfile.whole if isinstance(self.trustfile, Trusted) else None
+        if whole is not None:
+            return whole.withdrawn.about(card_of(credential), now, site_key)
+        return UNLISTED if credential.claims.status is None else Found(CardStatus.UNKNOWN)
 
     def unsealed(self) -> tuple[int, float]:
         """Entries that wait for the token, and the age of the oldest in seconds, as of the last look."""

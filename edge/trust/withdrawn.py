@@ -32,7 +32,7 @@ SHORT: Final = 8
 KEYED: Final = 16
 
 
-class Standing(Enum):
+class CardStatus(Enum):
     """What the lists say about one card."""
 
     UNLISTED = "unlisted"  # no list speaks about it
@@ -47,8 +47,11 @@ class Standing(Enum):
 class Found:
     """The answer, and the age in seconds of the list that gave it."""
 
-    standing: Standing
+    status: CardStatus
     age_s: int | None = None
+
+
+UNLISTED: Final = Found(CardStatus.UNLISTED)
 
 
 @dataclass(frozen=True)
@@ -123,36 +126,36 @@ class Withdrawn:
         """
         issuer = normal(card.issuer)
         if self.denied is not None and any(keyed(site_key, issuer, name) in self.denied for name in card.names):
-            return Found(Standing.DENIED, _age(self.denied.issued_at, now))
-        found = Found(Standing.UNLISTED) if card.status is None else self._status(issuer, card.status, now)
-        if found.standing in (Standing.REVOKED, Standing.SUSPENDED):
+            return Found(CardStatus.DENIED, _age(self.denied.issued_at, now))
+        found = Found(CardStatus.UNLISTED) if card.status is None else self._status(issuer, card.status, now)
+        if found.status in (CardStatus.REVOKED, CardStatus.SUSPENDED):
             return found
         hashes = self.hashes.get(issuer)
         if hashes is None:
             return found
         age = _age(hashes.issued_at, now)
         if any(short(issuer, name) in hashes for name in card.names):
-            return Found(Standing.REVOKED, age)
-        if found.standing is Standing.UNLISTED:
+            return Found(CardStatus.REVOKED, age)
+        if found.status is CardStatus.UNLISTED:
             over = hashes.expires <= now.lower
-            return Found(Standing.UNKNOWN if over else Standing.VALID, age)
+            return Found(CardStatus.UNKNOWN if over else CardStatus.VALID, age)
         return found
 
     def _status(self, issuer: str, claim: Any, now: Interval) -> Found:
         uri, index = reference(claim)
         listed = self.statuses.get((issuer, uri))
         if listed is None:
-            return Found(Standing.UNKNOWN)
+            return Found(CardStatus.UNKNOWN)
         age = _age(listed.issued_at, now)
         match listed.status(index):
             case status if status == VALID:
                 over = listed.expires is not None and listed.expires <= now.lower
-                return Found(Standing.UNKNOWN if over else Standing.VALID, age)
+                return Found(CardStatus.UNKNOWN if over else CardStatus.VALID, age)
             case status if status == SUSPENDED:
-                return Found(Standing.SUSPENDED, age)
+                return Found(CardStatus.SUSPENDED, age)
             case status:
                 assert status >= INVALID
-                return Found(Standing.REVOKED, age)  # what an issuer's own number means is not ours to guess
+                return Found(CardStatus.REVOKED, age)  # what an issuer's own number means is not ours to guess
 
 
 def reference(claim: Any) -> tuple[str, int]:

@@ -1,0 +1,274 @@
+"""A withdrawn card is refused without a network, and a list never goes back."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.decision import Facts, Policy, admit
+from edge.errors import Reason, Refusal
+from edge.trust import cose
+from edge.trust.cbor import Tagged, encode
+from edge.trust.charter import write_charter
+from edge.trust.cose import make_sign1, signer
+from edge.trust.interval import ClockState, Interval
+from edge.trust.keys import spki
+from edge.trust.list import write_list
+from edge.trust.signed import Purpose, seal, unseal
+from edge.trust.status import TYPE
+from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, Whole, mark, open_whole, write_confirmation
+from edge.trust.withdrawn import (
+    UNLISTED,
+    Card,
+    CardStatus,
+    Found,
+    keyed,
+    ordered,
+    short,
+    write_denied,
+    write_hashes,
+)
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+HERE = Interval(NOW, None, ClockState.FLOOR)
+DAY = timedelta(days=1)
+TIMES = (NOW - DAY, NOW + 20 * DAY)
+ISS, OTHER, LAND = "https://id.example", "https://other.example", "https://land.example"
+URI = "https://id.example/status/1"
+ROOT, LIVE, STATE = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+KEYS = {iss: ed25519.Ed25519PrivateKey.generate() for iss in (ISS, OTHER, LAND)}
+SITE_KEY = b"site key of thirty-two bytes ...."
+POLICY_KEYS: dict[str, Any] = {"status_refuse_h": 168.0, "status_unknown": "refer"}
+
+
+def a_list(*issuers: str, version: int = 1, by: Any = ROOT, times: tuple[datetime, datetime] = TIMES) -> bytes:
+    entries = [{"iss": iss, "keys": [{"public": spki(KEYS[iss].public_key())}]} for iss in issuers]
+    issued, expires = (int(moment.timestamp()) for moment in times)
+    document = {"version": version, "issued_at": issued, "expires": expires, "issuers": entries}
+    return write_list(document, signer(by))
+
+
+def a_charter(version: int = 1, **authorities: tuple[Any, list[str]]) -> bytes:
+    named = [
+        {"name": name, "public": spki(key.public_key()), "issuers": issuers}
+        for name, (key, issuers) in authorities.items()
+    ]
+    return write_charter(version, [spki(LIVE.public_key())], named, [], TIMES, signer(ROOT))
+
+
+def statuses(revoked: bytes, iss: str = ISS, issued: datetime = NOW - DAY, **more: Any) -> bytes:
+    claims = {2: URI, 6: int(issued.timestamp()), 65533: {"bits": 2, "lst": zlib.compress(revoked)}}
+    claims |= {int(name[1:]): value for name, value in more.items()}
+    array = make_sign1(encode(claims), signer(KEYS[iss]), {cose.TYP: TYPE})
+    return encode(Tagged(cose.SIGN1, array))
+
+
+STATUS_PATH = f"status/{mark(ISS)}/one.cwt"
+FILES: dict[str, bytes] = {
+    MAIN: a_list(ISS, OTHER),
+    CHARTER: a_charter(),
+    STATUS_PATH: statuses(b"\x24"),  # 0 valid, 1 invalid, 2 suspended, 3 valid
+    f"hashes/{mark(OTHER)}.cose": write_hashes(3, OTHER, [short(OTHER, b"card-7")], TIMES, signer(LIVE)),
+    "denied/lobby.cose": write_denied(1, "lobby", [keyed(SITE_KEY, ISS, b"banned")], TIMES, signer(LIVE)),
+}
+
+
+def opened(
+    files: Mapping[str, bytes] = FILES, before: Whole | None = None, floors: Mapping[str, int] | None = None
+) -> Whole:
+    known = dict(before.floors) if before else dict(floors or {})
+    return open_whole(files, [spki(ROOT.public_key())], known, site="lobby", before=before)
+
+
+def about(whole: Whole, iss: str, name: bytes, index: int | None = None, uri: str = URI, now: Interval = HERE) -> Found:
+    status = None if index is None else {"status_list": {"idx": index, "uri": uri}}
+    return whole.withdrawn.about(Card(iss, (name,), status), now, SITE_KEY)
+
+
+@pytest.mark.parametrize(
+    ("iss", "name", "index", "status"),
+    [
+        (ISS, b"x", 0, CardStatus.VALID),
+        (ISS, b"x", 1, CardStatus.REVOKED),
+        (ISS, b"x", 2, CardStatus.SUSPENDED),
+        (ISS, b"x", None, CardStatus.UNLISTED),
+        (ISS, b"banned", 0, CardStatus.DENIED),
+        (OTHER, b"card-7", None, CardStatus.REVOKED),
+        (OTHER, b"card-8", None, CardStatus.VALID),
+        (OTHER, b"x", 0, CardStatus.UNKNOWN),
+        (LAND, b"card-7", None, CardStatus.UNLISTED),
+    ],
+)
+def test_what_the_lists_say(iss: str, name: bytes, index: int | None, status: CardStatus) -> None:
+    assert about(opened(), iss, name, index).status is status
+
+
+def test_an_address_that_nobody_brought_is_unknown() -> None:
+    assert about(opened(), ISS, b"x", 0, URI + "0").status is CardStatus.UNKNOWN
+
+
+def test_a_list_past_its_end_still_revokes_but_clears_nobody() -> None:
+    whole = opened({**FILES, STATUS_PATH: statuses(b"\x24", _4=int((NOW - timedelta(hours=1)).timestamp()))})
+    assert about(whole, ISS, b"x", 0).status is CardStatus.UNKNOWN
+    assert about(whole, ISS, b"x", 1).status is CardStatus.REVOKED
+    later = Interval(NOW + 30 * DAY, None, ClockState.FLOOR)
+    assert about(opened(), OTHER, b"card-8", now=later).status is CardStatus.UNKNOWN
+    assert about(opened(), OTHER, b"card-7", now=later).status is CardStatus.REVOKED
+
+
+def test_an_index_beyond_the_list_and_a_claim_that_says_nothing_are_refused() -> None:
+    with pytest.raises(Refusal) as caught:
+        about(opened(), ISS, b"x", 4)
+    assert caught.value.reason is Reason.BAD_CLAIM
+    nothing: tuple[Any, ...] = ({}, {"status_list": {"uri": URI}}, {"status_list": {"uri": URI, "idx": True}}, [], 7)
+    for claim in nothing:
+        with pytest.raises(Refusal):
+            opened().withdrawn.about(Card(ISS, (), claim), HERE, SITE_KEY)
+
+
+def test_an_older_status_list_is_not_taken() -> None:
+    now = opened()
+    older = {**FILES, STATUS_PATH: statuses(b"\0", issued=NOW - 2 * DAY)}
+    kept = opened(older, now)
+    assert about(kept, ISS, b"x", 1).status is CardStatus.REVOKED
+    assert any("older" in fault for fault in kept.faults)
+    after_a_restart = opened(older, None, now.floors)
+    assert about(after_a_restart, ISS, b"x", 1).status is CardStatus.UNKNOWN
+    newer = opened({**FILES, STATUS_PATH: statuses(b"\0", issued=NOW)}, now)
+    assert about(newer, ISS, b"x", 1).status is CardStatus.VALID
+
+
+def test_a_status_list_of_another_issuer_says_nothing_about_this_one() -> None:
+    whole = opened({**FILES, STATUS_PATH: statuses(b"\0", iss=OTHER)})
+    assert about(whole, ISS, b"x", 0).status is CardStatus.UNKNOWN
+    assert any("not signed by its issuer" in fault for fault in whole.faults)
+
+
+def test_an_older_hash_list_or_charter_is_not_taken() -> None:
+    now = opened()
+    path = f"hashes/{mark(OTHER)}.cose"
+    kept = opened({**FILES, path: write_hashes(2, OTHER, [], TIMES, signer(LIVE))}, now)
+    assert about(kept, OTHER, b"card-7").status is CardStatus.REVOKED
+    with pytest.raises(Refusal, match="older"):
+        opened({**FILES, CHARTER: a_charter()}, None, {CHARTER: 2})
+    with pytest.raises(Refusal, match="missing"):
+        opened({MAIN: FILES[MAIN]}, now)
+
+
+def test_a_hash_list_out_of_order_or_signed_by_a_stranger_is_not_taken() -> None:
+    path = f"hashes/{mark(OTHER)}.cose"
+    members = {"version": 9, "iss": OTHER, "hashes": b"b" * 8 + b"a" * 8}
+    for bad in (seal(Purpose.HASHES, members, TIMES, signer(LIVE)), write_hashes(9, OTHER, [], TIMES, signer(STATE))):
+        whole = opened({**FILES, path: bad}, opened())
+        assert about(whole, OTHER, b"card-7").status is CardStatus.REVOKED
+        assert whole.faults
+
+
+def test_the_site_list_of_another_site_is_not_ours() -> None:
+    foreign = write_denied(5, "airport", [keyed(SITE_KEY, ISS, b"x")], TIMES, signer(LIVE))
+    whole = opened({**FILES, "denied/lobby.cose": foreign, "denied/airport.cose": foreign})
+    assert about(whole, ISS, b"x").status is CardStatus.UNLISTED
+
+
+def test_whoever_finds_the_site_list_learns_no_name() -> None:
+    assert keyed(SITE_KEY, ISS, b"1234567890") != keyed(b"another key", ISS, b"1234567890")
+    assert b"banned" not in FILES["denied/lobby.cose"]
+
+
+def test_a_document_is_good_for_one_purpose_only() -> None:
+    from edge.trust.keys import pinned
+
+    keys = [pinned(LIVE.public_key())]
+    sealed = seal(Purpose.COMMAND, {"version": 1, "iss": OTHER, "hashes": b""}, TIMES, signer(LIVE))
+    with pytest.raises(Refusal, match="not as a withdrawn-hashes"):
+        unseal(Purpose.HASHES, sealed, keys, ("version", "iss", "hashes"))
+
+
+def test_an_authority_speaks_for_its_own_issuers_only() -> None:
+    files = {MAIN: a_list(ISS), CHARTER: a_charter(land=(STATE, [LAND])), "issuers/land.cose": a_list(LAND, by=STATE)}
+    assert {issuer.name for issuer in opened(files).trust.issuers} == {ISS, LAND}
+    greedy = opened({**files, "issuers/land.cose": a_list(LAND, OTHER, by=STATE)})
+    assert {issuer.name for issuer in greedy.trust.issuers} == {ISS, LAND}
+    assert any("issuers of others" in fault for fault in greedy.faults)
+    foreign = opened({**files, "issuers/land.cose": a_list(LAND, by=LIVE)})
+    assert {issuer.name for issuer in foreign.trust.issuers} == {ISS}
+
+
+def test_a_confirmation_makes_the_list_fresh_and_only_of_these_files() -> None:
+    old = {MAIN: a_list(ISS, times=(NOW - 90 * DAY, NOW + DAY)), CHARTER: a_charter()}
+    fresh = {**old, CONFIRMATION: write_confirmation(old, TIMES, signer(LIVE))}
+    assert opened(old).trust.issued_at == NOW - 90 * DAY
+    assert opened(fresh).trust.issued_at == NOW - DAY
+    kept_back = {**fresh, f"hashes/{mark(ISS)}.cose": write_hashes(1, ISS, [], TIMES, signer(LIVE))}
+    assert opened(kept_back).trust.issued_at == NOW - 90 * DAY
+    rogue = {**old, CONFIRMATION: write_confirmation(old, TIMES, signer(STATE))}
+    assert opened(rogue).trust.issued_at == NOW - 90 * DAY
+
+
+def test_the_time_that_was_signed_is_capped_by_the_end_of_the_document() -> None:
+    far = (NOW + 4000 * DAY, NOW + 4001 * DAY)
+    assert opened({MAIN: a_list(ISS, times=far)}).signed_at == NOW + 4000 * DAY
+    assert opened().signed_at == NOW - DAY
+
+
+@pytest.mark.parametrize("path", [MAIN, CHARTER])
+def test_noise_in_place_of_what_counts_refuses_the_whole(path: str) -> None:
+    for noise in (b"", b"\xd2\x84", FILES[path][:-1], FILES[path] + b"\0", bytes(100)):
+        with pytest.raises(Refusal) as caught:
+            opened({**FILES, path: noise})
+        assert caught.value.reason is Reason.NO_TRUST
+
+
+@given(st.sets(st.binary(min_size=8, max_size=8), max_size=60), st.binary(min_size=8, max_size=8))
+def test_the_search_finds_exactly_what_is_there(hashes: set[bytes], other: bytes) -> None:
+    packed = b"".join(sorted(hashes))
+    from edge.trust.withdrawn import Hashes
+
+    here = Hashes(packed, 8, 1, NOW, NOW + DAY)
+    assert ordered(packed, 8)
+    assert all(one in here for one in hashes)
+    assert (other in here) == (other in hashes)
+
+
+def facts(found: Found) -> Facts:
+    good = Facts(trust_age_s=60, validity="valid", reference=True, bona_fide=9000, score=9500, threshold=9300)
+    return replace(good, card_status=found.status.value, status_age_s=found.age_s)
+
+
+def policy(unknown: str) -> Policy:
+    given: dict[str, Any] = {"status_unknown": unknown, "status_refuse_h": 24.0}
+    return Policy("t", 0.001, "required", 0.5, 1, 5, 3, 60, 20, (40, 225), "accept", 60, 168, 720, 24, 1000, **given)
+
+
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    ("found", "unknown", "reason"),
+    [
+        (UNLISTED, "refuse", None),
+        (Found(CardStatus.VALID, 23 * HOUR), "refuse", None),
+        (Found(CardStatus.VALID, 25 * HOUR), "refuse", Reason.STATUS_UNKNOWN),
+        (Found(CardStatus.VALID, 25 * HOUR), "refer", Reason.REFERRED),
+        (Found(CardStatus.VALID, 25 * HOUR), "accept", None),
+        (Found(CardStatus.UNKNOWN), "refuse", Reason.STATUS_UNKNOWN),
+        (Found(CardStatus.UNKNOWN), "accept", None),
+        (Found(CardStatus.REVOKED, 999 * HOUR), "accept", Reason.REVOKED),
+        (Found(CardStatus.SUSPENDED, 1), "accept", Reason.SUSPENDED),
+        (Found(CardStatus.DENIED, 1), "accept", Reason.DENIED_HERE),
+    ],
+)
+def test_the_profile_decides_about_what_is_unknown(found: Found, unknown: str, reason: Reason | None) -> None:
+    assert admit(policy(unknown), facts(found)) is reason
+
+
+def test_a_gate_that_is_locked_down_admits_nobody() -> None:
+    assert admit(policy("accept"), replace(facts(UNLISTED), locked_down=True)) is Reason.LOCKED_DOWN

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from typing import TYPE_CHECKING
 
 from edge.app.service import keep_alive, notify, report_health
 from edge.devices.checkpoints import CheckpointReader
@@ -12,6 +14,9 @@ from edge.web.board import Board
 from edge.web.pages import application
 from edge.web.panel import listen
 from edge.web.server import serve
+
+if TYPE_CHECKING:
+    from edge.app.iavs import Part
 
 
 async def run(settings: Settings) -> None:
@@ -25,10 +30,28 @@ async def run(settings: Settings) -> None:
             parts.create_task(board.follow())
             parts.create_task(listen(settings.paths.panel_socket, board.shown, board.hinted))
             parts.create_task(serve(pages, board, settings.web, ready))
-            parts.create_task(report_health(settings.paths.health_socket, lambda: {"pages": ""}))
+            services = _services(settings)
+            if services is not None:
+                parts.create_task(services.run())
+            parts.create_task(report_health(settings.paths.health_socket, lambda: _conditions(services)))
             await ready.wait()
             parts.create_task(keep_alive(lambda: True))
             notify("READY=1")
     finally:
         log.close()
         checkpoints.close()
+
+
+def _services(settings: Settings) -> Part | None:
+    """Identity services, where the site wants them; else nothing of them is loaded."""
+    if not settings.iavs.enabled:
+        return None
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # searching is bound by memory; must be said before numpy is loaded
+    from edge.app.iavs import Part
+
+    return Part(settings)
+
+
+def _conditions(services: Part | None) -> dict[str, str]:
+    return {"pages": ""} if services is None else {"pages": "", "iavs": services.trouble}

@@ -201,7 +201,7 @@ def _bona_fide(image: Pixels, sessions: Sessions) -> float | None:
 
 
 def quality(distance: float, sharpness: float, brightness: float, aside: bool) -> int:
-    """0 to 100: the worst of size (90 pixels between the eyes are 100), sharpness (200) and light; a turned face half."""
+    """0 to 100: the worst of size (90 pixels between the eyes: 100), sharpness (200) and light; half if turned."""
     size, sharp = distance / 90.0, sharpness / 200.0
     light = min(brightness / 80.0, (255.0 - brightness) / 60.0)
     worst = min(1.0, size, sharp, light) * (0.5 if aside else 1.0)

@@ -1,0 +1,269 @@
+"""Whole tasks in one request: enrol, verify, identify, update, delete, retrieve. Their steps are advertised.
+
+Rules:
+
+1. What they accept beside their parameters is in ``inputData``, under the names of the primitives' inputs.
+2. Enrolling searches the gallery first: who is in it already is told, and nobody is made twice.
+3. Verify and identify tell the presentation attack score of the picture beside their result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from edge.iavs.catalogue import Catalogue, Field
+from edge.iavs.comparing import Comparing
+from edge.iavs.desk import Ask, Desk, Seen
+from edge.iavs.gallery import Item, View
+from edge.iavs.refused import Refused
+from edge.iavs.shapes import Misshapen, shaped
+from edge.iavs.subjects import (
+    BIOGRAPHIC,
+    BIOMETRIC,
+    DOCUMENT,
+    Answer,
+    Handler,
+    Subjects,
+    biographic,
+    documents,
+    keep,
+    told,
+)
+
+_INPUTS = {
+    "subjectID": "id",
+    "encounterID": "id",
+    "galleryID": "id",
+    "identityClaim": "id",
+    "bir": "CBEFF_BIR_Type",
+    "birList": "CBEFF_BIR_ListType",
+    "biographicData": "BiographicDataType",
+    "documentDataList": "DocumentDataListType",
+}
+_OPTIONS = {
+    "delete": {"async"},
+    "enrol": {"async", "duplicates"},
+    "identify": {"async"},
+    "retrieveData": {"include"},
+    "update": {"async"},
+    "verify": {"async"},
+}
+_WORDS = {"async": {"true", "false"}, "duplicates": {"check", "allow"}}
+_BAD = {
+    "subjectID": "INVALID_SUBJECT_ID",
+    "encounterID": "INVALID_ENCOUNTER_ID",
+    "bir": "INVALID_BIR",
+    "birList": "INVALID_BIR",
+}
+
+
+class Aggregates:
+    """The aggregate services."""
+
+    def __init__(self, desk: Desk, catalogue: Catalogue, subjects: Subjects, comparing: Comparing) -> None:
+        self._desk = desk
+        self._catalogue = catalogue
+        self._subjects = subjects
+        self._comparing = comparing
+
+    def handlers(self) -> dict[str, Handler]:
+        """Services by name."""
+        return {
+            "delete": self._delete,
+            "enrol": self._enrol,
+            "identify": self._identify,
+            "retrieveData": self._retrieve,
+            "update": self._update,
+            "verify": self._verify,
+        }
+
+    def prepare(self, ask: Ask) -> tuple[Ask, dict[str, str]]:
+        """The request with what ``inputData`` says beside its parameters, and its options.
+
+        Raises:
+            Refused: INVALID_PROCESSING_OPTION, or the code for the input that is wrong.
+        """
+        chosen = options(ask)
+        inputs = dict(ask.inputs)
+        known = {name.lower(): name for name in _INPUTS}
+        for key, value in ask.get("inputData", {}).items():
+            name = known.get(key.lower())
+            if name is None or name in inputs:
+                continue
+            try:
+                inputs[name] = shaped(self._catalogue, Field(name, _INPUTS[name]), value)
+            except Misshapen as error:
+                code = (
+                    "BIOMETRIC_TYPE_NOT_SUPPORTED" if "bdbInfo.type" in str(error) else _BAD.get(name, "INVALID_INPUT")
+                )
+                raise Refused(code, f"wrong at inputData.{error}") from error
+        return replace(ask, inputs=inputs), chosen
+
+    async def _enrol(self, ask: Ask) -> Answer:
+        ask, chosen = self.prepare(ask)
+        if "bir" not in ask.inputs and "birList" not in ask.inputs:
+            raise Refused("INVALID_BIR", "inputData needs bir or birList")
+        items = await self._given(ask)
+        gallery = ask.get("galleryID")
+        if gallery is not None and gallery not in self._desk.gallery.galleries:
+            raise Refused("INVALID_INPUT", "no such gallery")
+        if gallery is not None and chosen.get("duplicates", "check") == "check":
+            ask.step("searching for duplicates")
+            already = await self._already(ask, gallery)
+            if already is not None:
+                return {"subjectID": already, "returnData": {"outcome": "already-enrolled"}}
+        ask.step("keeping")
+        if self._desk.options.encounters and "encounterID" not in ask.inputs:
+            raise Refused("INVALID_ENCOUNTER_ID", "which encounter?")
+
+        def work(view: View) -> str:
+            subject = view.make_subject(ask.get("subjectID"))
+            encounter = ""
+            if self._desk.options.encounters:
+                encounter = view.make_encounter(subject, ask.inputs["encounterID"], "Enrolment")
+            elif "encounterID" in ask.inputs:
+                raise Refused("UNKNOWN_ENCOUNTER", "this gate keeps one record a person")
+            keep(view, subject, [item for _, item in items], encounter, "")
+            if gallery is not None:
+                view.join(gallery, subject, encounter, ask.get("identityClaim", subject))
+            return subject
+
+        subject = await self._desk.change(ask, None, work, **({"gallery": gallery} if gallery else {}))
+        qualities = [seen.still.quality for seen, _ in items if seen is not None]
+        made: Answer = {"subjectID": subject, "returnData": {"outcome": "enrolled", "quality": qualities}}
+        return made | ({"encounterID": ask.inputs["encounterID"]} if self._desk.options.encounters else {})
+
+    async def _already(self, ask: Ask, gallery: str) -> str | None:
+        birs = [ask.inputs["bir"]] if "bir" in ask.inputs else ask.inputs["birList"].get("bir", [])
+        for bir in birs:
+            inputs = {"galleryID": gallery, "maxListSize": 1}
+            try:
+                found = await self._comparing.identified(replace(ask, inputs=inputs), bir)
+            except Refused as refused:
+                if refused.code == "BIOMETRIC_TYPE_NOT_SUPPORTED":
+                    continue
+                raise
+            for candidate in found["candidateList"]["candidate"]:
+                return str(candidate["identity"]["subjectID"])
+        return None
+
+    async def _given(self, ask: Ask) -> list[tuple[Seen | None, Item]]:
+        """All records that the request brings."""
+        found: list[tuple[Seen | None, Item]] = []
+        if "bir" in ask.inputs or "birList" in ask.inputs:
+            found += await self._subjects.samples(ask)
+        if "biographicData" in ask.inputs:
+            found.append((None, Item(BIOGRAPHIC, "", biographic(ask.inputs["biographicData"]))))
+        if "documentDataList" in ask.inputs:
+            found += [(None, item) for item in documents(ask.inputs["documentDataList"])]
+        return found
+
+    async def _update(self, ask: Ask) -> Answer:
+        ask, _ = self.prepare(ask)
+        subject = _named(ask)
+        items = await self._given(ask)
+        if not items:
+            raise Refused("INVALID_INPUT", "nothing to update")
+        ask.step("keeping")
+
+        def work(view: View) -> None:
+            encounter = self._subjects.set_within(ask, view, view.subject(subject))
+            keep(view, subject, [item for _, item in items], encounter, "")
+
+        await self._desk.change(ask, subject, work)
+        return {"returnData": {"updated": sorted({item.kind for _, item in items})}}
+
+    async def _delete(self, ask: Ask) -> Answer:
+        ask, _ = self.prepare(ask)
+        subject = _named(ask)
+        ask.step("erasing")
+
+        def work(view: View) -> str:
+            view.subject(subject)
+            if not self._desk.options.encounters and "encounterID" not in ask.inputs:
+                view.drop_subject(subject)
+                return ""
+            encounter = self._subjects.within(ask, view, subject)
+            view.drop_encounter(subject, encounter)
+            return encounter
+
+        encounter = await self._desk.change(ask, subject, work)
+        return {"subjectID": subject, "returnData": {"outcome": "erased"}} | (
+            {"encounterID": encounter} if encounter else {}
+        )
+
+    async def _retrieve(self, ask: Ask) -> Answer:
+        ask, chosen = self.prepare(ask)
+        subject = _named(ask)
+        wanted = [each.strip() for each in chosen.get("include", f"{BIOGRAPHIC},{BIOMETRIC},{DOCUMENT}").split(",")]
+
+        def work(view: View) -> Answer:
+            view.subject(subject)
+            encounter = self._subjects.within(ask, view, subject)
+            made: Answer = {}
+            for kind in wanted:
+                items = view.records(subject, kind, encounter)
+                # raw samples are a right of their own
+                if kind == BIOMETRIC and "iavs.biometric.read" not in ask.caller.scopes:
+                    continue
+                made |= told(kind, items, ask)
+            return {"returnData": made}
+
+        return await self._desk.gallery.read(work)
+
+    async def _verify(self, ask: Ask) -> Answer:
+        ask, _ = self.prepare(ask)
+        found = await self._comparing.verified(ask, _probe(ask))
+        return {"match": found["match"], "score": found["score"], "returnData": _findings(found)}
+
+    async def _identify(self, ask: Ask) -> Answer:
+        ask, _ = self.prepare(ask)
+        if ask.get("galleryID") is None:
+            if len(self._desk.gallery.galleries) != 1:
+                raise Refused("UNKNOWN_GALLERY", "which gallery?")
+            ask = replace(ask, inputs=ask.inputs | {"galleryID": self._desk.gallery.galleries[0]})
+        found = await self._comparing.identified(ask, _probe(ask))
+        return {"candidateList": found["candidateList"], "returnData": _findings(found)}
+
+
+def options(ask: Ask) -> dict[str, str]:
+    """The processing options, each known and with a value that it can have.
+
+    Raises:
+        Refused: INVALID_PROCESSING_OPTION.
+    """
+    chosen: dict[str, str] = {}
+    for option in ask.get("processingOptions", {}).get("option", []):
+        key, value = option["key"], option.get("value", "true")
+        if key not in _OPTIONS.get(ask.service.name, set()) or value not in _WORDS.get(key, {value}):
+            raise Refused("INVALID_PROCESSING_OPTION", "options are told by queryCapabilities")
+        if key == "include" and not {part.strip() for part in value.split(",")} <= {BIOGRAPHIC, BIOMETRIC, DOCUMENT}:
+            raise Refused("INVALID_PROCESSING_OPTION", f"{BIOGRAPHIC}, {BIOMETRIC}, {DOCUMENT}")
+        chosen[key] = value
+    return chosen
+
+
+def _probe(ask: Ask) -> Any:
+    found = ask.inputs.get("bir") or (ask.get("birList", {}).get("bir") or [None])[0]
+    if found is None:
+        raise Refused("INVALID_BIR", "inputData needs bir")
+    return found
+
+
+def _named(ask: Ask) -> str:
+    if "subjectID" not in ask.inputs:
+        raise Refused("INVALID_SUBJECT_ID", "which subject?")
+    return str(ask.inputs["subjectID"])
+
+
+def _findings(found: Answer) -> Answer:
+    """What was found on the way."""
+    still = found["seen"].still
+    attack = "not-checked" if still.bona_fide is None else f"{still.bona_fide:.4f}"
+    return {
+        "quality": still.quality,
+        "threshold": round(found["threshold"], 6),
+        "bonaFide": attack,
+        "model": still.model,
+    }

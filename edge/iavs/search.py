@@ -1,0 +1,111 @@
+"""Exact search over one matrix of templates: every row is looked at, so nobody is missed and every score counts.
+
+Rules:
+
+1. One matrix holds templates of one model. Rows that were given up are zero at once and are used again.
+2. A matrix that has grown leaves no copy behind: the smaller one is zeroed.
+3. A candidate is a person, with the best score of all templates; below the threshold nobody is a candidate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+_FIRST = 64
+
+
+@dataclass(frozen=True)
+class Found:
+    """Somebody above the threshold."""
+
+    subject: str
+    encounter: str
+    score: float
+
+
+class Matrix:
+    """Templates of one gallery and one model."""
+
+    def __init__(self, dimensions: int) -> None:
+        self._rows = np.zeros((_FIRST, dimensions), np.float32)
+        self._who: list[tuple[str, str] | None] = []
+        self._free: list[int] = []
+        self._of: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        """How many templates there are."""
+        return len(self._who) - len(self._free)
+
+    @property
+    def subjects(self) -> int:
+        """How many people there are."""
+        return len(self._of)
+
+    def put(self, subject: str, encounter: str, template: Floats) -> None:
+        """Add a template of unit length."""
+        at = self._free.pop() if self._free else self._next()
+        self._rows[at] = template
+        self._who[at] = (subject, encounter)
+        self._of.setdefault(subject, []).append(at)
+
+    def drop(self, subject: str) -> None:
+        """Forget a person."""
+        for at in self._of.pop(subject, ()):
+            self._rows[at] = 0.0
+            self._who[at] = None
+            self._free.append(at)
+
+    def templates(self, subject: str) -> Floats:
+        """All templates of a person, one a row."""
+        return np.asarray(self._rows[self._of.get(subject, [])], np.float32)
+
+    def search(self, probe: Floats, threshold: float, most: int) -> list[Found]:
+        """The people above the threshold, most alike first."""
+        scores = self._rows[: len(self._who)] @ probe
+        best: dict[str, Found] = {}
+        above = np.flatnonzero(scores >= threshold)
+        for at in above[np.argsort(scores[above])[::-1]]:
+            who = self._who[at]
+            if who is None or who[0] in best:
+                continue
+            best[who[0]] = Found(who[0], who[1], float(scores[at]))
+            if len(best) >= most:
+                break
+        return list(best.values())
+
+    def _next(self) -> int:
+        at = len(self._who)
+        if at == len(self._rows):
+            grown = np.zeros((2 * at, self._rows.shape[1]), np.float32)
+            grown[:at] = self._rows
+            self._rows.fill(0.0)
+            self._rows = grown
+        self._who.append(None)
+        return at
+
+
+class Index:
+    """All matrices: by gallery, then by model."""
+
+    def __init__(self) -> None:
+        self._matrices: dict[tuple[str, str], Matrix] = {}
+
+    def put(self, gallery: str, model: str, subject: str, encounter: str, template: Floats) -> None:
+        """Add a template."""
+        key = (gallery, model)
+        if key not in self._matrices:
+            self._matrices[key] = Matrix(template.size)
+        self._matrices[key].put(subject, encounter, template)
+
+    def drop(self, subject: str) -> None:
+        """Forget a person everywhere."""
+        for matrix in self._matrices.values():
+            matrix.drop(subject)
+
+    def of(self, gallery: str, model: str) -> Matrix | None:
+        """The matrix of a gallery for a model."""
+        return self._matrices.get((gallery, model))

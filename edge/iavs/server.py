@@ -1,0 +1,187 @@
+"""The services on a port of their own: TLS with client certificates, and deadlines.
+
+Rules:
+
+1. Without a client certificate of the site's CA there is no connection. TLS 1.2 at least; withdrawn certificates are
+   turned away where the site keeps a list.
+2. The certificate's SHA-256 goes with each request (``state``, ``x5t#S256``).
+3. A request's head must come within ``HEAD_S``; a query may be as long as a body, for the standard puts samples there.
+   What is longer still is answered 413.
+4. Nothing is logged about requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edge.errors import DeviceError
+from edge.iavs.asking import LIMIT
+from edge.iavs.jose import fold
+
+CONNECTIONS = 64
+HEAD_S = 10.0
+GOODBYE_S = 3
+_HEAD_LIMIT = LIMIT + 64 * 1024
+_TOO_LONG = (
+    b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\ncache-control: no-store\r\n"
+    b'connection: close\r\ncontent-length: 58\r\n\r\n{"code": "PAYLOAD_TOO_LARGE", "message": "head too long"}\n'
+)
+log = logging.getLogger(__name__)
+
+
+class Bound(H11Protocol):
+    """A connection that knows its client's certificate and must ask in time."""
+
+    _late: asyncio.TimerHandle | None = None
+    _came = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Rule 2."""
+        super().connection_made(transport)
+        secured = transport.get_extra_info("ssl_object")
+        certificate = secured.getpeercert(binary_form=True) if secured is not None else None
+        if certificate:
+            self.app_state = {**self.app_state, "x5t#S256": fold(sha256(certificate).digest())}
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Rule 3."""
+        if self.conn.their_state is h11.IDLE:
+            self._came += len(data)
+            if self._came > _HEAD_LIMIT:
+                self.transport.write(_TOO_LONG)
+                self.transport.close()
+                return
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _watch(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._came = 0
+            self._stop()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self._close)
+
+    def _stop(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _close(self) -> None:
+        self._late = None
+        if self.conn.their_state is h11.IDLE:
+            self.transport.close()
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where to listen, and what for TLS; without a certificate in the clear, on this machine only."""
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    crl: Path | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """Rule 1.
+
+        Raises:
+            DeviceError: a file is missing or is not what it should be.
+        """
+        if self.certificate is None or self.ca is None:
+            if self.host not in ("127.0.0.1", "::1"):
+                raise DeviceError("iavs", "without TLS on this machine only")
+            return None
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+            if self.crl is not None:
+                context.load_verify_locations(self.crl)
+                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        except (OSError, ssl.SSLError) as error:
+            raise DeviceError("iavs", f"certificate or key: {error.strerror or type(error).__name__}") from error
+        return context
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process, not to one of its parts."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None = None) -> None:
+    """Serve until cancelled; ``ready`` is told the port's number.
+
+    Raises:
+        DeviceError: the address cannot be listened to, TLS cannot be set up, or the server ended by itself.
+    """
+    context = port.context()
+    family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as ear:
+        ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ear.bind((port.host, port.port))
+        except OSError as error:
+            raise DeviceError("iavs", f"cannot listen on {port.host} port {port.port}: {error.strerror}") from error
+        ear.listen(CONNECTIONS)
+        config = _config(services)
+        config.load()
+        config.ssl = context
+        server = _Server(config)
+        running = asyncio.create_task(server.serve([ear]))
+        number = int(ear.getsockname()[1])
+        log.info("identity services on port %d%s", number, "" if context else ", WITHOUT TLS, this machine only")
+        if ready is not None and not ready.done():
+            ready.set_result(number)
+        try:
+            await asyncio.shield(running)
+        finally:
+            server.should_exit = True
+            await running
+    raise DeviceError("iavs", "the server ended by itself")
+
+
+def _config(services: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        services,
+        http=Bound,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        interface="asgi3",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=_HEAD_LIMIT,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=GOODBYE_S,
+    )

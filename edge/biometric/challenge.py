@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from edge.biometric.values import Hint, Task
 
-TURN_DEG = 18.0
+TURN_DEG = 15.0
 NOD_DEG = 12.0
 CLOSER = 1.25  # times the distance between the eyes
 OPEN, CLOSED = 0.6, 0.3  # probability that the eyes are open

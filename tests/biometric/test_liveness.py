@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from edge.biometric.liveness import Cue, fused, light, parallax
 
-CUES = {"moire": Cue(1.3, -6.0, 4.0, 0.0), "parallax": Cue(0.05, 40.0, 3.0, 1.0)}
+CUES = {"moire": Cue(1.3, -6.0, 4.0, 0.0), "parallax": Cue(0.09, 40.0, 3.0, 1.0)}
 FACE = np.array([[-31, 0, 0], [31, 0, 0], [0, 38, 22], [-25, 70, 0], [25, 70, 0]], np.float64)
 """Millimetres: right eye, left eye, tip of the nose, mouth corners; the last is depth."""
 

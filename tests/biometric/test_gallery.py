@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.biometric.gallery import Gallery, fmr_for
+from edge.biometric.manifest import Manifest, parse
+from edge.biometric.thresholds import UnsupportedRate
+from edge.biometric.values import ReferenceKind
+from edge.settings import read_toml
+
+MODEL = "omz-face-reid-0095"
+MANIFEST: Manifest = parse(read_toml(Path(__file__).resolve().parents[2] / "models" / "models.toml"))
+SCORE_AT = partial(MANIFEST.threshold, MODEL, ReferenceKind.FULL)
+
+
+def faces(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, 256)).astype(np.float32)
+
+
+def gallery(count: int) -> tuple[Gallery, NDArray[np.float32]]:
+    enrolled, templates = Gallery(MODEL, 256), faces(count)
+    for number, template in enumerate(templates):
+        enrolled.enrol(f"person {number}", MODEL, template)
+    return enrolled, templates
+
+
+def test_who_is_enrolled_is_found_and_who_is_not_is_nobody() -> None:
+    enrolled, templates = gallery(300)
+    threshold = enrolled.threshold(0.01, SCORE_AT)
+    seen = templates[123] + 0.5 * faces(1, seed=9)[0]
+    (found,) = enrolled.search(MODEL, seen, threshold)
+    assert (found.subject, found.rank) == ("person 123", 1)
+    assert enrolled.search(MODEL, faces(1, seed=5)[0], threshold) == []
+
+
+def test_the_search_equals_comparing_one_by_one() -> None:
+    enrolled, templates = gallery(40)
+    probe = faces(1, seed=3)[0]
+    found = enrolled.search(MODEL, probe, -1.0, most=40)
+    naive = sorted(
+        (
+            -float(sum(a * b for a, b in zip(t, probe, strict=True)) / np.linalg.norm(t) / np.linalg.norm(probe)),
+            f"person {n}",
+        )
+        for n, t in enumerate(templates.astype(np.float64))
+    )
+    assert [each.subject for each in found] == [subject for _, subject in naive]
+    assert [each.score for each in found] == pytest.approx([-score for score, _ in naive], abs=1e-5)
+
+
+def test_a_subject_with_several_templates_is_one_candidate() -> None:
+    enrolled, templates = gallery(3)
+    enrolled.enrol("person 1", MODEL, templates[1] * 2)
+    assert len(enrolled) == 3
+    assert [each.subject for each in enrolled.search(MODEL, templates[1], 0.9)] == ["person 1"]
+
+
+def test_who_was_removed_is_not_found() -> None:
+    enrolled, templates = gallery(3)
+    assert enrolled.remove("person 1") == 1
+    assert enrolled.remove("person 1") == 0
+    assert enrolled.search(MODEL, templates[1], 0.9) == []
+    assert [each.subject for each in enrolled.search(MODEL, templates[2], 0.9)] == ["person 2"]
+
+
+def test_the_threshold_rises_with_the_gallery() -> None:
+    """0.45 among 200 and 0.50 among 1,000 were measured for FPIR 1 %."""
+    thresholds = [SCORE_AT(fmr_for(0.01, size)) for size in (50, 200, 1000)]
+    assert thresholds == sorted(thresholds)
+    assert thresholds[1:] == pytest.approx([0.455, 0.507], abs=0.005)
+
+
+def test_a_rate_that_the_data_do_not_support_has_no_threshold() -> None:
+    enrolled, _ = gallery(200)
+    with pytest.raises(UnsupportedRate, match=r"measured for 0\.01 to 1e-05 only"):
+        enrolled.threshold(0.001, SCORE_AT)
+
+
+@pytest.mark.parametrize(("fpir", "size"), [(0.0, 10), (1.0, 10), (0.1, 0)])
+def test_no_rate_is_made_up(fpir: float, size: int) -> None:
+    with pytest.raises(ValueError, match="no FPIR"):
+        fmr_for(fpir, size)
+
+
+def test_another_model_s_template_is_an_error_that_says_so() -> None:
+    enrolled, templates = gallery(1)
+    with pytest.raises(ValueError, match="template of 'dlib-face-resnet-v1' in a gallery of omz-face-reid-0095"):
+        enrolled.enrol("x", "dlib-face-resnet-v1", templates[0])
+    with pytest.raises(ValueError, match="128 dimensions"):
+        enrolled.search(MODEL, templates[0][:128], 0.5)
+
+
+def test_independent_impostors_reach_the_asked_rate() -> None:
+    """FPIR from FMR, counted: 2,000 strangers against 100 subjects whose scores are drawn at random."""
+    random = np.random.default_rng(2)
+    scores = random.uniform(size=(2000, 100))
+    false = (scores >= 1 - fmr_for(0.05, 100)).any(axis=1).mean()
+    assert false == pytest.approx(0.05, abs=0.015)

@@ -14,7 +14,8 @@ from pathlib import Path
 from edge.accesspoint import AccessPoint
 from edge.app.recorder import record
 from edge.app.service import keep_alive, notify, secret
-from edge.audit.entry import Event, Kind, Value
+from edge.audit.entry import Event, Kind, LogError, Value
+from edge.audit.tail import recipient
 from edge.biometric.manifest import Manifest, parse
 from edge.biometric.values import Hint, ReferenceKind
 from edge.credential import Credential
@@ -57,7 +58,12 @@ async def run(settings: Settings) -> None:
         closing.callback(gate.lock)
         checkpoints = CheckpointReader(settings.paths.checkpoints)
         journal = SqliteJournal.open(
-            settings.paths.journal, settings.site.origin, settings.site.gate, clock, LastHead.of(checkpoints.last())
+            settings.paths.journal,
+            settings.site.origin,
+            settings.site.gate,
+            clock,
+            LastHead.of(checkpoints.last()),
+            collector=collector_of(settings),
         )
         closing.callback(journal.close)
         closing.callback(clock.keep)
@@ -140,6 +146,17 @@ def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
         return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
     reader = TrustReader(settings.paths.trust)
     return Trusted(reader, settings.trust.roots, folder / "trust-floors", site=settings.site.site)
+
+
+def collector_of(settings: Settings) -> bytes | None:
+    """Who may check the tags of entries that wait for the token; without a collector there are no tags."""
+    if not settings.mqtt.enabled:
+        return None
+    try:
+        return recipient(settings.mqtt.collector_key.read_bytes())
+    except (OSError, LogError) as error:
+        _log.warning("unsealed entries carry no tags: %s: %s", settings.mqtt.collector_key, error)
+        return None
 
 
 def gate_of(settings: Settings) -> GpioGate:

@@ -41,7 +41,7 @@ async def run(settings: Settings) -> None:
     finally:
         try:
             async with asyncio.timeout(5.0):
-                await sealer.seal()
+                await sealer.finish()
         except (DeviceError, TimeoutError) as error:
             _log.warning("not sealed at the end: %s", error)
         token.close()

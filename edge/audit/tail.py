@@ -57,6 +57,21 @@ def begin(key: bytes, one_time: ec.EllipticCurvePrivateKey, collector: bytes, or
     return Event(Kind.TAIL_KEY, fields)
 
 
+def recipient(pem: bytes) -> bytes:
+    """The uncompressed point of who may check the tags, from a PEM public key.
+
+    Raises:
+        LogError: it is not a P-256 public key.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except ValueError as error:
+        raise LogError("the key for the tags cannot be read") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise LogError("the key for the tags is not a P-256 key")
+    return _point(key)
+
+
 def opened(fields: dict[str, Value], collector: ec.EllipticCurvePrivateKey, origin: str) -> bytes:
     """The key of a tail, as the collector gets it from the entry.
 

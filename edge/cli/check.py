@@ -14,11 +14,12 @@ def add(commands: Any) -> None:
     check = commands.add_parser("check", help="say device by device what works, and the remedy for what does not")
     check.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
     check.add_argument("--json", action="store_true", help="one JSON object a device")
+    check.add_argument("--storage", action="store_true", help="only: measure the disk under the log, for commissioning")
     check.set_defaults(act=_check)
 
 
 def _check(args: argparse.Namespace) -> int:
-    from edge.app.check import check
+    from edge.app.check import check, check_storage
     from edge.settings import SettingsError, load
 
     try:
@@ -27,7 +28,7 @@ def _check(args: argparse.Namespace) -> int:
         print(f"edge check: {error}", file=sys.stderr)
         return 2
     well = True
-    for finding in check(settings):
+    for finding in (check_storage(settings),) if args.storage else check(settings):
         well &= finding.well
         if args.json:
             print(json.dumps(vars(finding)))

@@ -36,7 +36,9 @@ class Storage:
         """For the technician."""
         figures = f"{self.p50_ms:.1f} ms, 99 % within {self.p99_ms:.1f} ms, {self.entries_per_s:.0f} entries/s"
         return (
-            figures if self.good else f"{figures}: too slow, use another card or disk (99 % within {LIMIT_MS:.0f} ms)"
+            figures
+            if self.good
+            else f"{figures}: too slow for the log, use another card or disk (99 % within {LIMIT_MS:.0f} ms)"
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography import x509
@@ -30,12 +30,18 @@ CARD = Path(__file__).with_name("virtual_piv.py")
 ORIGIN = "urn:gate:test:site:gate"
 FOUND = list(Path("/usr/lib").glob("*/opensc-pkcs11.so"))
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-SOCKET = Path("/run/pcscd/pcscd.comm")
 
-pytestmark = [
-    pytest.mark.skipif(not FOUND or not DRIVER.exists(), reason="opensc, pcscd and vsmartcard-vpcd are not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="pcscd has one fixed socket, which only root can make"),
-]
+pytestmark = pytest.mark.skipif(
+    not FOUND or not DRIVER.exists() or shutil.which("pcscd") is None,
+    reason="opensc, pcscd and vsmartcard-vpcd are not installed; scripts/setup dev installs them",
+)
+
+STARTED = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execvp("pcscd", ["pcscd", "-f", "-c", sys.argv[2]])
+"""
 
 
 class Reader:
@@ -81,11 +87,16 @@ class Reader:
         return int((self.folder / f"{name}.state").read_text().split()[0])
 
 
+@pytest.fixture(scope="module")
+def address() -> Iterator[Path]:
+    """Where pcscd listens: its library asks once per process, and a Unix address has room for 107 bytes."""
+    with TemporaryDirectory(prefix="pcsc-") as place:
+        yield Path(place) / "comm"
+
+
 @pytest.fixture
-def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
-    """pcscd with a virtual reader of its own."""
-    if SOCKET.exists():
-        pytest.skip("a pcscd runs on this machine already")
+def reader(address: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    """A pcscd with a virtual reader and a socket of its own, handed over as systemd would."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -96,21 +107,31 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     (tmp_path / "opensc.conf").write_text("app default { card_drivers = PIV-II; reader_driver pcsc { } }\n")
     monkeypatch.setenv("OPENSC_CONF", str(tmp_path / "opensc.conf"))
     with (tmp_path / "pcscd.log").open("wb") as log:
-        service = subprocess.Popen(
-            ["pcscd", "-f", "-c", str(tmp_path / "readers")], stdout=log, stderr=log, start_new_session=True
-        )
-    for _ in range(100):
-        if SOCKET.exists():
-            break
-        time.sleep(0.05)
-    here = Reader(tmp_path, port)
+        with socket.socket(socket.AF_UNIX) as ear:
+            ear.bind(str(address))
+            ear.listen(16)
+            service = subprocess.Popen(
+                [sys.executable, "-c", STARTED, str(ear.fileno()), str(tmp_path / "readers")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(ear.fileno(),),
+            )
+        monkeypatch.setenv("PCSCLITE_CSOCK_NAME", str(address))
+        try:
+            yield from _with_reader(Reader(tmp_path, port))
+        finally:
+            service.terminate()
+            service.wait(10)
+            address.unlink()
+
+
+def _with_reader(here: Reader) -> Iterator[Reader]:
+    """The library is made to look at this reader, and afterwards at none."""
     reinitialise(module())
     yield here
     here.pull_out()
     reinitialise(module())
-    service.terminate()
-    service.wait(10)
-    SOCKET.unlink(missing_ok=True)
 
 
 def module() -> Path:
@@ -152,7 +173,6 @@ def refused(token: Pkcs11Token, signed: bytes) -> str:
     return caught.value.message
 
 
-@pytest.mark.skipif(shutil.which("pcscd") is None, reason="pcscd is not installed")
 def test_a_smartcard_signs_is_pulled_out_and_put_back(reader: Reader) -> None:
     """F01, F02, F03, F04, F06 on a real module with a real daemon behind it."""
     point, other = reader.new_card("ours"), reader.new_card("other")

@@ -108,7 +108,7 @@ class Card:
 
 def serve(port: int, card: Card) -> None:
     """Be in the reader until it is closed."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as reader:
+    with _reader(port) as reader:
         reader.settimeout(None)
         while header := _exactly(reader, 2):
             message = _exactly(reader, struct.unpack(">H", header)[0])
@@ -130,6 +130,16 @@ def _exactly(reader: socket.socket, count: int) -> bytes:
             return b""
         found += more
     return found
+
+
+def _reader(port: int) -> socket.socket:
+    """The card slot, as soon as it is there."""
+    for _ in range(100):
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=10)
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
 def main() -> None:

@@ -61,6 +61,11 @@ class Paths:
         return self.state / "sync" / "trust.db"
 
     @property
+    def witnessed(self) -> Path:
+        """The collector's newest signature with its time: written by edge-sync."""
+        return self.state / "sync" / "witnessed.cose"
+
+    @property
     def vision_socket(self) -> Path:
         """Where edge-vision answers edge-gate."""
         return self.run / "vision.sock"

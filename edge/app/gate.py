@@ -8,12 +8,17 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.accesspoint import AccessPoint
 from edge.app.recorder import record
 from edge.app.service import keep_alive, notify, secret
+from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Event, Kind, LogError, Value
 from edge.audit.tail import recipient
 from edge.biometric.manifest import Manifest, parse
@@ -31,17 +36,20 @@ from edge.devices.trustfile import TrustFile
 from edge.devices.truststore import TrustReader
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
-from edge.errors import DeviceError
+from edge.errors import DeviceError, Refusal
 from edge.passage import Indication
 from edge.ports import Panel
 from edge.settings import Settings, SettingsError, profile, read_toml
+from edge.sync.batch import verify as verify_ack
 from edge.trust.interval import Interval
+from edge.trust.keys import public_from
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
 from edge.wire import Health, Hinted, Message, Shown, WireError, decode, encode
 
 _log = logging.getLogger("edge.gate")
+_STEP_S = 60.0
 
 
 async def run(settings: Settings) -> None:
@@ -67,6 +75,7 @@ async def run(settings: Settings) -> None:
         )
         closing.callback(journal.close)
         closing.callback(clock.keep)
+        time_sealed(settings, checkpoints.last(), clock)
         trust = trust_of(settings, folder)
         follower = Follower(settings.paths.journal)
         closing.callback(follower.close)
@@ -99,7 +108,7 @@ async def run(settings: Settings) -> None:
                 parts.create_task(doorway.run())
                 parts.create_task(watch.run())
                 parts.create_task(hear_health(settings.paths.health_socket, watch))
-                parts.create_task(look_round(standing, clock, journal, watch, panel))
+                parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
                 if settings.iavs.enabled:
                     parts.create_task(record(settings.paths.record_socket, journal))
@@ -270,6 +279,70 @@ async def _datagrams(path: Path) -> AsyncIterator[Health]:
                 yield message
 
 
+class Witness:
+    """The time that the collector signed, as edge-sync keeps it for us; verified here under the pinned key."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.paths.witnessed
+        self._origin = settings.site.origin
+        self._key = settings.mqtt.collector_key if settings.mqtt.enabled else None
+        self._seen = 0
+
+    def signed_at(self) -> datetime | None:
+        """A moment that was not known yet, or None."""
+        if self._key is None:
+            return None
+        try:
+            seen = self._path.stat().st_mtime_ns
+            if seen == self._seen:
+                return None
+            self._seen = seen
+            with self._path.open("rb") as file:
+                ack = verify_ack(file.read(4096), _p256(self._key))
+        except (OSError, Refusal, ValueError) as error:
+            if not isinstance(error, FileNotFoundError):
+                _log.warning("the collector's time is not believed: %s", error)
+            return None
+        return datetime.fromtimestamp(ack.at_s, UTC) if ack.origin == self._origin and ack.at_s else None
+
+
+def time_sealed(settings: Settings, sealed: Checkpoint | None, clock: SystemClock) -> None:
+    """Take the time from the last checkpoint, if the token signed it."""
+    if sealed is None:
+        return
+    try:
+        key = _p256(settings.token.public_key)
+        sealed.verify(key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+    except (OSError, ValueError) as error:
+        _log.warning("the time of the last checkpoint is not believed: %s", error)
+        return
+    clock.raise_floor(datetime.fromtimestamp(sealed.head.at_s, UTC))
+
+
+def _p256(path: Path) -> ec.EllipticCurvePublicKey:
+    """The P-256 key in a PEM file.
+
+    Raises:
+        OSError, ValueError: there is none.
+    """
+    key = public_from(path.read_bytes())
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 256:
+        raise ValueError(f"{path} is not on P-256")
+    return key
+
+
+async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal) -> None:
+    """Take the time from what the collector signed; a step of a minute or more is an entry."""
+    told = witness.signed_at()
+    if told is None:
+        return
+    step = (told - clock.now().lower).total_seconds()
+    clock.raise_floor(told)
+    if step >= _STEP_S:
+        fields: dict[str, Value] = {"floor": int(told.timestamp()), "by": "collector", "seconds": int(step)}
+        await journal.append(Event(Kind.CLOCK_STEP, fields))
+
+
 async def trust_changed(
     standing: GateStanding, clock: SystemClock, journal: SqliteJournal, before: TrustList | None
 ) -> None:
@@ -291,7 +364,12 @@ async def trust_changed(
 
 
 async def look_round(
-    standing: GateStanding, clock: SystemClock, journal: SqliteJournal, watch: Watch, panel: ToldPanel
+    standing: GateStanding,
+    clock: SystemClock,
+    journal: SqliteJournal,
+    watch: Watch,
+    panel: ToldPanel,
+    witness: Witness,
 ) -> None:
     """Once a second: trust list, seal, clock; each change is an entry."""
     while True:
@@ -299,6 +377,7 @@ async def look_round(
             before = standing.trust()
             if await asyncio.to_thread(standing.trustfile.reload):
                 await trust_changed(standing, clock, journal, before)
+            await time_told(witness, clock, journal)
             if step := clock.stepped():
                 await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
         except DeviceError as error:

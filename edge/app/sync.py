@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         settings.paths.outbox,
         facts=lambda: {"software": __version__},
         updates=updates,
+        witness=Kept(settings.paths.witnessed),
     )
 
     def conditions() -> dict[str, str]:
@@ -68,6 +70,23 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         await asyncio.to_thread(sender.stop)
         log.close()
         checkpoints.close()
+
+
+class Kept:
+    """The newest acknowledgement that says when it was signed, on disk for edge-gate to see, now and then."""
+
+    def __init__(self, path: Path, every_s: float = 600.0) -> None:
+        self._path, self._every_s, self._at = path, every_s, float("-inf")
+
+    def __call__(self, signed: bytes) -> None:
+        """Keep it, unless one was kept a moment ago."""
+        if time.monotonic() - self._at < self._every_s:
+            return
+        self._at = time.monotonic()
+        new = self._path.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            new.write_bytes(signed)
+            new.replace(self._path)
 
 
 async def _carry(settings: Settings, keeper: Callable[[], Keeper]) -> None:

@@ -5,8 +5,11 @@ Rules (gate.md section 6):
 1. The floor is the latest of: build, last kept floor, verified signed statements; plus the stopwatch since. It is kept
    on disk and never goes back.
 2. With ``source = "system"`` the site vouches that the system clock is set from an authenticated source: then now is
-   the system time give or take ``uncertainty_s``, unless that contradicts the floor.
-3. With ``source = "floor"`` the system clock moves neither bound.
+   the system time give or take ``uncertainty_s`` (synced), unless that contradicts the floor, or is further ahead of it
+   than any gate is switched off: then only the floor counts, and nobody is locked out by a clock set far ahead.
+3. A system clock that jumps by more than an hour while the gate runs is not followed: the time known before goes on by
+   the stopwatch (held), until the two agree again, a signed statement contradicts what is held, or the gate restarts.
+4. With ``source = "floor"`` the system clock moves neither bound.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,45 +27,75 @@ from edge.trust.interval import ClockState, Interval
 BUILT_AT = datetime(2026, 11, 22, tzinfo=UTC)
 STEP_S = 2.0
 _KEEP_S = 300.0
+FOLLOWED = timedelta(hours=1)
+AHEAD = timedelta(days=400)
+_DRIFT = 1e-4
 _log = logging.getLogger("edge.clock")
 
 
 class SystemClock:
     """The clock of this machine, as far as it can be believed."""
 
-    def __init__(self, settings: ClockSettings, kept: Path) -> None:
+    def __init__(
+        self,
+        settings: ClockSettings,
+        kept: Path,
+        *,
+        wall: Callable[[], float] = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._kept = kept
+        self._wall, self._stopwatch = wall, stopwatch
         self._floor = max(BUILT_AT, self._read())
-        self._floor_at = time.monotonic()
-        self._wall_offset = time.time() - self._floor_at
+        self._floor_at = stopwatch()
+        self._wall_offset = wall() - self._floor_at
         self._kept_at = self._floor_at
+        self._synced: tuple[datetime, float] | None = None
 
     def monotonic(self) -> float:
         """Seconds since boot."""
-        return time.monotonic()
+        return self._stopwatch()
 
     def now(self) -> Interval:
         """Between which moments now is."""
-        floor = self._floor + timedelta(seconds=time.monotonic() - self._floor_at)
+        here = self._stopwatch()
+        floor = self._floor + timedelta(seconds=here - self._floor_at)
         if self._settings.source == "floor":
             return Interval(floor, None, ClockState.FLOOR)
-        wall = datetime.now(UTC)
+        wall = self._believed(floor)
         give = timedelta(seconds=self._settings.uncertainty_s)
-        if wall + give < floor:
+        if self._synced is not None:
+            moment, at = self._synced
+            held, drift = moment + timedelta(seconds=here - at), give + timedelta(seconds=_DRIFT * (here - at))
+            if held + drift < floor:
+                self._synced = None  # a signed statement says otherwise
+            elif wall is None or abs(wall - held) > FOLLOWED:
+                return Interval(max(floor, held - drift), held + drift, ClockState.HELD)
+        if wall is None:
             return Interval(floor, None, ClockState.FLOOR)
+        self._synced = (wall, here)
         return Interval(max(floor, wall - give), wall + give, ClockState.SYNCED)
+
+    def _believed(self, floor: datetime) -> datetime | None:
+        """The system time, unless it is before the floor or absurdly far after it."""
+        try:
+            wall = datetime.fromtimestamp(self._wall(), UTC)
+        except (ValueError, OverflowError, OSError):
+            return None
+        give = timedelta(seconds=self._settings.uncertainty_s)
+        return wall if floor <= wall + give and wall <= floor + AHEAD else None
 
     def raise_floor(self, moment: datetime) -> None:
         """A verified, signed statement was made at ``moment``: now cannot be earlier."""
-        now = time.monotonic()
+        now = self._stopwatch()
         if moment > self._floor + timedelta(seconds=now - self._floor_at):
             self._floor, self._floor_at = moment, now
             self.keep()
 
     def stepped(self) -> float:
         """Seconds that the system clock jumped against the stopwatch since the last call; 0.0 for less than two."""
-        offset = time.time() - time.monotonic()
+        offset = self._wall() - self._stopwatch()
         step = offset - self._wall_offset
         if abs(step) < STEP_S:
             return 0.0
@@ -70,7 +104,7 @@ class SystemClock:
 
     def keep(self) -> None:
         """Put the floor on disk, so that a power cut does not take time back."""
-        self._kept_at = time.monotonic()
+        self._kept_at = self._stopwatch()
         lower = self.now().lower
         new = self._kept.with_suffix(".new")
         try:
@@ -84,7 +118,7 @@ class SystemClock:
 
     def keep_now_and_then(self) -> None:
         """Put the floor on disk every few minutes."""
-        if time.monotonic() - self._kept_at > _KEEP_S:
+        if self._stopwatch() - self._kept_at > _KEEP_S:
             self.keep()
 
     def _read(self) -> datetime:

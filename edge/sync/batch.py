@@ -7,7 +7,8 @@ Rules:
 2. Whoever unpacks one reads no more than ``INFLATED`` bytes out of it, and accepts exactly this shape.
 3. An acknowledgement is a tagged COSE_Sign1, ES256, by the collector's key. Its payload says for which log and epoch,
    how many entries from index 0 are in the collector's own durable store, and the root of the tree over them; up to
-   which size a checkpoint was verified; and which message it answers.
+   which size a checkpoint was verified; which message it answers; and when it was signed, which tells the gate what
+   time it is at least.
 4. The size is inside what is signed, because a Merkle proof or root alone does not bind it.
 """
 
@@ -35,6 +36,7 @@ _ACK_LIMIT = 2048
 _TAGS = frozenset({18})
 _PROTECTED = cbor.encode({1: -7, 16: "application/gate-ack+cose"})
 _SIZE = 32
+_LATEST_S = 1 << 36
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Ack:
         root: of the tree over them, 32 bytes.
         sealed: size of the newest checkpoint that was verified; 0 for none.
         answers: correlation of the message that this answers.
+        at_s: when it was signed, seconds since 1970; 0 where the collector does not say.
     """
 
     origin: str
@@ -72,6 +75,7 @@ class Ack:
     root: bytes
     sealed: int
     answers: bytes
+    at_s: int = 0
 
 
 def fitting(entries: Sequence[bytes]) -> int:
@@ -113,7 +117,15 @@ def unpack(received: bytes) -> Batch:
 
 def sign(ack: Ack, key: ec.EllipticCurvePrivateKey) -> bytes:
     """The acknowledgement as it travels, signed by the collector."""
-    fields = {1: ack.origin, 2: ack.epoch, 3: ack.size, 4: ack.root, 5: ack.sealed, 6: ack.answers}
+    fields: dict[int, str | int | bytes] = {
+        1: ack.origin,
+        2: ack.epoch,
+        3: ack.size,
+        4: ack.root,
+        5: ack.sealed,
+        6: ack.answers,
+    }
+    fields |= {7: ack.at_s} if ack.at_s else {}
     payload = cbor.encode(fields)
     r, s = decode_dss_signature(key.sign(_to_be_signed(payload), ec.ECDSA(hashes.SHA256())))
     signature = r.to_bytes(_SIZE, "big") + s.to_bytes(_SIZE, "big")
@@ -145,9 +157,12 @@ def verify(received: bytes, key: ec.EllipticCurvePublicKey) -> Ack:
             pass
         case _:
             raise malformed("not the fields of an acknowledgement")
-    if len(fields) != 6 or not (_counts(epoch) and _counts(size) and _counts(sealed)) or len(root) != _SIZE:
+    at_s = fields.get(7, 0)
+    if len(fields) != 6 + (7 in fields) or len(root) != _SIZE:
         raise malformed("not the fields of an acknowledgement")
-    return Ack(origin, epoch, size, root, sealed, answers)
+    if not (_counts(epoch) and _counts(size) and _counts(sealed) and _counts(at_s) and at_s < _LATEST_S):
+        raise malformed("a number out of range")
+    return Ack(origin, epoch, size, root, sealed, answers, at_s)
 
 
 def _to_be_signed(payload: bytes) -> bytes:

@@ -224,7 +224,8 @@ class Collector:
                 return None
             self._count(batch, taken)
         tree = taken.known.tree
-        return Ack(batch.origin, batch.epoch, tree.size, tree.root(), taken.known.sealed.size, asked.correlation)
+        sealed, at_s = taken.known.sealed.size, int(time.time())
+        return Ack(batch.origin, batch.epoch, tree.size, tree.root(), sealed, asked.correlation, at_s)
 
     def _count(self, batch: Batch, taken: Taken) -> None:
         was = self.figures

@@ -100,6 +100,7 @@ class Sender:
         facts: Callable[[], Mapping[str, str | int | bool]] = dict,
         commands: Handler | None = None,
         updates: Updates | None = None,
+        witness: Callable[[bytes], None] = lambda _signed: None,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -114,11 +115,12 @@ class Sender:
             facts: called on the sender's thread, for the gate's state message: software, clock, ...; nothing personal.
             commands: told each signed command that comes in (``commands``); without it none is listened to.
             updates: brings trust in over the same connection; without it none is listened to.
+            witness: told each good acknowledgement that says when it was signed, on the sender's thread.
         """
         self._address, self._link, self._collector = address, link, collector
         self._entries, self._checkpoints, self._facts = log, checkpoints, facts
         self._desk = Desk(address, commands) if commands is not None else None
-        self._updates = updates
+        self._updates, self._witness = updates, witness
         self._outbox, self._pace = outbox, pace or Pace()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -293,6 +295,8 @@ class Sender:
         try:
             ack = verify(message.payload, self._collector)
             window.hear(ack, self._entries.size(), self._entries.root, time.monotonic())
+            if ack.at_s:
+                self._witness(message.payload)
         except Refusal as refusal:
             return self._ignore(str(refusal))
         return None

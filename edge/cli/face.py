@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.cli import kit
+
 if TYPE_CHECKING:
     from edge.biometric.accuracy import Point, Rate, Scores
     from edge.vision.evaluation import Seen
@@ -19,8 +21,8 @@ _RATES = (0.01, 0.001, 0.0005, 0.0001, 0.00001)
 
 def add(commands: Any) -> None:
     """Add ``face`` to the command line."""
-    face = commands.add_parser("face", help="evaluate the face models on pictures of yours; compare two pictures")
-    todo = face.add_subparsers(dest="todo", required=True, metavar="evaluate|compare")
+    face = commands.add_parser("face", help="evaluate the face models on pictures of yours; compare two; try attacks")
+    todo = face.add_subparsers(dest="todo", required=True, metavar="evaluate|compare|attack-kit|calibrate")
     evaluate = todo.add_parser("evaluate", help="error rates and thresholds on a folder with one folder a person")
     evaluate.add_argument("pictures", type=Path, metavar="DIR")
     evaluate.add_argument("--pairs", type=Path, help="compare these pairs only (LFW's format, or lines A,B,0|1)")
@@ -37,6 +39,7 @@ def add(commands: Any) -> None:
     compare.add_argument("probe", type=Path)
     compare.add_argument("--fmr", type=float, default=0.001, help="false match rate (default: 0.001)")
     compare.set_defaults(act=_compare)
+    kit.add(todo)
     for command in (evaluate, compare):
         command.add_argument("--folder", type=Path, default=_FOLDER, help="where models.toml is (default: %(default)s)")
         command.add_argument("--set", default="best", help="best, or a set of models.toml (default: best)")

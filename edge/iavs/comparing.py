@@ -30,6 +30,7 @@ EXTRACT, CROP, CONVERT, ALIGN = 1, 2, 3, 4
 CLASSES = ("pose", "reference-size")
 _TEMPLATE_FORMAT = "edge-gate-float32"
 MOST = 1000
+LISTED = 64
 
 
 class Comparing:
@@ -228,8 +229,10 @@ class Comparing:
     async def _among(self, ask: Ask, probe: Seen, most: int) -> tuple[list[Found], float]:
         """Samples that came with the request; they are called by their place."""
         birs = ask.inputs["gallery"].get("bir", [])
-        if not birs or len(birs) > 64:
-            raise Refused("INVALID_INPUT", "1 to 64 samples")
+        if not birs:
+            raise Refused("INVALID_INPUT", "no sample to search")
+        if len(birs) > LISTED:
+            raise Refused("UNSUPPORTED_CAPABILITY", f"at most {LISTED} samples with a request")
         others = [await self._desk.seen(self._desk.reader.one(bir)) for bir in birs]
         threshold = self._desk.at(probe.still.model, probe.kind, self._desk.options.fpir / len(others))
         scored = [Found(str(at), "", similarity(probe.vector, each.vector)) for at, each in enumerate(others)]

@@ -54,7 +54,7 @@ def fuse(identities: list[dict[str, Any]], known: dict[str, Calibration], fmr: f
     """Whether every identity matches, and what the evidence for each is worth.
 
     Raises:
-        Refused: INVALID_INPUT, NONEXISTANT_DATA.
+        Refused: INVALID_INPUT, NONEXISTANT_DATA, UNSUPPORTED_CAPABILITY.
     """
     if not identities:
         raise Refused("NONEXISTANT_DATA", "nothing to fuse")
@@ -78,6 +78,8 @@ def _one(elements: list[dict[str, Any]], known: dict[str, Calibration], needed: 
 
 def _calibrated(element: dict[str, Any], known: dict[str, Calibration]) -> Calibration:
     calibration = known.get(element["algorithmType"]) if element["algorithmOwner"] == OWNER else None
+    if not known:
+        raise Refused("UNSUPPORTED_CAPABILITY", "no algorithm was measured here; decisions can be fused")
     if calibration is None:
         raise Refused("INVALID_INPUT", "an algorithm that was not measured here")
     return calibration

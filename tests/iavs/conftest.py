@@ -133,7 +133,8 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
     gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"))
     await gallery.open()
     options = Options(encounters, fmr=0.001, fpir=0.01)
-    desk = Desk(gallery, vault, Eye(stills), Pen(records), Reader(catalogue()), options, threshold, "test")
+    eye, pen = Eye(stills), Pen(records)
+    desk = Desk(gallery, vault, eye, pen, Reader(catalogue()), options, threshold, "test")
     results = changes.pop("results", Results())
     desk = replace(desk, **changes)
     worth = {"paint-1": Calibration((0.2, 0.5), (0.5, 4.0))}
@@ -150,9 +151,8 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
             part.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*parts, return_exceptions=True)
-        for end in (desk.faces, desk.recorder):
-            if isinstance(end, Eye | Pen):
-                end.close()
+        eye.close()
+        pen.close()
         await asyncio.sleep(0.02)
         await gallery.close()
         journal.close()

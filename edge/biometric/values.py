@@ -19,10 +19,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Template:
-    """A biometric reference as a vector: ``data`` as the model ``model`` (name and version) wrote it."""
+    """A biometric reference as a vector: ``data`` as the model ``model`` (name and version) wrote it.
+
+    ``picture`` is the photo in the same card, for gates that run another model; None where there is none.
+    """
 
     data: bytes = field(repr=False)
     model: str
+    picture: Picture | None = None
 
 
 Reference = Picture | Template

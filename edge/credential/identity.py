@@ -152,15 +152,18 @@ class Identity:
 
     @property
     def face(self) -> Reference | None:
-        """The face to compare with: a picture of a known kind, else a template, else what claims to be a picture."""
+        """The face to compare with: a template, with the photo beside it for gates of another model; else the photo.
+
+        A photo is a picture of a known kind, else what claims to be one.
+        """
         found = self.biometrics.get("face", ()) + self.biometrics.get("photo", ())
-        for one in found:
-            if one.kind in picture.SHOWN and one.format in (None, Format.IMAGE):
-                return Picture(one.data)
+        pictures = [one for one in found if one.format in (None, Format.IMAGE)]
+        pictures.sort(key=lambda one: one.kind not in picture.SHOWN)
+        photo = Picture(pictures[0].data) if pictures else None
         for one in found:
             if one.format is Format.TEMPLATE and one.subformat in VENDOR and one.issuer:
-                return Template(one.data, one.issuer)
-        return next((Picture(one.data) for one in found if one.format in (None, Format.IMAGE)), None)
+                return Template(one.data, one.issuer, photo)
+        return photo
 
     @property
     def form_of_face(self) -> tuple[str, ...]:

@@ -72,13 +72,15 @@ class FaceReader:
         if probe is None:
             raise DeviceError("camera", "edge-vision does not know this probe; it was restarted or the visit was over")
         watch = Stopwatch()
+        if isinstance(reference, Template) and reference.picture is not None and not self._ours(reference):
+            reference = reference.picture
         match reference:
             case Picture(data):
                 vector, kind = template(picture(data), self._sessions)
                 watch.lap("reference")
                 score = cosine(probe, vector)
-            case Template(data, model):
-                self._same_model(model)
+            case Template(data):
+                self._same_model(reference)
                 watch.lap("reference")
                 score, kind = templates.score(probe, data), ReferenceKind.TEMPLATE
         watch.lap("compare")
@@ -95,14 +97,17 @@ class FaceReader:
         self._templates[number] = np.array(vector, np.float32)
         return number
 
-    def _same_model(self, model: str) -> None:
+    def _ours(self, template: Template) -> bool:
+        return template.model == self._sessions.embedder.name
+
+    def _same_model(self, template: Template) -> None:
         """Vectors of different models say nothing about each other.
 
         Raises:
             Refusal: reference-unusable.
         """
-        if model != self._sessions.embedder.name:
-            detail = f"template of {model[:40]!r}, this gate runs {self._sessions.embedder.name}"
+        if not self._ours(template):
+            detail = f"template of {template.model[:40]!r}, this gate runs {self._sessions.embedder.name}"
             raise Refusal(Reason.REFERENCE_UNUSABLE, detail)
 
 

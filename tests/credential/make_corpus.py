@@ -1277,9 +1277,10 @@ def pictures() -> Iterator[Vector]:
     )
     yield verified(
         "template and picture",
-        "the picture is compared",
+        "the template is compared, the picture stays beside it",
         raw({}, person(a62=[template, {0: JPEG, 1: 0}])),
-        face=JPEG.hex(),
+        template="010203",
+        model="arcface 1.0",
     )
     yield verified(
         "template without its model",

@@ -184,6 +184,31 @@ def test_a_face_is_fitted_into_its_budget(
     assert edge("credential", "issue", *common, "--budget", 60) == 1
 
 
+def test_a_template_takes_as_many_bytes_as_asked_for_and_stands_beside_a_photo(
+    tmp_path: Path, claims: Path, portrait: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not list((ROOT / "models" / "standard").glob("*.onnx")):
+        pytest.skip("no standard set here")
+    private = ed25519.Ed25519PrivateKey.generate()
+    key, models = a_key(tmp_path, private), ROOT / "models"
+    trust = open_trust(trusting(tmp_path, private.public_key()), [])
+    common = (claims, "--key", key, "--face", portrait, "--models", models, "--set", "standard")
+    versions = {}
+    for name, chosen in {"32": ("--template", 32), "130": ("--template", 130), "photo": ("--budget", 800)}.items():
+        assert edge("credential", "issue", *common, *chosen, "--out", tmp_path / name) == 0
+        versions[name] = (json.loads(capsys.readouterr().out)["modules"] - 17) // 4
+        reference = verify((tmp_path / f"{name}.txt").read_text(), trust, Interval.exactly(NOW)).reference
+        assert reference is not None
+        assert isinstance(reference, Picture) if name == "photo" else len(reference.data) == int(name)
+    assert versions["32"] <= versions["photo"] - 6, versions
+    assert edge("credential", "issue", *common, "--template", 130, "--budget", 500, "--out", tmp_path / "both") == 0
+    both = verify((tmp_path / "both.txt").read_text(), trust, Interval.exactly(NOW)).reference
+    assert isinstance(both, Template)
+    assert len(both.data) == 130
+    assert both.picture is not None
+    assert 300 < len(both.picture.data) <= 500
+
+
 def test_wrong_usage_of_issue(tmp_path: Path, claims: Path) -> None:
     assert edge("credential", "issue", claims, "--out", tmp_path / "card") == 2
     assert edge("credential", "issue", claims, "--key", tmp_path / "absent.pem", "--out", tmp_path / "card") == 2

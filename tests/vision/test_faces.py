@@ -522,3 +522,18 @@ def test_a_screen_s_pattern_turns_a_sure_person_into_an_attack() -> None:
     assert shown[1] is not None
     assert shown[1].bona_fide is not None
     assert shown[1].bona_fide < 0.5
+
+
+def test_of_a_card_with_both_the_template_of_this_model_is_compared_and_else_the_photo() -> None:
+    faces = FaceReader(PaintSessions())
+    number = probe(faces, frame((1, (640, 300), 90))).number
+    vector = np.zeros(8, np.float32)
+    vector[1] = 1.0
+    ours = Template(quantised(vector, 8), "paint-1", card(2))
+    assert faces.compare(ours, number).kind is ReferenceKind.TEMPLATE
+    assert faces.compare(ours, number).score > 0.9
+    foreign = faces.compare(Template(b"anything", "arcface 1.0", card(1)), number)
+    assert foreign.kind is ReferenceKind.FULL
+    assert foreign.score > 0.9
+    with pytest.raises(Refusal, match=r"template of 'arcface 1\.0', this gate runs paint-1"):
+        faces.compare(Template(b"anything", "arcface 1.0"), number)

@@ -60,6 +60,7 @@ class AccessPoint:
         *,
         result_s: float = 1.2,
         withdrawn: Callable[[Credential, Interval], Found] = lambda _card, _now: UNLISTED,
+        locked_down: Callable[[], bool] = lambda: False,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -74,6 +75,7 @@ class AccessPoint:
         self.pseudonym = pseudonym
         self.result_s = result_s
         self.withdrawn = withdrawn
+        self.locked_down = locked_down
         self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
@@ -149,7 +151,7 @@ class AccessPoint:
 
     async def consider(self, code: Code) -> AccessDecision:
         """Decide about the person who shows this code."""
-        visit = Visit(self.clock, self.policy, self.standing)
+        visit = Visit(self.clock, self.policy, self.standing, locked_down=self.locked_down())
         visit.stages["read"] = code.took_us
         try:
             with visit.stage("verify"):

@@ -158,6 +158,7 @@ class Gate:
     tamper_pin: int
     release_s: float
     held_s: float
+    remote_unlock: bool = False
 
 
 @dataclass(frozen=True)

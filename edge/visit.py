@@ -35,13 +35,13 @@ class Standing(Protocol):
 class Visit:
     """What is found out about one person, in the order in which it is found out."""
 
-    def __init__(self, clock: Clock, policy: Policy, standing: Standing) -> None:
+    def __init__(self, clock: Clock, policy: Policy, standing: Standing, *, locked_down: bool = False) -> None:
         self._clock = clock
         self._policy = policy
         self.now = clock.now()
         self._trust = standing.trust()
         unsealed, unsealed_s = standing.unsealed()
-        self.facts = Facts(unsealed=unsealed, unsealed_s=int(unsealed_s))
+        self.facts = Facts(unsealed=unsealed, unsealed_s=int(unsealed_s), locked_down=locked_down)
         if self._trust is not None and self._trust.issued_at is not None:
             age = self.now.lower - self._trust.issued_at
             self.facts = replace(self.facts, trust_age_s=max(0, int(age.total_seconds())))

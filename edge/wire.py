@@ -112,6 +112,13 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """A command as it came from the network, not judged; ``edge-gate`` alone does that."""
+
+    signed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Health:
     """How one device is, as its own process sees it; ``detail`` is for the technician, empty when all is well."""
 
@@ -208,6 +215,7 @@ Message = (
     | Refused
     | Failed
     | Health
+    | Carried
     | Shown
     | Hinted
     | AskStill
@@ -338,6 +346,7 @@ __all__ = [
     "AskModels",
     "AskProbe",
     "AskStill",
+    "Carried",
     "Done",
     "Failed",
     "Forget",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.accesspoint import AccessPoint
+from edge.app.commands import Commands
 from edge.app.recorder import record
 from edge.app.service import keep_alive, notify, secret
 from edge.audit.checkpoint import Checkpoint
@@ -41,12 +42,13 @@ from edge.passage import Indication
 from edge.ports import Panel
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.sync.batch import verify as verify_ack
+from edge.trust.charter import Charter
 from edge.trust.interval import Interval
 from edge.trust.keys import public_from
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
-from edge.wire import Health, Hinted, Message, Shown, WireError, decode, encode
+from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode, encode
 
 _log = logging.getLogger("edge.gate")
 _STEP_S = 60.0
@@ -85,6 +87,8 @@ async def run(settings: Settings) -> None:
         doorway = Doorway(
             gate, panel, gate, journal, clock, release_s=settings.gate.release_s, held_s=settings.gate.held_s
         )
+        opening = doorway if settings.gate.remote_unlock else None
+        commands = Commands(settings.site.origin, standing.charter, journal, clock, opening, folder / "commands")
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         await journal.append(
             Event(Kind.CONFIGURATION, {"profile": policy.name, "fmr": str(policy.fmr)}, digests=(policy.digest,))
@@ -102,12 +106,13 @@ async def run(settings: Settings) -> None:
             partial(_threshold, manifest, policy.fmr),
             partial(pseudonym, site_key),
             withdrawn=partial(standing.withdrawn, site_key),
+            locked_down=commands.locked_down,
         )
         try:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(doorway.run())
                 parts.create_task(watch.run())
-                parts.create_task(hear_health(settings.paths.health_socket, watch))
+                parts.create_task(hear(settings.paths.health_socket, watch, commands))
                 parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
                 if settings.iavs.enabled:
@@ -202,6 +207,11 @@ class GateStanding:
             return whole.withdrawn.about(card_of(credential), now, site_key)
         return UNLISTED if credential.claims.status is None else Found(CardStatus.UNKNOWN)
 
+    def charter(self) -> Charter:
+        """Who may command what."""
+        whole = self.trustfile.whole if isinstance(self.trustfile, Trusted) else None
+        return Charter() if whole is None else whole.charter
+
     def unsealed(self) -> tuple[int, float]:
         """Entries that wait for the token, and the age of the oldest in seconds, as of the last look."""
         return self._unsealed
@@ -249,10 +259,17 @@ class ToldPanel:
             self._channel.sendto(encode(message), self._ear)
 
 
-async def hear_health(path: Path, watch: Watch) -> None:
-    """Hear from the other processes how their devices are, until cancelled."""
-    async for health in _datagrams(path):
-        watch.heard(health.device[:32], health.ok, health.detail)
+async def hear(path: Path, watch: Watch, commands: Commands) -> None:
+    """Hear from the other processes how their devices are, and which commands came, until cancelled."""
+    async for message in _datagrams(path):
+        match message:
+            case Health(device, ok, detail):
+                watch.heard(device[:32], ok, detail)
+            case Carried(signed):
+                try:
+                    await commands.hear(signed)
+                except DeviceError as error:
+                    watch.lost(error.device, error.message)
 
 
 def _ear(path: Path) -> socket.socket:
@@ -265,17 +282,17 @@ def _ear(path: Path) -> socket.socket:
     return ear
 
 
-async def _datagrams(path: Path) -> AsyncIterator[Health]:
+async def _datagrams(path: Path) -> AsyncIterator[Health | Carried]:
     loop = asyncio.get_running_loop()
     with _ear(path) as ear:
         while True:
-            body = await loop.sock_recv(ear, 4096)
+            body = await loop.sock_recv(ear, 8192)
             try:
                 message = decode(body)
             except WireError as error:
                 _log.warning("health: %s", error)
                 continue
-            if isinstance(message, Health):
+            if isinstance(message, Health | Carried):
                 yield message
 
 

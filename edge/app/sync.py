@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge import __version__
+from edge.app.passing import Passing
 from edge.app.service import credential_path, keep_alive, notify, report_health
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -46,6 +47,8 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
     log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
     key: Path = credential_path(settings.paths, mqtt.key)
     link = Link(mqtt.host, mqtt.port, mqtt.ca, mqtt.certificate, key)
+    heard = Follower(settings.paths.journal)
+    passing = Passing(settings.paths.health_socket, heard, site.origin)
     updates = Updates(trust.repository, keeper) if keeper is not None and trust.repository else None
     sender = Sender(
         Address(site.tenant, site.site, site.gate),
@@ -55,6 +58,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         checkpoints,
         settings.paths.outbox,
         facts=lambda: {"software": __version__},
+        commands=passing,
         updates=updates,
         witness=Kept(settings.paths.witnessed),
     )
@@ -65,9 +69,12 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
 
     sender.start()
     try:
-        await report_health(settings.paths.health_socket, conditions)
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(passing.run())
+            parts.create_task(report_health(settings.paths.health_socket, conditions))
     finally:
         await asyncio.to_thread(sender.stop)
+        heard.close()
         log.close()
         checkpoints.close()
 

@@ -55,6 +55,7 @@ class Kind(IntEnum):
     CONFIGURATION = 50
     TRUST_UPDATE = 51
     STATUS_UPDATE = 52
+    COMMAND = 53  # from an operator, obeyed or refused
     EPOCH_OPEN = 60
     KEY_ROTATION = 61
     WITNESSED = 62
@@ -79,6 +80,7 @@ CRITICAL = frozenset(
         Kind.CONFIGURATION,
         Kind.TRUST_UPDATE,
         Kind.STATUS_UPDATE,
+        Kind.COMMAND,
         Kind.EPOCH_OPEN,
         Kind.KEY_ROTATION,
         Kind.FORK,

@@ -1,0 +1,154 @@
+"""Signed commands, obeyed by edge-gate: verified here, counted on disk, written down, and only then done.
+
+Rules:
+
+1. Every command is an entry, obeyed or not; the answer is made of that entry by whoever follows the log.
+2. Counts and the lock-down are on disk before anything is done, and survive a restart.
+3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant.
+4. A flood of commands is bounded: beyond a few a minute they are dropped, and not even written down one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from edge.audit.entry import Event, Kind, Value
+from edge.errors import DeviceError, Reason, Refusal
+from edge.passage import State
+from edge.ports import Clock, Journal, Receipt
+from edge.trust.charter import Charter
+from edge.trust.commands import Command, heard
+
+_log = logging.getLogger("edge.gate")
+_A_MINUTE = 20
+
+
+class Opening(Protocol):
+    """What a remote unlock needs of the doorway."""
+
+    @property
+    def state(self) -> State:
+        """Where the passage is."""
+        ...
+
+    async def let_through(self, receipt: Receipt) -> Kind:
+        """Unlock for one person."""
+        ...
+
+
+class Commands:
+    """Obeys one command after the other."""
+
+    def __init__(
+        self,
+        gate: str,
+        charter: Callable[[], Charter],
+        journal: Journal,
+        clock: Clock,
+        opening: Opening | None,
+        kept: Path,
+    ) -> None:
+        """Set up.
+
+        Args:
+            gate: origin of this gate's log.
+            charter: who may command what, at present.
+            journal: where each command is written down.
+            clock: of the gate.
+            opening: what a remote unlock opens; None where the site does not allow it.
+            kept: file for counts and lock-down.
+        """
+        self._gate, self._charter, self._journal, self._clock = gate, charter, journal, clock
+        self._opening, self._kept = opening, kept
+        self._counts, self._locked_down = self._read()
+        self._lately: deque[float] = deque(maxlen=_A_MINUTE)
+        self._running: set[asyncio.Task[None]] = set()
+
+    def locked_down(self) -> bool:
+        """Whether an operator closed the gate."""
+        return self._locked_down
+
+    async def hear(self, data: bytes) -> None:
+        """Obey a command, or write down why not."""
+        now = self._clock.monotonic()
+        if len(self._lately) == _A_MINUTE and now - self._lately[0] < 60:
+            _log.warning("a flood of commands is dropped")
+            return
+        self._lately.append(now)
+        fields: dict[str, Value] = {"digest": hashlib.sha256(data).digest()}
+        try:
+            command = heard(data, self._charter(), self._gate, self._counts, self._clock.now())
+            fields |= {"what": command.what, "by": command.by, "count": command.count, **command.arguments}
+            self._possible(command)
+        except Refusal as refusal:
+            fields |= {"outcome": "refused", "detail": (refusal.detail or refusal.reason.code)[:120]}
+            await self._written(fields)
+            return
+        await self._obey(command, fields)
+
+    def _possible(self, command: Command) -> None:
+        """Hold a good command against what this gate can do.
+
+        Raises:
+            Refusal: it cannot.
+        """
+        if command.what == "unlock":
+            if self._opening is None:
+                raise Refusal(Reason.UNSUPPORTED, "this site does not open from afar")
+            if self._locked_down:
+                raise Refusal(Reason.LOCKED_DOWN, "the gate is locked down")
+            if self._opening.state is not State.LOCKED:
+                raise Refusal(Reason.REFERRED, "somebody is going through")
+
+    async def _obey(self, command: Command, fields: dict[str, Value]) -> None:
+        self._counts[command.by] = command.count
+        if command.what == "lock-down":
+            self._locked_down = bool(command.arguments.get("on", True))
+        self._keep()
+        receipt = await self._written({**fields, "outcome": "obeyed"})
+        if command.what == "unlock" and receipt is not None and self._opening is not None:
+            task = asyncio.ensure_future(self._open(self._opening, receipt))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _open(self, opening: Opening, receipt: Receipt) -> None:
+        outcome = await opening.let_through(receipt)
+        try:
+            await self._journal.append(Event(outcome, {"command": receipt.index}))
+        except DeviceError as error:
+            _log.error("passage not written: %s", error)
+
+    async def _written(self, fields: dict[str, Value]) -> Receipt | None:
+        try:
+            return await self._journal.append(Event(Kind.COMMAND, fields))
+        except DeviceError as error:
+            _log.error("command not written, not obeyed: %s", error)
+            return None
+
+    def _read(self) -> tuple[dict[str, int], bool]:
+        try:
+            kept = json.loads(self._kept.read_text(encoding="utf-8"))
+            return dict(kept["counts"]), bool(kept["locked_down"])
+        except FileNotFoundError:
+            return {}, False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DeviceError("commands", f"{self._kept.name} cannot be read: {type(error).__name__}") from error
+
+    def _keep(self) -> None:
+        new = self._kept.with_suffix(".new")
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                json.dump({"counts": self._counts, "locked_down": self._locked_down}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._kept)
+        except OSError as error:
+            raise DeviceError("commands", f"{self._kept.name} cannot be written: {error.strerror}") from error

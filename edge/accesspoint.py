@@ -24,7 +24,7 @@ from edge.credential import Credential, verify
 from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
-from edge.passage import Indication, State
+from edge.passage import ALARMED, Indication
 from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
 from edge.trust.withdrawn import UNLISTED, Found
@@ -94,7 +94,7 @@ class AccessPoint:
 
     async def passage_clear(self) -> None:
         """Let the person before get out of the way; a forced or blocked passage keeps its alarm until it is mended."""
-        if self.doorway.state is State.FORCED:
+        if self.doorway.state in ALARMED:
             self.panel.show(Indication.ALARM)
         await self.doorway.clear()
 
@@ -144,7 +144,7 @@ class AccessPoint:
 
     def at_rest(self) -> None:
         """Show whether the next person may come."""
-        if self.doorway.state is State.FORCED:
+        if self.doorway.state in ALARMED:
             self.panel.show(Indication.ALARM)
         else:
             self.panel.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)

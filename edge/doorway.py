@@ -1,7 +1,12 @@
 """The passage table at work: sensors and timers in, lock and alarm out, and an entry for whatever happened.
 
-The step itself never waits: a lock command is given in the same moment as the event that asks for it, whatever the
-disk does. Entries are queued behind it.
+Rules:
+
+1. The step itself never waits: a lock command is given in the same moment as the event that asks for it, whatever the
+   disk does. Entries are queued behind it, in order.
+2. A command that fails ends this part, and with it the process: a relay that does not drop is not left to a timer that
+   nobody hears. What comes after the process drops it.
+3. A door that still stands open when the passage is over has the held time to close.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import assert_never
 
 from edge.audit.entry import Event, Kind
 from edge.errors import DeviceError
-from edge.passage import CLEAR, Command, Happening, Indication, State, step
+from edge.passage import CLEAR, Command, Happening, Indication, Sensed, State, step
 from edge.passage import Event as Occurrence
 from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
 
@@ -48,12 +53,19 @@ class Doorway:
         self._sensors = sensors
         self._journal = journal
         self._clock = clock
-        self._seconds = {Happening.RELEASE_OVER: release_s, Happening.HELD_OVER: held_s}
+        self._seconds = {
+            Happening.RELEASE_OVER: release_s,
+            Happening.HELD_OVER: held_s,
+            Happening.DOOR_LEFT_OPEN: held_s,
+        }
         self._timers: dict[Happening, asyncio.TimerHandle] = {}
         self._state = State.LOCKED
         self._receipt: Receipt | None = None
         self._outcome: asyncio.Future[Kind] | None = None
+        self._one = asyncio.Lock()
         self._moved = asyncio.Event()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._door_open = False
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
 
@@ -67,13 +79,14 @@ class Doorway:
 
         ``receipt`` is the grant on disk: without one there is nothing to unlock with.
         """
-        self._receipt = receipt
-        self._outcome = asyncio.get_running_loop().create_future()
-        self.happened(Happening.GRANTED)
-        try:
-            return await self._outcome
-        finally:
-            self._receipt = self._outcome = None
+        async with self._one:
+            self._receipt = receipt
+            self._outcome = asyncio.get_running_loop().create_future()
+            try:
+                self.happened(Happening.GRANTED)
+                return await self._outcome
+            finally:
+                self._receipt = self._outcome = None
 
     def happened(self, occurrence: Occurrence) -> None:
         """Take one step of the table and carry out its commands."""
@@ -81,6 +94,7 @@ class Doorway:
         self._state = to.state
         for command in to.commands:
             self._carry_out(command)
+        self._mind_the_door(occurrence)
         self._moved.set()
 
     async def clear(self) -> None:
@@ -99,8 +113,35 @@ class Doorway:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(self._follow())
                 parts.create_task(self._write())
+                parts.create_task(self._break_down())
         finally:
             self.stop()
+
+    def _mind_the_door(self, occurrence: Occurrence) -> None:
+        """Rule 3."""
+        if occurrence in (Sensed.DOOR_OPEN, Sensed.DOOR_CLOSED):
+            self._door_open = occurrence is Sensed.DOOR_OPEN
+        waiting = self._timers.get(Happening.DOOR_LEFT_OPEN)
+        if not (self._door_open and self._state is State.LOCKED):
+            if waiting is not None:
+                waiting.cancel()
+                del self._timers[Happening.DOOR_LEFT_OPEN]
+        elif waiting is None:
+            self._time(Happening.DOOR_LEFT_OPEN)
+
+    def _over(self, end: Happening) -> None:
+        """A timer ran out."""
+        self._timers.pop(end, None)
+        try:
+            self.happened(end)
+        except Exception as error:
+            if not self._broken.done():
+                self._broken.set_exception(error)
+            raise
+
+    async def _break_down(self) -> None:
+        """Rule 2."""
+        await self._broken
 
     async def _follow(self) -> None:
         async for sensed in self._sensors.sensed():
@@ -109,12 +150,16 @@ class Doorway:
     async def _write(self) -> None:
         while True:
             report = await self._reports.get()
-            try:
-                await self._journal.append(report)
-            except DeviceError as error:
-                _log.error("%s not written: %s", report.kind.name, error)
-                self._reports.put_nowait(report)
+            while not await self._written(report):
                 await asyncio.sleep(1.0)
+
+    async def _written(self, report: Event) -> bool:
+        try:
+            await self._journal.append(report)
+        except DeviceError as error:
+            _log.error("%s not written: %s", report.kind.name, error)
+            return False
+        return True
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -129,6 +174,7 @@ class Doorway:
             case Command.STOP_TIMERS:
                 for timer in self._timers.values():
                     timer.cancel()
+                self._timers.clear()
             case Command.TAKEN:
                 self._settle(Kind.TAKEN)
             case Command.NOT_TAKEN:
@@ -160,7 +206,7 @@ class Doorway:
         if (running := self._timers.get(end)) is not None:
             running.cancel()
         loop = asyncio.get_running_loop()
-        self._timers[end] = loop.call_later(self._seconds[end], self.happened, end)
+        self._timers[end] = loop.call_later(self._seconds[end], self._over, end)
 
     def _settle(self, outcome: Kind) -> None:
         if self._outcome is not None and not self._outcome.done():

@@ -8,7 +8,8 @@ Rules:
 2. Every way out of an unlocked state locks; two timers bound how long it can last.
 3. Beam 2 after beam 1 is a passage. Beam 1 cleared before beam 2 is a person who turned back: not taken.
 4. Leaving (beam 2 first) is free and is nobody's alarm. Software never owns the exit.
-5. Fire, tampering and exit requests are reported in every state and move nothing.
+5. A door that is forced, or stands open when nobody passes, is an alarm until it is closed; beams do not mend it.
+6. Fire, tampering and exit requests are reported in every state and move nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Happening(Enum):
     GRANTED = "granted"
     RELEASE_OVER = "release-over"
     HELD_OVER = "held-over"
+    DOOR_LEFT_OPEN = "door-left-open"
     STOP = "stop"
 
 
@@ -68,6 +70,7 @@ class State(Enum):
     PASSED = "passed"
     LEAVING = "leaving"
     FORCED = "forced"
+    DOOR_FORCED = "door-forced"
 
 
 class Command(Enum):
@@ -105,11 +108,12 @@ TABLE: Mapping[tuple[State, Event], Step] = {
     (_S.LOCKED, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
     (_S.LOCKED, _E.BEAM_1): Step(_S.APPROACHED),
     (_S.LOCKED, _E.BEAM_2): Step(_S.LEAVING),
-    (_S.LOCKED, _E.DOOR_OPEN): Step(_S.FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.LOCKED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.LOCKED, _H.DOOR_LEFT_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_HELD, _C.ALARM)),
     (_S.APPROACHED, _H.GRANTED): Step(_S.ENTERED, (_C.TIME_RELEASE, _C.UNLOCK)),
     (_S.APPROACHED, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
     (_S.APPROACHED, _E.BEAM_2): Step(_S.FORCED, (_C.REPORT_FORCED, _C.ALARM)),
-    (_S.APPROACHED, _E.DOOR_OPEN): Step(_S.FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.APPROACHED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_FORCED, _C.ALARM)),
     (_S.RELEASED, _E.BEAM_1): Step(_S.ENTERED),
     (_S.RELEASED, _E.BEAM_2): Step(_S.LEAVING, (_C.LOCK, _C.STOP_TIMERS, _C.NOT_TAKEN)),
     (_S.RELEASED, _H.RELEASE_OVER): Step(_S.LOCKED, (_C.LOCK, _C.NOT_TAKEN)),
@@ -126,8 +130,10 @@ TABLE: Mapping[tuple[State, Event], Step] = {
     (_S.LEAVING, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
     (_S.FORCED, _E.BEAM_1_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
     (_S.FORCED, _E.BEAM_2_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
-    (_S.FORCED, _E.DOOR_CLOSED): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.FORCED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED),
     (_S.FORCED, _H.GRANTED): Step(_S.FORCED, (_C.NOT_TAKEN,)),
+    (_S.DOOR_FORCED, _E.DOOR_CLOSED): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.DOOR_FORCED, _H.GRANTED): Step(_S.DOOR_FORCED, (_C.NOT_TAKEN,)),
 }
 
 _ALWAYS: Mapping[Event, Command] = {
@@ -138,6 +144,7 @@ _ALWAYS: Mapping[Event, Command] = {
 }
 
 UNLOCKED = frozenset({State.RELEASED, State.ENTERED})
+ALARMED = frozenset({State.FORCED, State.DOOR_FORCED})
 CLEAR = frozenset({State.LOCKED, State.APPROACHED, State.LEAVING})  # a grant opens from here
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import Entry, Event
+from edge.audit.entry import Entry, Event, Kind
 from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference
 from edge.passage import Indication, Sensed
 from edge.trust.interval import Interval
@@ -38,15 +38,17 @@ class Code:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Proof that an entry is on disk. Only a journal makes one; the lock asks for one before it opens.
+    """Proof that an entry is on disk. Only a journal makes one; the lock asks for that of a grant before it opens.
 
     Attributes:
         index: of the entry in the log.
         commit_us: microseconds from the call to the durable commit.
+        kind: of the entry.
     """
 
     index: int
     commit_us: int
+    kind: Kind
 
 
 class Reader(Protocol):

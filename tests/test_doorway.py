@@ -13,6 +13,7 @@ import pytest
 from edge.audit.entry import Kind
 from edge.devices.simulated import SimulatedClock, SimulatedGate, SimulatedJournal
 from edge.doorway import Doorway
+from edge.errors import DeviceError
 from edge.passage import Happening, Indication, State
 from edge.ports import Receipt
 from edge.settings import Gate
@@ -46,7 +47,7 @@ def test_a_granted_person_is_let_through_and_the_relay_drops(
         door = doorway(gate, journal, release_s=0.5)
 
         async def visit() -> None:
-            assert await door.let_through(Receipt(0, 0)) is outcome
+            assert await door.let_through(Receipt(0, 0, Kind.GRANTED)) is outcome
             assert not gate.unlocked
             await asyncio.sleep(1.0 if person == "tailgate" else 0)
 
@@ -78,7 +79,7 @@ def test_the_gate_is_locked_when_the_part_is_cancelled(pins: Gate, run: Run, tmp
         gate = SimulatedGate(pins, tmp_path)
         door = doorway(gate, SimulatedJournal(), release_s=60)
         running = asyncio.ensure_future(door.run())
-        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0)))
+        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
         await asyncio.sleep(0.05)
         states = [gate.unlocked]
         running.cancel()
@@ -140,7 +141,7 @@ def test_somebody_standing_in_the_gate_is_held_and_then_locked(pins: Gate, run: 
         door = doorway(gate, journal, release_s=0.2, held_s=0.3)
 
         async def stand() -> None:
-            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0)))
+            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
             await asyncio.sleep(0.05)
             gate.sense(pins.beam_1_pin, broken=True)
             began = time.monotonic()
@@ -162,6 +163,100 @@ def test_the_state_is_locked_before_anybody_comes(pins: Gate, run: Run) -> None:
         gate = SimulatedGate(pins)
         assert doorway(gate, SimulatedJournal()).state is State.LOCKED
         assert not gate.unlocked
+        gate.close()
+
+    run(story())
+
+
+def test_a_relay_that_does_not_drop_ends_the_part_instead_of_being_left_alone(
+    pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=0.1)
+        drop, tried = gate.lock, list[str]()
+
+        def stuck() -> None:
+            if not tried:
+                tried.append("timer")
+                raise DeviceError("gate", "GPIO: no answer")
+            drop()
+
+        gate.lock = stuck  # type: ignore[method-assign] # a relay that fails once
+        running = asyncio.ensure_future(door.run())
+        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+        with pytest.raises(ExceptionGroup) as failed:
+            await running
+        assert failed.group_contains(DeviceError)
+        assert not gate.unlocked, "the way out locks"
+        passing.cancel()
+        await asyncio.gather(passing, return_exceptions=True)
+        gate.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asyncio.base_events.logger.error", lambda *_, **__: None)
+        run(story())
+
+
+def test_a_timer_that_was_stopped_locks_nobody_out(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=0.6)
+
+        async def two_in_a_row() -> None:
+            assert await door.let_through(Receipt(0, 0, Kind.GRANTED)) is Kind.TAKEN
+            await door.clear()
+            (tmp_path / "person").write_text("stays")
+            second = asyncio.ensure_future(door.let_through(Receipt(1, 0, Kind.GRANTED)))
+            await asyncio.sleep(0.4)  # the first one's time is over by now
+            assert gate.unlocked
+            assert await second is Kind.NOT_TAKEN
+
+        await beside(door, two_in_a_row())
+        gate.close()
+
+    run(story())
+
+
+def test_a_forced_door_is_an_alarm_until_it_is_closed(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        door = doorway(gate, SimulatedJournal())
+
+        async def force() -> None:
+            gate.sense(pins.door_pin, broken=True)
+            for broken in (True, False):
+                gate.sense(pins.beam_1_pin, broken=broken)
+            await asyncio.sleep(0.05)
+            states = [door.state]
+            gate.sense(pins.door_pin, broken=False)
+            await asyncio.sleep(0.05)
+            states.append(door.state)
+            assert states == [State.DOOR_FORCED, State.LOCKED]
+
+        await beside(door, force())
+        gate.close()
+
+    run(story())
+
+
+def test_a_door_that_is_left_open_after_a_passage_is_reported(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, held_s=0.5)
+
+        async def leave_open() -> None:
+            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+            await asyncio.sleep(0.05)
+            gate.sense(pins.door_pin, broken=True)
+            assert await passing is Kind.TAKEN
+            await door.clear()
+            await asyncio.sleep(0.8)
+            assert [event.kind for event in journal.events] == [Kind.DOOR_HELD]
+            assert door.state is State.DOOR_FORCED
+
+        await beside(door, leave_open())
         gate.close()
 
     run(story())

@@ -12,15 +12,20 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import gpiozero
 
+from edge.audit.entry import Kind
 from edge.errors import DeviceError
 from edge.passage import Indication, Sensed
 from edge.ports import Receipt
 from edge.settings import Gate
+
+OPENING = frozenset({Kind.GRANTED, Kind.COMMAND})
+"""Kinds of entries whose receipt opens: a grant, or a remote unlock that the site allows."""
 
 _BOUNCE_S = 0.02
 
@@ -43,36 +48,41 @@ class GpioGate:
         self._sensed: asyncio.Queue[Sensed] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._devices: list[Any] = []
+        self._relay: Any = None
         try:
-            self._relay = self._claim(
-                gpiozero.OutputDevice, pins.lock_pin, factory, active_high=True, initial_value=False
-            )
-            lights = (pins.red_pin, pins.green_pin, pins.amber_pin)
-            self._lights = [self._claim(gpiozero.LED, pin, factory, initial_value=False) for pin in lights]
-            self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
-            for pin, closed, opened in (
-                (pins.door_pin, Sensed.DOOR_CLOSED, Sensed.DOOR_OPEN),
-                (pins.beam_1_pin, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
-                (pins.beam_2_pin, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2),
-                (pins.fire_pin, Sensed.FIRE_OVER, Sensed.FIRE),
-                (pins.exit_request_pin, Sensed.EXIT_REQUEST, None),
-                (pins.tamper_pin, None, Sensed.TAMPER),
-            ):
-                self._watch(pin, factory, closed, opened)
-        except (gpiozero.GPIOZeroError, OSError) as error:
+            with _pins():
+                self._claim_all(pins, factory or _chip())
+        except DeviceError:
             self.close()
-            raise DeviceError("gate", f"GPIO: {error}") from error
+            raise
         self._shown: Indication | None = None
+
+    def _claim_all(self, pins: Gate, factory: Any) -> None:
+        self._relay = self._claim(gpiozero.OutputDevice, pins.lock_pin, factory, active_high=True, initial_value=False)
+        lights = (pins.red_pin, pins.green_pin, pins.amber_pin)
+        self._lights = [self._claim(gpiozero.LED, pin, factory, initial_value=False) for pin in lights]
+        self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
+        for pin, closed, opened in (
+            (pins.door_pin, Sensed.DOOR_CLOSED, Sensed.DOOR_OPEN),
+            (pins.beam_1_pin, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
+            (pins.beam_2_pin, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2),
+            (pins.fire_pin, Sensed.FIRE_OVER, Sensed.FIRE),
+            (pins.exit_request_pin, Sensed.EXIT_REQUEST, None),
+            (pins.tamper_pin, None, Sensed.TAMPER),
+        ):
+            self._watch(pin, factory, closed, opened)
 
     def unlock(self, receipt: Receipt) -> None:
         """Energise the release; the receipt proves that the grant is on disk."""
-        if not isinstance(receipt, Receipt):
-            raise TypeError("unlocking takes the receipt of a durable entry")
-        self._relay.on()
+        if getattr(receipt, "kind", None) not in OPENING:
+            raise TypeError("unlocking takes the receipt of a durable grant")
+        with _pins():
+            self._relay.on()
 
     def lock(self) -> None:
         """Drop the release."""
-        self._relay.off()
+        with _pins():
+            self._relay.off()
 
     @property
     def unlocked(self) -> bool:
@@ -83,7 +93,11 @@ class GpioGate:
         """Set lights and buzzer, once per change so that a blink keeps its rhythm."""
         if indication is self._shown:
             return
+        with _pins():
+            self._light(indication)
         self._shown = indication
+
+    def _light(self, indication: Indication) -> None:
         for light, wanted in zip(self._lights, LIGHTS[indication], strict=True):
             if wanted is True:
                 light.on()
@@ -99,7 +113,7 @@ class GpioGate:
 
     def close(self) -> None:
         """Lock and give the pins back: a released output may keep its level (Raspberry Pi OS does)."""
-        if hasattr(self, "_relay") and not self._relay.closed:
+        if self._relay is not None and not self._relay.closed:
             self.lock()
         for device in self._devices:
             device.close()
@@ -116,13 +130,29 @@ class GpioGate:
             contact.when_pressed = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, closed)
         if opened is not None:
             contact.when_released = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, opened)
-            if opened in (Sensed.FIRE, Sensed.TAMPER, Sensed.DOOR_OPEN) and not contact.is_pressed:
+            if not contact.is_pressed:
                 self._sensed.put_nowait(opened)
 
 
-def drop_relay(pins: Gate, factory: Any = None) -> None:
+def drop_relay(lock_pin: int, factory: Any = None) -> None:
     """Drive the release off, whoever left it on: the last act of systemd after any exit."""
+    with _pins():
+        gpiozero.OutputDevice(lock_pin, active_high=True, initial_value=False, pin_factory=factory or _chip()).close()
+
+
+def _chip() -> Any:
+    """The real pins, by lgpio and nothing else: gpiozero would fall back to libraries that do not claim a line."""
     try:
-        gpiozero.OutputDevice(pins.lock_pin, active_high=True, initial_value=False, pin_factory=factory).close()
+        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 -- only a machine with pins has it
+    except ImportError as error:
+        raise DeviceError("gate", f"GPIO: {error}; install lgpio (python3-lgpio)") from error
+    return LGPIOFactory()
+
+
+@contextlib.contextmanager
+def _pins() -> Iterator[None]:
+    """gpiozero's errors as the technician's."""
+    try:
+        yield
     except (gpiozero.GPIOZeroError, OSError) as error:
         raise DeviceError("gate", f"GPIO: {error}") from error

@@ -191,7 +191,7 @@ class SqliteJournal:
             raise DeviceError("journal", f"entry not written: {error}") from error
         self._frontier = frontier
         took_us = int((time.perf_counter() - called) * 1e6)
-        return [Receipt(index, took_us) for index in range(start, frontier.size)]
+        return [Receipt(start + place, took_us, event.kind) for place, event in enumerate(events)]
 
     def _prune(self, below: int, called: float) -> Receipt | None:
         """Contents away and the entry about it, in one transaction; on the worker's thread."""
@@ -211,7 +211,7 @@ class SqliteJournal:
             self._drop()
             raise DeviceError("journal", f"nothing pruned: {error}") from error
         self._frontier = frontier
-        return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6))
+        return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6), event.kind)
 
     def _insert(self, file: sqlite3.Connection, frontier: Frontier, events: Sequence[Event]) -> Frontier:
         """The rows of these events, inside the caller's transaction; returns the frontier after them."""

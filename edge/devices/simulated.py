@@ -140,7 +140,7 @@ class SimulatedJournal:
         if self.fault:
             raise DeviceError("journal", self.fault)
         self.events.append(event)
-        return Receipt(len(self.events) - 1, 100)
+        return Receipt(len(self.events) - 1, 100, event.kind)
 
 
 class SimulatedVision:

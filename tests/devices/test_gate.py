@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory
 
+from edge.audit.entry import Kind
 from edge.devices.gate import LIGHTS, GpioGate, drop_relay
 from edge.devices.simulated import SimulatedGate
 from edge.errors import DeviceError
@@ -24,7 +25,7 @@ def test_the_lock_pin_is_low_at_start_and_never_pulses(pins: Gate, run: Run) -> 
         gate = SimulatedGate(pins)
         lock = gate.factory.pin(pins.lock_pin)
         assert [bool(state.state) for state in lock.states if state.state] == []
-        gate.unlock(Receipt(0, 0))
+        gate.unlock(Receipt(0, 0, Kind.GRANTED))
         levels = [bool(lock.state)]
         gate.close()
         levels.append(bool(lock.state))
@@ -33,12 +34,12 @@ def test_the_lock_pin_is_low_at_start_and_never_pulses(pins: Gate, run: Run) -> 
     run(story())
 
 
-def test_a_gate_that_is_not_wired_reports_fire_tampering_and_an_open_door(pins: Gate, run: Run) -> None:
+def test_a_gate_that_is_not_wired_reports_every_contact(pins: Gate, run: Run) -> None:
     async def story() -> None:
         gate = GpioGate(pins, MockFactory())
         sensed = gate.sensed()
-        first = {await anext(sensed) for _ in range(3)}
-        assert first == {Sensed.FIRE, Sensed.TAMPER, Sensed.DOOR_OPEN}
+        first = {await anext(sensed) for _ in range(5)}
+        assert first == {Sensed.FIRE, Sensed.TAMPER, Sensed.DOOR_OPEN, Sensed.BEAM_1, Sensed.BEAM_2}
         gate.close()
 
     run(story())
@@ -64,7 +65,7 @@ def test_a_pin_that_is_used_twice_is_a_device_error(pins: Gate, run: Run) -> Non
 
 def test_the_last_act_drops_the_relay(pins: Gate) -> None:
     factory = MockFactory()
-    drop_relay(pins, factory)
+    drop_relay(pins.lock_pin, factory)
     assert not factory.pin(pins.lock_pin).state
 
 
@@ -76,5 +77,17 @@ def test_no_gpio_at_all_is_a_device_error_with_a_sentence(pins: Gate, run: Run) 
     async def story() -> None:
         with pytest.raises(DeviceError, match="GPIO"):
             GpioGate(pins, Nothing())
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.TAKEN, Kind.DEVICE_BACK])
+def test_the_receipt_of_another_entry_than_a_grant_opens_nothing(pins: Gate, run: Run, kind: Kind) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        with pytest.raises(TypeError):
+            gate.unlock(Receipt(0, 0, kind))
+        assert not gate.unlocked
+        gate.close()
 
     run(story())

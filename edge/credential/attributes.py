@@ -70,7 +70,7 @@ def read(found: Mapping[int | str, Any], profile: Profile) -> Identity:
     return reading.identity()
 
 
-def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set[str]) -> dict[int | str, Any]:
+def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set[str]) -> Mapping[int | str, Any]:
     """Bring digit text and known names to numbers.
 
     Raises:
@@ -80,7 +80,7 @@ def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set
         if type(key) is not int:
             break
     else:
-        return dict(found)
+        return found
     folded: dict[int | str, Any] = {}
     for key, value in found.items():
         number: int | str = (
@@ -266,7 +266,7 @@ def _biometric(entry: Any, notes: set[str]) -> Biometric | None:
     if not isinstance(entry, dict):
         found = picture.unwrap(entry)
         return None if found is None else Biometric(*found, kind=picture.kind(found[0]))
-    members = _folded(entry, _BIOMETRIC_NAMES, notes)
+    members = dict(_folded(entry, _BIOMETRIC_NAMES, notes))
     found = picture.unwrap(members.pop(0, None))
     if found is None:
         return None

@@ -16,6 +16,8 @@ ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _OUTSIDE: Final = 255
 _VALUES: Final = bytes(ALPHABET.index(chr(c)) if chr(c) in ALPHABET else _OUTSIDE for c in range(256))
 _WEIGHTS: Final = np.array([1, 45, 45 * 45], np.float32)  # exact: 91,124 at most, and a vector product
+_BIG_ENDIAN: Final = np.dtype(">u2")
+_largest: Final = np.maximum.reduce
 _BY_VALUE: Final = ALPHABET.encode()
 
 
@@ -34,10 +36,10 @@ def decode(text: str) -> bytes:
         raise _refusal("no whole number of bytes")
     if _OUTSIDE in values:
         raise _refusal("characters outside the alphabet")
-    pairs = np.frombuffer(values, np.uint8, 3 * whole).reshape(whole, 3).astype(np.float32).dot(_WEIGHTS)
-    if whole and pairs.max() > 0xFFFF:
+    pairs = np.frombuffer(values, np.uint8, 3 * whole).astype(np.float32).reshape(whole, 3).dot(_WEIGHTS)
+    if _largest(pairs, initial=0) > 0xFFFF:
         raise _refusal("a group of three is too large")
-    decoded: bytes = pairs.astype(np.uint16).astype(">u2").tobytes()
+    decoded: bytes = pairs.astype(_BIG_ENDIAN).tobytes()
     if rest:
         last = values[-2] + 45 * values[-1]
         if last > 0xFF:

@@ -22,6 +22,7 @@ ISS, SUB, AUD, EXP, NBF, IAT, CTI, CNF = range(1, 9)
 IDENTITY: Final = 169
 STATUS: Final = 65535
 _EXACT: Final = (ISS, AUD, EXP, NBF, IAT, CTI)
+_KNOWN: Final = frozenset({ISS, SUB, AUD, EXP, NBF, IAT, CTI, CNF, IDENTITY, STATUS})
 _LATEST_S: Final = 100_000_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_TAG: Final = 1
@@ -74,23 +75,23 @@ def claims(found: Mapping[int | str, Any]) -> Claims:
     Raises:
         Refusal: bad-claim for a claim that the gate decides by.
     """
-    others = dict(found)
-    take = others.pop
-    for key in _EXACT:
-        if key in others and others[key] is None:
-            raise Refusal(Reason.BAD_CLAIM, f"claim {key} is null")
+    get = found.get
+    if None in found.values():
+        for key in _EXACT:
+            if key in found and found[key] is None:
+                raise Refusal(Reason.BAD_CLAIM, f"claim {key} is null")
     return Claims(
-        iss=_text(take(ISS, None), "iss"),
-        sub=_text(take(SUB, None), "sub"),
-        aud=_audience(take(AUD, None)),
-        exp=moment(take(EXP, None), "exp"),
-        nbf=moment(take(NBF, None), "nbf"),
-        iat=moment(take(IAT, None), "iat"),
-        cti=_identifier(take(CTI, None)),
-        cnf=take(CNF, None),
-        status=take(STATUS, None),
-        identity=take(IDENTITY, None),
-        others=others,
+        _text(get(ISS), "iss"),
+        _text(get(SUB), "sub"),
+        _audience(get(AUD)),
+        moment(get(EXP), "exp"),
+        moment(get(NBF), "nbf"),
+        moment(get(IAT), "iat"),
+        _identifier(get(CTI)),
+        get(CNF),
+        get(STATUS),
+        get(IDENTITY),
+        {key: value for key, value in found.items() if key not in _KNOWN},
     )
 
 

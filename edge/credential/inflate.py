@@ -23,6 +23,7 @@ except ImportError:  # cards that need it are named as no credential, all others
     brotli = None
 
 LIMIT: Final = 32 << 10
+_DIGITS: Final = frozenset(bytes((digit,)) for digit in b"0123456789ABCDEFabcdef")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 
 
@@ -89,4 +90,4 @@ def compress_brotli(data: bytes) -> bytes:
 
 def unhex(data: bytes) -> bytes | None:
     """The bytes behind hexadecimal text, or None where it is no such text."""
-    return binascii.unhexlify(data) if _HEX.match(data) else None
+    return binascii.unhexlify(data) if data[:1] in _DIGITS and _HEX.match(data) else None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from edge.credential import base45, cwt, foreign
@@ -25,7 +26,7 @@ TEXT_CHARS: Final = 4296
 _MESSAGE_HEADS: Final = frozenset(b"\xd0\xd2\xd8\x83\x84\x9f")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Reading:
     """A code taken apart, not verified.
 
@@ -61,20 +62,26 @@ def read(text: str, trace: Trace, prefixes: tuple[str, ...] = (), content_keys: 
         envelope = cose.unwrap(data, notes)
     except Refusal as refusal:
         raise foreign.named(text, refusal) from refusal
-    dialect = ["/".join(str(tag) for tag in envelope.tags) or "untagged", *transport]
+    dialect = [_written(envelope.tags), *transport]
     encrypted = envelope.kind == cose.ENCRYPT0
     if encrypted:
         plaintext = decrypt(envelope, content_keys)
         trace.passed("decrypt", len(data), len(plaintext))
         data, envelope = plaintext, _inner(plaintext, notes)
-        dialect[0] += " around " + ("/".join(str(tag) for tag in envelope.tags) or "untagged")
+        dialect[0] += " around " + _written(envelope.tags)
     message = _signed(envelope)
     trace.passed("cose", len(data), len(message.payload))
     claims = cwt.read(message.payload, notes)
     if cwt.IDENTITY not in claims:
         raise Refusal(Reason.NOT_A_CREDENTIAL, foreign.token(claims))
     trace.passed("claims", len(message.payload), len(claims))
-    return Reading(message, claims, tuple(dialect), message.notes | notes, encrypted)
+    notes |= message.notes
+    return Reading(message, claims, tuple(dialect), notes, encrypted)
+
+
+@lru_cache(16)
+def _written(tags: tuple[int, ...]) -> str:
+    return "/".join(map(str, tags)) or "untagged"
 
 
 def _inner(plaintext: bytes, notes: set[str]) -> cose.Envelope:

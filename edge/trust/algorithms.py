@@ -6,11 +6,13 @@ Rules:
 2. A number means one algorithm on one curve: ES256 on P-384 does not exist here (as in RFC 9864).
 3. ECDSA signatures are r || s of exactly twice the field's length, both in 1 .. n-1. DER only where a profile says so.
 4. RSA keys have 2,048 to 8,192 bits, an odd exponent from 3 on, a sound generator; PSS salt is as long as the hash.
-5. RS256 and ES256K are for issuers whose profile allows them by name.
+5. Ed25519 is checked by libsodium: S below the order, no key and no R of small order. All others by OpenSSL.
+6. RS256 and ES256K are for issuers whose profile allows them by name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -19,6 +21,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import CryptoError
 
 PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -166,27 +170,64 @@ def _of_weak_chip(modulus: int) -> bool:
     return all(modulus % prime in powers for prime, powers in _POWERS)
 
 
+Check = Callable[[bytes, bytes, bool], bool]
+"""Whether a signature over a message verifies; True lets an ECDSA signature be DER instead of r || s."""
+
+
 def valid(public: PublicKey, algorithm: Algorithm, signature: bytes, message: bytes, der: bool = False) -> bool:
     """Whether ``signature`` over ``message`` verifies; ``der`` lets an ECDSA signature be DER instead of r || s."""
-    try:
-        _verify(public, algorithm, signature, message, der)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
+    return check(public, algorithm)(signature, message, der)
 
 
-def _verify(public: Any, algorithm: Algorithm, signature: bytes, message: bytes, der: bool) -> None:
+def check(public: Any, algorithm: Algorithm) -> Check:
+    """Make ready, once per key, what is done for every signature."""
     parameters = algorithm.parameters
     if parameters is None:
+        return _ed25519(public.public_bytes_raw())
+    if isinstance(parameters, Ecdsa):
+        return _ecdsa(public, parameters)
+    return _rsa(public, algorithm, parameters)
+
+
+def _ed25519(raw: bytes) -> Check:
+    def verifies(signature: bytes, message: bytes, _: bool) -> bool:
         if len(signature) != 64:
-            raise InvalidSignature
-        public.verify(signature, message)
-    elif isinstance(parameters, Ecdsa):
-        public.verify(_as_der(signature, parameters, der), message, parameters.scheme)
-    else:
-        if len(signature) != (public.key_size + 7) // 8:
-            raise InvalidSignature
-        public.verify(signature, message, _padding(algorithm, parameters), parameters)
+            return False
+        try:
+            crypto_sign_open(signature + message, raw)
+        except CryptoError:
+            return False
+        return True
+
+    return verifies
+
+
+def _ecdsa(public: ec.EllipticCurvePublicKey, parameters: Ecdsa) -> Check:
+    verify, scheme = public.verify, parameters.scheme
+
+    def verifies(signature: bytes, message: bytes, der: bool) -> bool:
+        try:
+            verify(_as_der(signature, parameters, der), message, scheme)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    return verifies
+
+
+def _rsa(public: rsa.RSAPublicKey, algorithm: Algorithm, digest: hashes.HashAlgorithm) -> Check:
+    size, scheme = (public.key_size + 7) // 8, _padding(algorithm, digest)
+
+    def verifies(signature: bytes, message: bytes, _: bool) -> bool:
+        if len(signature) != size:
+            return False
+        try:
+            public.verify(signature, message, scheme, digest)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    return verifies
 
 
 def _as_der(signature: bytes, parameters: Ecdsa, der: bool) -> bytes:

@@ -28,6 +28,7 @@ INERT_TAGS: Final = frozenset({0, 1, 32, 37, 100, 1004})
 """Tags on plain values that may stand in a payload: dates, URI, UUID."""
 
 _LENGTHS: Final = {24: struct.Struct(">B"), 25: struct.Struct(">H"), 26: struct.Struct(">I"), 27: struct.Struct(">Q")}
+_WORD: Final = _LENGTHS[26]
 _FLOATS: Final = {25: struct.Struct(">e"), 26: struct.Struct(">f"), 27: struct.Struct(">d")}
 _SIMPLE: Final[dict[int, Any]] = {20: False, 21: True, 22: None, 23: None}
 _BREAK: Final = 0xFF
@@ -53,6 +54,7 @@ def decode(
     items: int = ITEMS,
     tags: frozenset[int] = INERT_TAGS,
     notes: set[str] | None = None,
+    at: int = 0,
 ) -> Any:
     """Read exactly one item.
 
@@ -62,13 +64,13 @@ def decode(
         items: how many items there may be.
         tags: allowed tag numbers.
         notes: where "indefinite" (lengths) and "trailing" (bytes after the item) are noted; without it they are errors.
+        at: where the item begins.
 
     Raises:
         Refusal: unreadable or too-large.
     """
-    reader = _Reader(data, items, tags, notes)
     try:
-        value, end = reader.item(0, depth)
+        value, end = _Reader(data, items, tags, notes).item(at, depth)
     except (IndexError, struct.error) as error:
         raise malformed("CBOR ends too early") from error
     except UnicodeDecodeError as error:
@@ -169,12 +171,18 @@ class _Reader:
             if key in values:
                 raise malformed("CBOR map has the same key twice")
             first = data[at]
-            if 0x60 <= first < 0x78:  # short text, most of what cards hold, without a call
-                end = at + first - 0x5F
-                if end > size:
+            if 0x60 <= first < 0x79:  # most of what cards hold, without a call: text of up to 255 bytes,
+                begin = at + 1 if first < 0x78 else at + 2
+                at = begin + first - 0x60 if first < 0x78 else begin + data[at + 1]
+                if at > size:
                     raise malformed("CBOR string is longer than what is left")
-                values[key] = data[at + 1 : end].decode()
-                at = end
+                values[key] = data[begin:at].decode()
+            elif first < 24:  # small integers,
+                values[key] = first
+                at += 1
+            elif first == 0x1A:  # and times
+                values[key] = _WORD.unpack_from(data, at + 1)[0]
+                at += 5
             else:
                 values[key], at = item(at, depth)
         return values, at
@@ -232,6 +240,8 @@ def head(major: int, number: int) -> bytes:
     """The shortest head of a major type."""
     if number < 24:
         return bytes((major << 5 | number,))
+    if number < 256:
+        return bytes((major << 5 | 24, number))
     for info, form in _LENGTHS.items():
         if number < 1 << 8 * form.size:
             return bytes((major << 5 | info,)) + form.pack(number)

@@ -7,17 +7,21 @@ Rules:
 3. An empty protected header is ``h''`` in what is signed, also when it was sent as ``h'A0'``.
 4. ``crit``: an array, not empty, no label twice, each understood here and present in the protected header.
 5. Nothing in a header adds trust: a key comes from the trust list, ``kid`` only proposes one.
+
+What is not verified yet is not frozen: it lives for one reading, and freezing would take longer than decoding it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from edge.errors import Reason, Refusal
-from edge.trust.algorithms import BY_NUMBER, Algorithm, PrivateKey, fitting, sign, valid
-from edge.trust.cbor import Tagged, decode, encode, head, malformed
+from edge.trust.algorithms import BY_NUMBER, Algorithm, PrivateKey, fitting, sign
+from edge.trust.cbor import DEPTH, Tagged, decode, encode, head, malformed
 from edge.trust.keys import Key
 
 ALG: Final = 1
@@ -31,9 +35,12 @@ UNDERSTOOD: Final = frozenset({ALG, CRIT, CONTENT_TYPE, KID, TYP, X5CHAIN, X5T})
 CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC = 61, 18, 16, 98, 96, 17, 97
 SIGNERS: Final = 4
 _TAGS: Final = frozenset({CWT_TAG, SIGN1, ENCRYPT0, SIGN, ENCRYPT, MAC0, MAC})
+_NOTHING: Final[Mapping[int | str, Any]] = MappingProxyType({})
+_SHORT: Final = 128
+_USUAL: Final = ((b"\xd8\x3d\xd2\x84", (CWT_TAG, SIGN1)), (b"\xd2\x84", (SIGN1,)), (b"\x84", ()))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Envelope:
     """What the tags say and the array they are on; ``kind`` is the COSE tag, COSE_Sign1 where there is none."""
 
@@ -42,7 +49,7 @@ class Envelope:
     kind: int = SIGN1
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Signature:
     """One signature with the headers that speak about it; in a COSE_Sign these are the signer's.
 
@@ -76,7 +83,7 @@ class Signature:
         return self.protected.get(label, self.unprotected.get(label))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Message:
     """A COSE_Sign1 or COSE_Sign, not verified.
 
@@ -102,6 +109,8 @@ class Message:
         """What is unusual about the headers."""
         found = set()
         for one in self.signatures:
+            if not one.unprotected:
+                continue
             if KID in one.unprotected:
                 if KID not in one.protected:
                     found.add("kid-unprotected")
@@ -116,7 +125,7 @@ class Message:
         if signature.algorithm is not key.algorithm:
             return False
         signed = sig_structure(self.protected_bytes, self.payload, aad, signature.signed)
-        return valid(key.public, key.algorithm, signature.value, signed, der)
+        return key.check(signature.value, signed, der)
 
 
 def key_identifier(protected: Mapping[int | str, Any], unprotected: Mapping[int | str, Any]) -> bytes | None:
@@ -141,8 +150,11 @@ def unwrap(data: bytes, notes: set[str] | None = None) -> Envelope:
     Raises:
         Refusal: unreadable, too-large, or unsupported for an order of tags that has no place here.
     """
+    for prefix, tags in _USUAL:  # most cards by far; what follows must be the array, and no further tag
+        if data.startswith(prefix):
+            return Envelope(tags, decode(data, depth=DEPTH - len(tags), tags=_TAGS, notes=notes, at=len(prefix) - 1))
     item = decode(data, tags=_TAGS, notes=notes)
-    tags: tuple[int, ...] = ()
+    tags = ()
     kind = SIGN1
     while isinstance(item, Tagged):
         if item.tag in tags or (tags and tags[-1] != CWT_TAG):
@@ -187,14 +199,24 @@ def _signature(entry: object) -> Signature:
             raise malformed("not the array of a signer")
 
 
-def header(raw: bytes) -> dict[int | str, Any]:
-    """Decode a protected header: a map in a byte string, or nothing at all."""
+def header(raw: bytes) -> Mapping[int | str, Any]:
+    """Decode a protected header: a map in a byte string, or nothing at all.
+
+    An issuer writes the same one on all of its cards, so short ones are remembered.
+    """
+    return _remembered(raw) if len(raw) <= _SHORT else _header(raw)
+
+
+def _header(raw: bytes) -> Mapping[int | str, Any]:
     if not raw:
-        return {}
+        return _NOTHING
     decoded = decode(raw)
     if not isinstance(decoded, dict):
         raise malformed("protected header is not a map")
-    return decoded
+    return MappingProxyType(decoded)
+
+
+_remembered = lru_cache(64)(_header)
 
 
 def check_critical(protected: Mapping[int | str, Any], unprotected: Mapping[int | str, Any]) -> None:
@@ -223,22 +245,22 @@ def algorithm(protected: Mapping[int | str, Any], unprotected: Mapping[int | str
     Raises:
         Refusal: unreadable when it is missing or outside, unsupported when it is not one of ours.
     """
+    number = protected.get(ALG)
+    found = BY_NUMBER.get(number) if type(number) is int else None
+    if found is not None:
+        return found
     if ALG not in protected:
         raise malformed("alg outside the protected header" if ALG in unprotected else "no alg")
-    number = protected[ALG]
-    found = BY_NUMBER.get(number) if type(number) is int else None
-    if found is None:
-        raise Refusal(Reason.UNSUPPORTED, f"algorithm {number!r:.12} is not accepted")
-    return found
+    raise Refusal(Reason.UNSUPPORTED, f"algorithm {number!r:.12} is not accepted")
 
 
 def sig_structure(protected: bytes, payload: bytes, aad: bytes = b"", signer: bytes | None = None) -> bytes:
     """What is signed: RFC 9052 section 4.4, with ``signer`` the protected header of one signer of a COSE_Sign."""
     if protected == b"\xa0":
         protected = b""
-    rest = head(2, len(aad)) + aad + head(2, len(payload)) + payload
+    rest = b"".join((head(2, len(aad)) + aad if aad else b"\x40", head(2, len(payload)), payload))
     if signer is None:
-        return b"\x84\x6aSignature1" + head(2, len(protected)) + protected + rest
+        return b"".join((b"\x84\x6aSignature1", head(2, len(protected)), protected, rest))
     if signer == b"\xa0":
         signer = b""
     return b"\x85\x69Signature" + head(2, len(protected)) + protected + head(2, len(signer)) + signer + rest

@@ -25,7 +25,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from edge.trust.algorithms import BY_NUMBER, Algorithm, PublicKey, WeakKey, fitting
+from edge.trust.algorithms import BY_NUMBER, Algorithm, Check, PublicKey, WeakKey, check, fitting
 
 MALFORMED = (
     ValueError,
@@ -49,6 +49,7 @@ class Key:
         not_before, not_after: the key's own validity; None is open.
         compromised_since: what it signed from then on is not believed, nor anything without a date.
         thumbprint: SHA-256 of the SubjectPublicKeyInfo.
+        check: whether a signature over a message is this key's; made ready once.
     """
 
     public: PublicKey = field(repr=False)
@@ -58,9 +59,11 @@ class Key:
     not_after: datetime | None = None
     compromised_since: datetime | None = None
     thumbprint: bytes = field(init=False)
+    check: Check = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "thumbprint", thumbprint(self.public))
+        object.__setattr__(self, "check", check(self.public, self.algorithm))
 
 
 def spki(public: PublicKey) -> bytes:

@@ -61,8 +61,8 @@ FAULTS: dict[str, tuple[list[tuple[str, str, str]], set[str]]] = {
             ("trust/cose.py", "if signature.algorithm is not key.algorithm:", "if False:"),
             (
                 "trust/cose.py",
-                "return valid(key.public, key.algorithm,",
-                "return valid(key.public, signature.algorithm,",
+                "return key.check(",
+                "from edge.trust.algorithms import check\n\n        return check(key.public, signature.algorithm)(",
             ),
         ],
         {"PS256 by an RS256 key"},
@@ -117,9 +117,14 @@ FAULTS: dict[str, tuple[list[tuple[str, str, str]], set[str]]] = {
         [
             (
                 "trust/algorithms.py",
-                "    except (InvalidSignature, ValueError):\n        return False\n",
-                "    except (InvalidSignature, ValueError):\n        pass\n",
-            )
+                "der), message, scheme)\n        except (InvalidSignature, ValueError):\n            return False\n",
+                "der), message, scheme)\n        except (InvalidSignature, ValueError):\n            pass\n",
+            ),
+            (
+                "trust/algorithms.py",
+                "        except CryptoError:\n            return False\n",
+                "        except CryptoError:\n            pass\n",
+            ),
         ],
         {"stranger", "changed payload", "ES256 signature zero", "EdDSA signature flipped"},
     ),

@@ -109,11 +109,15 @@ class _Opening:
     def whole(self, roots: Sequence[str | bytes]) -> Whole:
         if MAIN not in self._files:
             raise Refusal(Reason.NO_TRUST, "no trust list among the files")
-        main = open_list(self._files[MAIN], roots, self._floors.get(MAIN, 0))
+        main = self._same(MAIN) or open_list(self._files[MAIN], roots, self._floors.get(MAIN, 0))
+        self._opened[MAIN] = (hashlib.sha256(self._files[MAIN]).digest(), main)
         self._signed(MAIN, main.version, main.issued_at, main.expires)
         charter = Charter()
         if CHARTER in self._files:
-            charter = open_charter(self._files[CHARTER], self._roots, self._floors.get(CHARTER, 0))
+            charter = self._same(CHARTER) or open_charter(
+                self._files[CHARTER], self._roots, self._floors.get(CHARTER, 0)
+            )
+            self._opened[CHARTER] = (hashlib.sha256(self._files[CHARTER]).digest(), charter)
             self._signed(CHARTER, charter.version, charter.issued_at, charter.expires)
         elif CHARTER in self._floors:
             raise Refusal(Reason.NO_TRUST, "the charter is missing")
@@ -122,6 +126,11 @@ class _Opening:
         trust = self._confirmed(trust, charter)
         times = max(self._times, default=None)
         return Whole(trust, charter, withdrawn, times, self._floors, tuple(self._faults), self._opened)
+
+    def _same(self, path: str) -> Any:
+        """What was opened before of exactly these bytes, or None."""
+        digest, value = self._before.get(path, (b"", None))
+        return value if digest == hashlib.sha256(self._files[path]).digest() else None
 
     def _signed(self, path: str, version: int, issued_at: datetime | None, expires: datetime | None) -> None:
         self._floors[path] = max(version, self._floors.get(path, 0))

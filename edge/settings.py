@@ -56,6 +56,11 @@ class Paths:
         return self.state / "sync" / "sync.db"
 
     @property
+    def neighbours(self) -> Path:
+        """What was seen of other gates' logs, and what they cosigned of ours: written by edge-sync."""
+        return self.state / "sync" / "neighbours.db"
+
+    @property
     def trust(self) -> Path:
         """What was verified on its way in: written by edge-sync."""
         return self.state / "sync" / "trust.db"
@@ -192,6 +197,7 @@ class Mqtt:
     certificate: Path
     key: str
     collector_key: Path
+    witnesses: Path = Path()
 
 
 @dataclass(frozen=True)

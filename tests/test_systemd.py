@@ -14,7 +14,7 @@ PROCESSES = ("vision", "gate", "seal", "sync", "web")
 EXPOSURE = {"vision": 1.2, "gate": 0.5, "seal": 0.3, "sync": 1.0, "web": 1.5}
 WITHOUT_NETWORK = ("vision", "gate", "seal")
 WITHOUT_DEVICES = ("seal", "sync", "web")
-SECRETS = {"gate": "site-key", "seal": "pkcs11-pin", "sync": "mqtt-key"}
+SECRETS = {"gate": ("site-key",), "seal": ("pkcs11-pin",), "sync": ("mqtt-key", "witness-key")}
 
 Unit = dict[str, list[str]]
 
@@ -166,7 +166,7 @@ def test_vision_sees_neither_log_nor_secrets() -> None:
 @pytest.mark.parametrize("process", PROCESSES)
 def test_a_secret_comes_encrypted_and_to_the_one_that_needs_it(process: str) -> None:
     loaded = service(process).get("LoadCredentialEncrypted", [])
-    assert loaded == ([f"{SECRETS[process]}:edge-gate.{SECRETS[process]}"] if process in SECRETS else [])
+    assert loaded == [f"{secret}:edge-gate.{secret}" for secret in SECRETS.get(process, ())]
     assert "EnvironmentFile" not in service(process)
 
 

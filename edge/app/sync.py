@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge import __version__
 from edge.app.passing import Passing
-from edge.app.service import credential_path, keep_alive, notify, report_health
+from edge.app.service import credential_path, keep_alive, notify, report_health, secret
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -23,6 +23,7 @@ from edge.sync.connection import Link
 from edge.sync.sender import Sender, pinned
 from edge.sync.topics import Address
 from edge.sync.updates import Bundles, Haste, Keeper, Updates
+from edge.sync.witnessing import Neighbours, neighbourhood, witness_key
 
 _SCRATCH = Path("/dev/shm")  # noqa: S108 -- memory, not a disk; a directory of its own is made in it
 
@@ -50,6 +51,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
     heard = Follower(settings.paths.journal)
     passing = Passing(settings.paths.health_socket, heard, site.origin)
     updates = Updates(trust.repository, keeper) if keeper is not None and trust.repository else None
+    neighbours = _neighbours(settings, checkpoints)
     sender = Sender(
         Address(site.tenant, site.site, site.gate),
         link,
@@ -61,11 +63,16 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         commands=passing,
         updates=updates,
         witness=Kept(settings.paths.witnessed),
+        neighbours=neighbours,
     )
 
     def conditions() -> dict[str, str]:
         told = {"broker": sender.condition()}
-        return told if updates is None else {**told, "trust-delivery": updates.trouble}
+        if updates is not None:
+            told["trust-delivery"] = updates.trouble
+        if neighbours is not None:
+            told["witnesses"] = neighbours.condition()
+        return told
 
     sender.start()
     try:
@@ -77,6 +84,15 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         heard.close()
         log.close()
         checkpoints.close()
+
+
+def _neighbours(settings: Settings, checkpoints: CheckpointReader) -> Neighbours | None:
+    """Gates of this site that cosign each other's checkpoints; None where the site has no policy for it."""
+    site = settings.site
+    if settings.mqtt.witnesses == Path():
+        return None
+    policy, key = neighbourhood(settings.mqtt.witnesses), witness_key(secret(settings.paths, "witness-key"))
+    return Neighbours(Address(site.tenant, site.site, site.gate), policy, key, checkpoints, settings.paths.neighbours)
 
 
 class Kept:

@@ -67,7 +67,7 @@ class Witness:
                 raise LogError(f"{checkpoint.head.origin} is no neighbour")
             checkpoint.verify(point)
             last = self._seen.get(checkpoint.head.origin)
-            if last is not None and (fork := _fork(last, checkpoint)) is not None:
+            if last is not None and (fork := fork_of(last, checkpoint)) is not None:
                 return fork
             if last is not None and _place(checkpoint) <= _place(last):
                 continue
@@ -81,8 +81,11 @@ def _place(checkpoint: Checkpoint) -> tuple[int, int]:
     return checkpoint.head.epoch, checkpoint.head.size
 
 
-def _fork(last: Checkpoint, new: Checkpoint) -> Fork | None:
-    """Rule 2: another head at the same place, or one that grew past ours from somewhere else."""
+def fork_of(last: Checkpoint, new: Checkpoint) -> Fork | None:
+    """Rule 2: another head at the same place, or one that grew past ours from somewhere else.
+
+    Both are signed by the log's key; that is the caller's to see to.
+    """
     if _place(new) == _place(last):
         return Fork(last, new, "two heads of one size") if new.digest != last.digest else None
     same = new.head.epoch == last.head.epoch

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edge.audit.checkpoint import Checkpoint
     from edge.devices.checkpoints import CheckpointReader
     from edge.devices.follower import Follower
     from edge.settings import Settings
@@ -125,12 +126,25 @@ def _verified(settings: Settings, log: Follower, checkpoints: CheckpointReader) 
 def _sequence(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
     from edge.audit.export import sequence
 
-    heads = checkpoints.after(0, 0, 1 << 40)
+    heads = _with_cosignatures(settings, checkpoints.after(0, 0, 1 << 40))
     with out.open("wb") as file:
         for item in sequence(settings.site.origin, log.epoch(), _rows(log), heads):
             file.write(item)
     print(f"{log.size()} entries and {len(heads)} checkpoints written to {out}")
     return 0
+
+
+def _with_cosignatures(settings: Settings, heads: list[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints with what the neighbours vouched for, where there are neighbours."""
+    from edge.sync.witnessed import Witnessed, joined
+
+    if not settings.paths.neighbours.exists():
+        return heads
+    file = Witnessed(settings.paths.neighbours)
+    try:
+        return [joined(head, file.cosignatures(head)) for head in heads]
+    finally:
+        file.close()
 
 
 def _tiles(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
@@ -140,7 +154,8 @@ def _tiles(out: Path, settings: Settings, log: Follower, checkpoints: Checkpoint
     if last is None or last.head.epoch != log.epoch():
         print("edge audit: nothing is sealed yet; tiles end at a checkpoint", file=sys.stderr)
         return 1
-    heads = [head for head in checkpoints.after(0, 0, 1 << 40) if head.head.epoch == last.head.epoch]
+    heads = _with_cosignatures(settings, checkpoints.after(0, 0, 1 << 40))
+    heads = [head for head in heads if head.head.epoch == last.head.epoch]
     files = {"checkpoint": last.text().encode(), "checkpoints.cborseq": _wrapped(head.encode() for head in heads)}
     for name, content in files.items():
         _write(out / name, content)

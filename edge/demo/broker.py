@@ -4,7 +4,8 @@ Rules:
 
 1. Nobody without a certificate of this site's authority gets in; the name in the certificate is user and client id, so
    that no client can take the session of another one.
-2. A gate writes and reads below its own name only; its name is ``<tenant>/<site>/<gate>``.
+2. A gate writes below its own name only; its name is ``<tenant>/<site>/<gate>``. It reads below it, and what other
+   gates say to cosign each other's checkpoints: hashes and signatures.
 3. The broker keeps nothing (no persistence): whatever must not be lost is in the gate's log until it is acknowledged.
 4. It listens on the loopback only, on a port that was free, and keeps that port over a restart.
 """
@@ -50,6 +51,14 @@ _ACCESS = """\
 pattern write gates/v1/%u/evt
 pattern write gates/v1/%u/state
 pattern write gates/v1/%u/cmd/res
+pattern write gates/v1/%u/head
+pattern write gates/v1/%u/wish
+pattern write gates/v1/%u/cosign
+pattern write gates/v1/%u/fork
+pattern read gates/v1/+/+/+/head
+pattern read gates/v1/+/+/+/wish
+pattern read gates/v1/+/+/+/cosign
+pattern read gates/v1/+/+/+/fork
 pattern read gates/v1/%u/ack
 pattern read gates/v1/%u/cmd
 pattern read trust/v1/#

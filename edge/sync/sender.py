@@ -37,6 +37,7 @@ from edge.sync.outbox import Outbox, Position
 from edge.sync.topics import Address
 from edge.sync.updates import Updates
 from edge.sync.window import Window
+from edge.sync.witnessing import Neighbours
 
 _log = logging.getLogger("edge.sync")
 _TURN_S = 0.1
@@ -101,6 +102,7 @@ class Sender:
         commands: Handler | None = None,
         updates: Updates | None = None,
         witness: Callable[[bytes], None] = lambda _signed: None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -116,11 +118,12 @@ class Sender:
             commands: told each signed command that comes in (``commands``); without it none is listened to.
             updates: brings trust in over the same connection; without it none is listened to.
             witness: told each good acknowledgement that says when it was signed, on the sender's thread.
+            neighbours: gates that cosign each other's checkpoints over the same connection.
         """
         self._address, self._link, self._collector = address, link, collector
         self._entries, self._checkpoints, self._facts = log, checkpoints, facts
         self._desk = Desk(address, commands) if commands is not None else None
-        self._updates, self._witness = updates, witness
+        self._updates, self._witness, self._neighbours = updates, witness, neighbours
         self._outbox, self._pace = outbox, pace or Pace()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
@@ -181,6 +184,8 @@ class Sender:
         finally:
             if self._updates is not None:
                 self._updates.close()
+            if self._neighbours is not None:
+                self._neighbours.close()
 
     def _connected(self) -> None:
         """One connection, until it breaks or we stop.
@@ -197,6 +202,8 @@ class Sender:
             if self._updates is not None:
                 self._updates.connected()
                 connection.subscribe(self._updates.topic)
+            if self._neighbours is not None:
+                self._neighbours.connected(connection)
             self._stated = (b"", 0.0)
             self._said.clear()
             while not self._stopping.is_set():
@@ -227,7 +234,10 @@ class Sender:
             sent = self._send(connection, window, epoch)
             connection.turn(0 if sent else _TURN_S)
             for message in (*connection.take(), *(self._updates.serve(connection) if self._updates else ())):
-                self._hear(message, window)
+                if self._neighbours is None or not self._neighbours.hear(connection, message):
+                    self._hear(message, window)
+            if self._neighbours is not None:
+                self._neighbours.serve(connection)
             for answer in self._desk.answers() if self._desk else ():
                 connection.publish(answer)
             self._keep(outbox, epoch, window)

@@ -10,6 +10,8 @@ from edge.iavs.comparing import Comparing, capabilities
 from edge.iavs.desk import Desk
 from edge.iavs.door import Access, Door
 from edge.iavs.fusion import Calibration
+from edge.iavs.mosip import Mosip
+from edge.iavs.osia import Osia
 from edge.iavs.results import Results
 from edge.iavs.subjects import Handler, Subjects
 
@@ -32,7 +34,6 @@ class Services:
         calibrations: dict[str, Calibration] | None = None,
         attacks: bool = False,
         results: Results | None = None,
-        facades: dict[str, ASGIApp] | None = None,
     ) -> None:
         worth = calibrations or {}
         subjects = Subjects(desk)
@@ -40,4 +41,5 @@ class Services:
         aggregates = Aggregates(desk, catalogue(), subjects, comparing)
         self.handlers: dict[str, Handler] = subjects.handlers() | comparing.handlers() | aggregates.handlers()
         self.results = results or Results()
+        facades: dict[str, ASGIApp] = {each.prefix: each(self.handlers, access) for each in (Mosip, Osia)}
         self.door = Door(catalogue(), self.handlers, access, self.results, desk.version, facades)

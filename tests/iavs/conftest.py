@@ -170,3 +170,9 @@ def story(tmp_path: Path) -> Callable[[Callable[[Office], Any]], Any]:
         return asyncio.run(whole())
 
     return tell
+
+
+@pytest.fixture
+def make_office() -> Callable[..., Any]:
+    """Everything at work in a folder, as an asynchronous block."""
+    return office

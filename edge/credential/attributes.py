@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any, Final
 
 from edge.credential import picture
@@ -36,6 +37,7 @@ _SPELLINGS: Final = {
 }
 _NUMBERS: Final = {name.replace("_", ""): number for number, name in NAMES.items()} | _SPELLINGS
 _Converter = Callable[[Any, Profile], Any]
+_EXACT: Final = frozenset({ID, PHOTO})
 _UNCLEAR: Final = range(14, 22)  # claim numbers that a vendor's own numbering may fill otherwise
 
 
@@ -60,14 +62,7 @@ def read(found: Mapping[int | str, Any], profile: Profile) -> Identity:
     Raises:
         Refusal: unreadable for the same attribute twice, bad-claim for a malformed identifier.
     """
-    reading = _Reading(profile)
-    plain = _PLAIN if profile.numbering == "specification" else {}
-    for number, value in _folded(found, _NUMBERS, reading.notes).items():
-        if type(value) is str and number in plain:
-            reading.attributes[plain[number]] = value
-        else:
-            reading.take(number, value)
-    return reading.identity()
+    return Person(found, profile).identity
 
 
 def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set[str]) -> Mapping[int | str, Any]:
@@ -99,21 +94,47 @@ def _folded(found: Mapping[int | str, Any], names: Mapping[str, int], notes: set
     return folded
 
 
-class _Reading:
-    """Collects what one card says."""
+class Person:
+    """What one card says about a person.
 
-    def __init__(self, profile: Profile) -> None:
+    What may refuse the card, identifier and biometrics, is read at once. The rest is what people read; it cannot
+    refuse a card, so it waits until somebody asks for the ``identity``.
+
+    Attributes:
+        id: attribute 1.
+        faces: attributes 62 and 16, in this order.
+
+    Raises:
+        Refusal: unreadable for the same attribute twice, bad-claim for a malformed identifier.
+    """
+
+    def __init__(self, found: Mapping[int | str, Any], profile: Profile) -> None:
         self.profile = profile
         self.attributes: dict[str, Any] = {}
         self.raw: dict[str, Any] = {}
         self.biometrics: dict[str, tuple[Biometric, ...]] = {}
         self.others: dict[int | str, Any] = {}
         self.notes: set[str] = set()
+        self._found = folded = _folded(found, _NUMBERS, self.notes)
+        for number in folded:
+            if type(number) is int and (number >= 50 or number in _EXACT):
+                self.take(number, folded[number])
+        self.id: str | None = self.attributes.get("id")
+        self.faces = self.biometrics.get("face", ()) + self.biometrics.get("photo", ())
 
+    @cached_property
     def identity(self) -> Identity:
+        """All of it, typed."""
+        plain = _PLAIN if self.profile.numbering == "specification" else {}
+        for number, value in self._found.items():
+            if type(value) is str and number in plain:
+                self.attributes[plain[number]] = value
+            elif type(number) is not int or (number < 50 and number not in _EXACT):
+                self.take(number, value)
         return Identity(self.attributes, self.raw, self.biometrics, self.others, frozenset(self.notes))
 
     def take(self, number: int | str, value: Any) -> None:
+        """Read one attribute."""
         name = NAMES.get(number) if type(number) is int else None
         if name is None or type(number) is not int or (number in _UNCLEAR and self.profile.numbering == "vendor"):
             self.others[number] = value
@@ -132,6 +153,7 @@ class _Reading:
             self.attributes[name] = converted
 
     def take_biometric(self, name: str, value: Any) -> None:
+        """Read the biometrics of one kind; a list of them, or one."""
         entries = value if isinstance(value, list) else [value]
         found = [biometric for entry in entries if (biometric := _biometric(entry, self.notes)) is not None]
         if len(found) < len(entries):

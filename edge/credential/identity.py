@@ -5,7 +5,7 @@ The numbers and names of the specification, and the values that ``attributes`` m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum
@@ -90,6 +90,7 @@ SUBFORMATS: Final[dict[int, dict[int, str]]] = {
     Format.TEMPLATE: {0: "ANSI 378", 1: "ISO 19794-2", 2: "NIST"},
     Format.SOUND: {0: "WAV", 1: "MP3"},
 }
+_PICTURES: Final = (None, Format.IMAGE)
 VENDOR: Final = range(100, 201)
 """Sub-formats that vendors give meaning to."""
 
@@ -152,21 +153,31 @@ class Identity:
 
     @property
     def face(self) -> Reference | None:
-        """The face to compare with: a template, with the photo beside it for gates of another model; else the photo.
-
-        A photo is a picture of a known kind, else what claims to be one.
-        """
-        found = self.biometrics.get("face", ()) + self.biometrics.get("photo", ())
-        pictures = [one for one in found if one.format in (None, Format.IMAGE)]
-        pictures.sort(key=lambda one: one.kind not in picture.SHOWN)
-        photo = Picture(pictures[0].data) if pictures else None
-        for one in found:
-            if one.format is Format.TEMPLATE and one.subformat in VENDOR and one.issuer:
-                return Template(one.data, one.issuer, photo)
-        return photo
+        """The face to compare with."""
+        return reference(self.biometrics.get("face", ()) + self.biometrics.get("photo", ()))
 
     @property
     def form_of_face(self) -> tuple[str, ...]:
         """How the face is written, as a part of the dialect; empty without one."""
-        found = self.biometrics.get("face", ()) + self.biometrics.get("photo", ())
-        return (f"{found[0].form} face",) if found else ()
+        return form(self.biometrics.get("face", ()) + self.biometrics.get("photo", ()))
+
+
+def reference(faces: Sequence[Biometric]) -> Reference | None:
+    """The face to compare with: a template, with the photo beside it for gates of another model; else the photo.
+
+    A photo is a picture of a known kind, else what claims to be one.
+    """
+    photo = None
+    for one in faces:
+        if one.format in _PICTURES and (photo is None or photo.kind not in picture.SHOWN and one.kind in picture.SHOWN):
+            photo = one
+    shown = None if photo is None else Picture(photo.data)
+    for one in faces:
+        if one.format is Format.TEMPLATE and one.subformat in VENDOR and one.issuer:
+            return Template(one.data, one.issuer, shown)
+    return shown
+
+
+def form(faces: Sequence[Biometric]) -> tuple[str, ...]:
+    """How the face is written, as a part of the dialect; empty without one."""
+    return (f"{faces[0].form} face",) if faces else ()

@@ -23,19 +23,19 @@ except ImportError:  # cards that need it are named as no credential, all others
     brotli = None
 
 LIMIT: Final = 32 << 10
+_ZLIB_HEADERS: Final = frozenset(
+    bytes((method, flags))
+    for method in range(0x08, 0x79, 0x10)  # deflate, window of 256 bytes to 32 KiB
+    for flags in range(256)
+    if (method << 8 | flags) % 31 == 0 and not flags & 32  # no preset dictionary
+)
 _DIGITS: Final = frozenset(bytes((digit,)) for digit in b"0123456789ABCDEFabcdef")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+\Z")
 
 
 def is_zlib(data: bytes) -> bool:
     """Whether the first two bytes are a zlib header (RFC 1950) of deflate with a window of at most 32 KiB."""
-    return (
-        len(data) > 2
-        and data[0] & 15 == 8
-        and data[0] >> 4 <= 7
-        and (data[0] << 8 | data[1]) % 31 == 0
-        and not data[1] & 32
-    )
+    return data[:2] in _ZLIB_HEADERS and len(data) > 2
 
 
 def inflate(data: bytes, notes: set[str]) -> bytes:

@@ -18,12 +18,14 @@ import hashlib
 from collections.abc import Sequence, Set
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from edge.biometric.values import Reference
 from edge.credential import attributes, cwt, reading
+from edge.credential.attributes import Person
 from edge.credential.cwt import Claims
-from edge.credential.identity import Identity
+from edge.credential.identity import Identity, form, reference
 from edge.credential.reading import Reading
 from edge.credential.trace import Stage, Stopwatch, Trace
 from edge.errors import Reason, Refusal
@@ -45,42 +47,75 @@ class Credential:
 
     Attributes:
         issuer: as the trust list calls it.
-        kid: key identifier of the credential, hexadecimal; empty where it has none.
-        key: SHA-256 of the SubjectPublicKeyInfo of the key that verified it.
-        alg: JOSE name of the algorithm.
-        dialect: how it is written.
-        issued, not_before, expires: validity; ``expires`` includes what the issuer's profile sets.
+        signer: the key that verified it.
+        expires: end of its validity, with what the issuer's profile sets.
         validity: VALID, or UNSURE where the clock cannot tell; then the profile of the gate decides.
         subject: issuer and identifier (claim 169 id, else cti, else digest): keyed, this is the pseudonym in the log.
         reference: the face to compare with.
         digest: SHA-256 of protected header and payload.
         claims: the claims of the token.
-        identity: claim 169.
-        flags: what was unusual: "kid-unprotected", "time-unsure", ...
         trace: what happened stage by stage.
+        person, found, form: claim 169, the message and how claim 169 was wrapped, for what is told about them.
     """
 
     issuer: str
-    kid: str
-    key: bytes
-    alg: str
-    dialect: str
-    issued: datetime | None
-    not_before: datetime | None
+    signer: Key = field(repr=False)
     expires: datetime | None
     validity: Validity
     subject: bytes = field(repr=False)
     reference: Reference | None = field(repr=False)
     digest: bytes
     claims: Claims = field(repr=False)
-    identity: Identity = field(repr=False)
-    flags: frozenset[str]
     trace: tuple[Stage, ...]
+    person: Person = field(repr=False)
+    found: Reading = field(repr=False)
+    form: str = field(repr=False)
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
         if seal is not _SEAL:
             raise TypeError("only verify() makes a Credential")
+
+    @property
+    def kid(self) -> str:
+        """Key identifier of the credential, hexadecimal; empty where it has none."""
+        return (self.found.message.kid or b"").hex()
+
+    @property
+    def key(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo of the key that verified it."""
+        return self.signer.thumbprint
+
+    @property
+    def alg(self) -> str:
+        """JOSE name of the algorithm."""
+        return self.signer.algorithm.jose
+
+    @property
+    def issued(self) -> datetime | None:
+        """When it was issued."""
+        return self.claims.iat
+
+    @property
+    def not_before(self) -> datetime | None:
+        """From when on it is valid."""
+        return self.claims.nbf
+
+    @property
+    def identity(self) -> Identity:
+        """Claim 169, typed."""
+        return self.person.identity
+
+    @cached_property
+    def dialect(self) -> str:
+        """How it is written."""
+        return ", ".join((*self.found.dialect, self.form, *form(self.person.faces)))
+
+    @cached_property
+    def flags(self) -> frozenset[str]:
+        """What was unusual: "kid-unprotected", "time-unsure", ..."""
+        unsure = {"time-unsure"} if self.validity is Validity.UNSURE else set()
+        return self.identity.notes | self.found.notes | unsure
 
 
 def verify(
@@ -126,30 +161,24 @@ def verify(
     expires, validity = _valid(claims, issuer.profile, now, skew)
     if audience is not None and claims.aud and audience not in claims.aud:
         raise Refusal(Reason.WRONG_AUDIENCE)
-    notes: set[str] = set()
-    inner, form = attributes.unwrap(claims.identity, notes)
-    _excused(notes, issuer.profile)
-    person = attributes.read(inner, issuer.profile)
+    inner, wrapped = attributes.unwrap(claims.identity, found.notes)
+    _excused(found.notes, issuer.profile)
+    person = Person(inner, issuer.profile)
     digest = hashlib.sha256(found.message.protected_bytes + found.message.payload).digest()
     trace.passed("identity", len(found.message.payload), len(inner))
-    flags = found.notes | person.notes | notes
     return Credential(
         issuer=issuer.name,
-        kid=(found.message.kid or b"").hex(),
-        key=key.thumbprint,
-        alg=key.algorithm.jose,
-        dialect=", ".join((*found.dialect, form, *person.form_of_face)),
-        issued=claims.iat,
-        not_before=claims.nbf,
+        signer=key,
         expires=expires,
         validity=validity,
         subject=_subject(issuer, person, claims, digest),
-        reference=person.face,
+        reference=reference(person.faces),
         digest=digest,
         claims=claims,
-        identity=person,
-        flags=frozenset(flags | {"time-unsure"} if validity is Validity.UNSURE else flags),
         trace=tuple(trace.stages),
+        person=person,
+        found=found,
+        form=wrapped,
         seal=_SEAL,
     )
 
@@ -166,6 +195,8 @@ def _issuer(found: Reading, trust: TrustList) -> Issuer:
 
 def _excused(notes: Set[str], profile: Profile) -> None:
     """Hold oddities against the issuer's profile."""
+    if not notes:
+        return
     if "trailing" in notes and not profile.trailing:
         raise Refusal(Reason.UNREADABLE, "bytes after the end, and the issuer's profile does not excuse them")
     if "indefinite" in notes and not profile.indefinite:
@@ -177,6 +208,8 @@ def _signing_keys(found: Reading, issuer: Issuer, now: Interval, skew: timedelta
 
     Of several signers those unknown here are passed over; a known one whose signature is bad refuses the card.
     """
+    if len(found.message.signatures) == issuer.profile.signers == 1:
+        return [_signing_key(found, found.message.signatures[0], issuer, now, skew)]
     keys: list[Key] = []
     first: Refusal | None = None
     for signature in found.message.signatures:
@@ -260,6 +293,6 @@ def _valid(claims: Claims, profile: Profile, now: Interval, skew: timedelta) -> 
     return expires, validity
 
 
-def _subject(issuer: Issuer, person: Identity, claims: Claims, digest: bytes) -> bytes:
+def _subject(issuer: Issuer, person: Person, claims: Claims, digest: bytes) -> bytes:
     own = person.id.encode() if person.id else claims.cti or digest
     return issuer.name.encode() + b"\x00" + own

@@ -32,10 +32,19 @@ def framed(image: Pixels, landmarks: NDArray[np.float32], side: int) -> Pixels:
     shrink = _EYES * side / eyes_px(landmarks)
     if shrink < 0.5:  # averaging first keeps fine structure from becoming noise
         factor = 2 * shrink
+        image, landmarks = _around(image, landmarks, side / shrink)
         image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
         transform = similarity(landmarks * np.float32(factor), FRAMING * side)
     turned = cv2.warpAffine(image, transform, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(turned, np.uint8)
+
+
+def _around(image: Pixels, landmarks: NDArray[np.float32], side: float) -> tuple[Pixels, NDArray[np.float32]]:
+    """The part of a picture that a square of this side around the face lies in, however it is turned."""
+    x, y = landmarks.mean(axis=0)
+    left, top = max(0, int(x - side)), max(0, int(y - side))
+    part = image[top : int(y + side) + 1, left : int(x + side) + 1]
+    return part, landmarks - np.array([left, top], np.float32)
 
 
 def best_side(budget: int) -> int:

@@ -14,7 +14,12 @@ PROCESSES = ("vision", "gate", "seal", "sync", "web")
 EXPOSURE = {"vision": 1.2, "gate": 0.5, "seal": 0.3, "sync": 1.0, "web": 1.5}
 WITHOUT_NETWORK = ("vision", "gate", "seal")
 WITHOUT_DEVICES = ("seal", "sync", "web")
-SECRETS = {"gate": ("site-key",), "seal": ("pkcs11-pin",), "sync": ("mqtt-key", "witness-key")}
+SECRETS = {
+    "gate": ("site-key",),
+    "seal": ("pkcs11-pin",),
+    "sync": ("mqtt-key", "witness-key"),
+    "web": ("iavs-key", "iavs-tls-key"),
+}
 
 Unit = dict[str, list[str]]
 
@@ -152,7 +157,7 @@ def test_each_writing_process_owns_its_directory_and_the_group_reads() -> None:
         "gate": ["edge-gate/gate"],
         "seal": ["edge-gate/seal"],
         "sync": ["edge-gate/sync"],
-        "web": None,
+        "web": ["edge-gate/iavs"],
     }
     assert {only(service(process), "StateDirectoryMode") for process in ("gate", "seal", "sync")} == {"0750"}
 

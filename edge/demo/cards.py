@@ -15,13 +15,17 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge.biometric import template as templates
+from edge.biometric.manifest import parse
 from edge.credential import issue
 from edge.credential.issue import Signer, signer
 from edge.demo import people, visits
 from edge.demo.visits import Algorithm, Card, Flaw
+from edge.settings import read_toml
 from edge.trust.algorithms import PrivateKey
 from edge.trust.list import write_list
 from edge.vision import portrait
+from edge.vision.sessions import ModelSessions
 
 ISSUER, STRANGER = "https://id.example.org", "https://cards.example.net"
 NAME, OTHER_NAME = "SPECIMEN HOLDER A", "SPECIMEN HOLDER B"
@@ -79,7 +83,7 @@ class Issuers:
             "id": str(secrets.randbelow(10**10)).zfill(10),
             "full_name": NAME,
             "date_of_birth": "19700101",
-            "face": face(self._portraits, card),
+            "face": template(self._portraits, card) if card.template else face(self._portraits, card),
         }
 
     def _signer(self, card: Card) -> Signer:
@@ -99,6 +103,24 @@ def face(portraits: Path, card: Card) -> bytes:
     marks = np.array(people.PORTRAITS[card.portrait].landmarks, np.float32)
     looser = marks.mean(0) + (marks - marks.mean(0)) * np.float32(card.crop)
     return portrait.fit_face(picture, looser, card.side_px, card.picture_bytes)
+
+
+_BITS = {32: 1, 130: 4, 258: 8}
+"""Bytes of a template to bits a dimension."""
+
+
+def template(portraits: Path, card: Card) -> dict[str, object]:
+    """The template in a card, as an issuer makes it with the models of the standard set.
+
+    Raises:
+        DeviceError: they are not here.
+    """
+    models = portraits.parent
+    sessions = ModelSessions.open(parse(read_toml(models / "models.toml")), models, "standard", threads=1)
+    marks = np.array(people.PORTRAITS[card.portrait].landmarks, np.float32)
+    vector = sessions.embedder.embed(people.load(portraits, card.portrait), marks)
+    data = templates.quantised(vector, _BITS[card.template])
+    return {"data": data, "format": 1, "subformat": 100, "issuer": sessions.embedder.name}
 
 
 def _made(algorithm: Algorithm) -> PrivateKey:

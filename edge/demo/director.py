@@ -26,6 +26,7 @@ _ANSWER_S = 20.0
 _PASSAGE_S = 15.0
 _DEVICE_S = 30.0
 _WALK_ON_S = 0.4  # until the person is out of the beams
+_SWAPPED = 2  # frames, after which a photo takes somebody's place
 _SETTLED = footage.FRAMES // 2  # the frame in the middle of a clip, when everything has settled
 _PAPER, _PLASTIC, _STRANGE = (236, 240, 240), (206, 222, 226), (214, 206, 232)
 
@@ -127,6 +128,8 @@ class Director:
         stage, portraits = self._stage, self._stage.wanted.portraits
         card = footage.card_clip(shown(stage, visit), visit.hold, seed)
         face = footage.face_clip(portraits, visit.stands, seed)
+        if visit.swapped_in is not None:
+            face[_SWAPPED:] = footage.face_clip(portraits, (visit.swapped_in,), seed)[_SWAPPED:]
         for name, clip in (("card", card), ("face", face)):
             footage.write(stage.scene / f"{_file(visit)}-{name}.npy", clip)
         return Prepared(visit, (card[_SETTLED], face[_SETTLED]))
@@ -140,7 +143,7 @@ class Director:
             self._before(visit)
             self._stage.person(visit.person)
             began = time.monotonic()
-            asked = self._show(name)
+            asked = self._show(name, "freeze" if visit.frozen else "loop")
             decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
             took_s = time.monotonic() - began
             passage = None
@@ -159,13 +162,13 @@ class Director:
         pictures = prepared.pictures if asked else prepared.pictures[:1]
         return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), pictures)
 
-    def _show(self, name: str) -> bool:
+    def _show(self, name: str, how: str) -> bool:
         """Hold the card up until the gate answers; then look into the camera, if it asks for that. Whether it did."""
         self._stage.play(f"{name}-card")
         answers = {Indication.LOOK, Indication.WELCOME, Indication.REFUSED, Indication.OUT_OF_SERVICE}
         if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
             return False
-        self._stage.play(f"{name}-face")
+        self._stage.play(f"{name}-face", how)
         self._await_light(answers - {Indication.LOOK}, "an answer to the face")
         return True
 

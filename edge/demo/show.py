@@ -23,6 +23,7 @@ from edge.demo.director import Director, Outcome
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
 from edge.demo.visits import VISITS, Visit
 from edge.devices.checkpoints import CheckpointReader
+from edge.settings import read_toml
 
 _SETTLE_S = 45.0
 _SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
@@ -78,7 +79,14 @@ def run(
         NotReady: a process of the gate does not get ready.
     """
     found = Run(wanted.profile, *models_of(wanted))
-    found.planned = tuple(visit for visit in visits if found.attacks_detected or not visit.needs_detector)
+    profile = read_toml(ROOT / "config" / "profiles" / f"{wanted.profile}.toml")
+    frames = profile["attack_frames"] if found.attacks_detected else 1
+    found.planned = tuple(
+        visit
+        for visit in visits
+        if (found.attacks_detected or not visit.needs_detector)
+        and visit.frames <= (frames if found.attacks_detected else 1)
+    )
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
         director = Director(stage)

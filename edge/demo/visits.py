@@ -58,6 +58,7 @@ class Card:
         crop: of the portrait: 1 is the face as tight as recognisers like it, more leaves more around it.
         gain: light of that picture, 1 is as photographed.
         flaw: what is wrong with it.
+        template: bytes of a template of the standard set that stands in it instead of a picture; 0 for a picture.
     """
 
     portrait: str = "obama"
@@ -68,6 +69,7 @@ class Card:
     crop: float = 1.0
     gain: float = 1.0
     flaw: Flaw = Flaw.NONE
+    template: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Visit:
         person: what the person does when the gate unlocks: ``through`` or ``turns-back``.
         around: what happens around the gate.
         needs_detector: whether only a model set with an attack detector can get it right.
+        swapped_in: a photo that takes the place of whoever stands there after two frames.
+        frozen: whether the camera hangs on one picture once the card was read.
+        frames: of a probe that the profile must judge so that this can be told at all; one frame tells no movement.
     """
 
     name: str
@@ -95,6 +100,9 @@ class Visit:
     person: str = "through"
     around: Around = Around.NOTHING
     needs_detector: bool = False
+    swapped_in: Fake | None = None
+    frozen: bool = False
+    frames: int = 1
 
     @property
     def expected(self) -> str:
@@ -174,6 +182,40 @@ VISITS: tuple[Visit, ...] = (
         Card(),
         (Fake("obama", Medium.PHONE),),
         Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+    ),
+    Visit(
+        "photo swapped in",
+        "Somebody looks into the camera, then quickly holds the holder's photo before the face.",
+        Card(),
+        (_OTHER,),
+        Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+        swapped_in=Fake("obama2", Medium.PHONE),
+        frames=3,
+    ),
+    Visit(
+        "frozen camera",
+        "The camera hangs on one picture of the holder.",
+        Card(),
+        (_HOLDER,),
+        Reason.CAMERA_FAULT,
+        frozen=True,
+        frames=2,
+    ),
+    Visit(
+        "template card",
+        "A card with a template of 32 bytes instead of a picture.",
+        Card(template=32),
+        (_HOLDER,),
+        needs_detector=True,
+    ),
+    Visit(
+        "borrowed template card",
+        "Another person shows the holder's card with a template.",
+        Card(template=32),
+        (_OTHER,),
+        Reason.NO_MATCH,
         needs_detector=True,
     ),
     Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),

@@ -4,7 +4,7 @@ Rules:
 
 1. Looked for in the query first (plain, JSON text, or ``name[field]`` in brackets), then in the body. Inputs that the
    service does not know are passed over.
-2. A body longer than ``LIMIT``, or a query longer than ``LIMIT``, is PAYLOAD_TOO_LARGE before it is read; a body that
+2. A body longer than ``LIMIT``, or a query longer than ``LIMIT``, is PAYLOAD_TOO_LARGE and not kept; a body that
    does not come within ``BODY_S`` ends the request.
 3. JSON has no NaN, no infinity, no numbers of a thousand digits and no depth beyond what a BIR needs.
 """
@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from email import policy
@@ -27,6 +28,7 @@ from edge.iavs.shapes import Misshapen, shaped
 
 LIMIT = 2 * 1024 * 1024
 BODY_S = 15.0
+_DRAIN_S = 1.0
 _DEPTH = 24
 _FIELDS = 4096
 _BRACKETS = re.compile(r"([A-Za-z]{1,64})((?:\[[A-Za-z0-9_]{0,64}\]){1,12})")
@@ -165,6 +167,7 @@ async def read_body(request: Request) -> bytes:
     """
     told = request.headers.get("content-length", "0")
     if not told.isascii() or not told.isdigit() or len(told) > 12 or int(told) > LIMIT:
+        await _drained(request)
         raise Refused("PAYLOAD_TOO_LARGE", f"body of {told[:12]} bytes")
     found = bytearray()
     try:
@@ -176,6 +179,17 @@ async def read_body(request: Request) -> bytes:
     except TimeoutError as error:
         raise Refused("SERVICE_UNAVAILABLE", "the body did not come") from error
     return bytes(found)
+
+
+async def _drained(request: Request) -> None:
+    """Let the caller finish sending, within reason: an answer before that is lost with the connection."""
+    came = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for chunk in request.stream():
+                came += len(chunk)
+                if came > 4 * LIMIT:
+                    return
 
 
 def _parts(kind: str, header: str, raw: bytes, service: Service) -> dict[str, Any]:

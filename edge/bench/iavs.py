@@ -1,0 +1,266 @@
+"""What identity services cost: exact search, requests of several clients at once, enrolment, memory, start, limits.
+
+search     one query among 1,000, 10,000 and 100,000 templates of 512 dimensions, beside plain numpy and, where they are
+           installed, faiss and usearch, with the share of mates found
+requests   verify and identify end to end over HTTP at 1, 4 and 16 clients, on painted faces: all but the model's time
+enrol      durable enrolments per second: entry in the log and commit of the gallery each on disk
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.bench.figures import percentiles
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_DIMENSIONS = 512
+_SIZES = (1_000, 10_000, 100_000)
+_CLIENTS = (1, 4, 16)
+_ALONE = """
+import os
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+import json
+from edge.bench.iavs import {name}
+print(json.dumps({name}()))
+"""
+
+
+def measure(console: Console) -> dict[str, Any]:
+    """All figures, and whether the targets are met."""
+    found: dict[str, Any] = {}
+    for name in ("search", "resident", "requests"):
+        console.print(f"identity services: {name}")
+        found[name] = _alone(name)
+    fast, small = found["search"]["100000"]["matrix"]["p50"], found["resident"]["rss_mb"]
+    found["targets"] = [
+        {"name": "search among 100,000", "unit": "ms", "goal": 10.0, "found": fast, "met": fast <= 10.0},
+        {"name": "resident, empty", "unit": "MB", "goal": 120.0, "found": small, "met": small <= 120.0},
+    ]
+    return found
+
+
+def _alone(name: str) -> Any:
+    """A measurement in a process of its own, with the linear algebra on one thread."""
+    told = subprocess.run([sys.executable, "-c", _ALONE.format(name=name)], capture_output=True, check=True, text=True)
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def search() -> dict[str, Any]:
+    """Milliseconds of one search, and the share of mates found, by size and engine."""
+    import numpy as np
+
+    from edge.iavs.search import Matrix
+
+    random = np.random.default_rng(1)
+    found: dict[str, Any] = {}
+    for size in _SIZES:
+        rows = random.normal(size=(size, _DIMENSIONS)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        mates = random.integers(0, size, 50)
+        noise = random.normal(size=(50, _DIMENSIONS)).astype(np.float32)
+        probes = rows[mates] + noise * (1.5 / np.sqrt(_DIMENSIONS))
+        probes = (probes / np.linalg.norm(probes, axis=1, keepdims=True)).astype(np.float32)
+        matrix = Matrix(_DIMENSIONS)
+        for at, row in enumerate(rows):
+            matrix.put(str(at), "", row)
+
+        def ours(probe: Any, matrix: Matrix = matrix) -> int:
+            candidates = matrix.search(probe, 0.3, 10)
+            return int(candidates[0].subject) if candidates else -1
+
+        def plain(probe: Any, rows: Any = rows) -> int:
+            scores = rows @ probe
+            top = np.argpartition(scores, -10)[-10:]
+            return int(top[np.argmax(scores[top])])
+
+        engines: dict[str, Callable[[Any], int]] = {"matrix": ours, "numpy": plain} | _peers(rows)
+        found[str(size)] = {name: _timed(engine, probes, mates) for name, engine in engines.items()}
+        found[str(size)]["memory_mb"] = round(rows.nbytes / 1e6)
+    return found
+
+
+def _peers(rows: Any) -> dict[str, Callable[[Any], int]]:
+    """Other engines, where they are installed."""
+    made: dict[str, Callable[[Any], int]] = {}
+    if importlib.util.find_spec("faiss") is not None:
+        faiss = importlib.import_module("faiss")
+        faiss.omp_set_num_threads(1)
+        flat = faiss.IndexFlatIP(_DIMENSIONS)
+        flat.add(rows)
+        made["faiss-flat"] = lambda probe: int(flat.search(probe[None], 10)[1][0][0])
+    if importlib.util.find_spec("usearch") is not None:
+        exact = importlib.import_module("usearch.index").search
+        made["usearch-exact"] = lambda probe: int(exact(rows, probe, 10, "ip", exact=True, threads=1).keys[0])
+    return made
+
+
+def _timed(engine: Callable[[Any], int], probes: Any, mates: Any) -> dict[str, Any]:
+    right, took = 0, []
+    for probe, mate in zip(probes, mates, strict=True):
+        began = time.perf_counter()
+        right += engine(probe) == mate
+        took.append((time.perf_counter() - began) * 1e3)
+    return percentiles(took) | {"mates_found": right / len(mates)}
+
+
+def resident() -> dict[str, Any]:
+    """Memory of the process with empty services, and how long they take to be ready."""
+    began = time.perf_counter()
+
+    async def story() -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            async with _office(Path(folder), pictures=False):
+                ready_s = time.perf_counter() - began
+                status = Path("/proc/self/status").read_text(encoding="ascii")  # noqa: ASYNC240 -- in memory
+                kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        return {"rss_mb": round(kb / 1024, 1), "ready_s": round(ready_s, 3)}
+
+    return asyncio.run(story())
+
+
+def requests() -> dict[str, Any]:
+    """Milliseconds of requests end to end, and enrolments per second."""
+    return asyncio.run(_requests())
+
+
+async def _requests() -> dict[str, Any]:
+    from base64 import b64encode
+
+    import cv2
+    import numpy as np
+
+    from edge.vision.simulated import paint
+
+    def sample(who: int) -> dict[str, Any]:
+        canvas = np.full((240, 240, 3), 60, np.uint8)
+        paint(canvas, who, (120, 100), 60)
+        raw = cv2.imencode(".jpg", canvas)[1].tobytes()
+        record = {"birInfo": {"integrity": False}, "bdbInfo": {"type": ["Face"]}, "bdb": b64encode(raw).decode()}
+        return {"formatOwner": 257, "formatType": 11, "bir": {"json": record}}
+
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        async with _office(Path(folder)) as ask:
+            began, count = time.perf_counter(), 100
+            for at in range(count):
+                given = {"subjectID": f"p{at}", "bir": sample(at % 8), "galleryID": "staff"}
+                option = [{"key": "duplicates", "value": "allow"}]
+                await ask("POST", "/enrol", {"processingOptions": {"option": option}, "inputData": given})
+            found["enrolments_per_s"] = round(count / (time.perf_counter() - began), 1)
+            asked: dict[str, tuple[str, dict[str, Any]]] = {
+                "verify": ("/verifySubject", {"inputBIR": sample(1), "identityClaim": "p1"}),
+                "identify": ("/identifySubject", {"bir": sample(2), "galleryID": "staff", "maxListSize": 3}),
+            }
+            for name, (path, body) in asked.items():
+                for clients in _CLIENTS:
+                    found[f"{name}, {clients} clients, ms"] = await _at_once(ask, path, body, clients)
+            status, took_ms = await _refused(ask)
+            found["too large"] = {"status": status, "ms": took_ms}
+    return found
+
+
+async def _at_once(ask: Callable[..., Awaitable[int]], path: str, body: dict[str, Any], clients: int) -> Any:
+    took: list[float] = []
+
+    async def client() -> None:
+        for _ in range(max(5, 80 // clients)):
+            began = time.perf_counter()
+            status = await ask("POST", path, body)
+            if status != 200:
+                raise RuntimeError(f"{path}: {status}")
+            took.append((time.perf_counter() - began) * 1e3)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return percentiles(took)
+
+
+async def _refused(ask: Callable[..., Awaitable[int]]) -> tuple[int, float]:
+    took, status = [], 0
+    for _ in range(5):
+        began = time.perf_counter()
+        status = await ask("POST", "/checkQuality", {"bir": "x" * 2_200_000})
+        took.append((time.perf_counter() - began) * 1e3)
+    return status, round(statistics.median(took), 1)
+
+
+def _office(folder: Path, *, pictures: bool = True) -> Any:
+    """Services on a port of this machine, over a real log, with painted faces; yields how to ask."""
+    from contextlib import asynccontextmanager
+
+    from edge.app.recorder import record
+    from edge.devices.journal import SqliteJournal
+    from edge.iavs.access import Loopback, Rate
+    from edge.iavs.bir import Reader
+    from edge.iavs.catalogue import catalogue
+    from edge.iavs.desk import Desk, Options
+    from edge.iavs.gallery import Gallery
+    from edge.iavs.neighbours import Eye, Pen
+    from edge.iavs.server import Port, serve
+    from edge.iavs.services import Services
+    from edge.iavs.vault import Vault
+
+    @asynccontextmanager
+    async def office() -> Any:
+        from edge.bench.log import _Clock
+
+        journal = SqliteJournal.open(folder / "journal.db", "urn:gate:bench:here:one", "one", _Clock())
+        vault = Vault(os.urandom(32))
+        gallery = Gallery(folder / "gallery.db", vault, ("staff",))
+        await gallery.open()
+        eye, pen = Eye(folder / "s"), Pen(folder / "r")
+        options = Options(encounters=False, fmr=0.001, fpir=0.01)
+        desk = Desk(gallery, vault, eye, pen, Reader(catalogue()), options, lambda *_: 0.5)
+        services = Services(desk, Loopback(Rate(10**9)))
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        parts = [asyncio.create_task(record(folder / "r", journal))]
+        if pictures:
+            from edge.vision.simulated import PaintSessions
+            from edge.vision.stills import Stills
+
+            parts.append(asyncio.create_task(Stills(PaintSessions).run(folder / "s")))
+        parts.append(asyncio.create_task(serve(services.door, Port("127.0.0.1", 0), ready)))
+        port = await ready
+        await asyncio.sleep(0.1)
+        try:
+            yield _asker(port)
+        finally:
+            for part in reversed(parts):
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            eye.close()
+            pen.close()
+            await gallery.close()
+            journal.close()
+
+    return office()
+
+
+def _asker(port: int) -> Callable[..., Awaitable[int]]:
+    async def ask(method: str, path: str, body: dict[str, Any]) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        raw = json.dumps(body).encode()
+        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(raw)}\r\n\r\n"
+        try:
+            writer.write(head.encode() + raw)
+            line = await reader.readline()
+            await reader.read()
+            return int(line.split()[1])
+        except ConnectionError:
+            return 0
+        finally:
+            writer.close()
+
+    return ask

@@ -243,6 +243,13 @@ class Iavs:
 
 
 @dataclass(frozen=True)
+class Log:
+    """How long entries are kept; ``keep_days`` 0: for ever."""
+
+    keep_days: float = 0.0
+
+
+@dataclass(frozen=True)
 class Settings:
     """The whole file."""
 
@@ -258,6 +265,7 @@ class Settings:
     mqtt: Mqtt
     web: Web
     iavs: Iavs = field(default_factory=Iavs)
+    log: Log = field(default_factory=Log)
     source: Path = field(default=Path())
 
 

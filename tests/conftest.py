@@ -19,6 +19,12 @@ settings.load_profile("edge")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Full campaigns run when they are asked for: ``-m slow``."""
+    if not config.getoption("-m"):
+        items[:] = [item for item in items if item.get_closest_marker("slow") is None]
+
+
 @pytest.fixture
 def pins() -> Gate:
     """The default wiring, with short times."""

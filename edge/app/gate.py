@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.accesspoint import AccessPoint
 from edge.app.commands import Commands
+from edge.app.keeping import keep
 from edge.app.recorder import record
 from edge.app.service import keep_alive, notify, secret
 from edge.audit.checkpoint import Checkpoint
@@ -27,6 +28,7 @@ from edge.biometric.manifest import Manifest, parse
 from edge.biometric.values import Hint, ReferenceKind
 from edge.credential import Credential
 from edge.decision import Policy, card_of, pseudonym
+from edge.devices.acknowledged import acknowledged
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -86,6 +88,7 @@ async def run(settings: Settings) -> None:
         follower = Follower(settings.paths.journal)
         closing.callback(follower.close)
         standing = GateStanding(trust, follower, checkpoints)
+        elsewhere = partial(sent, settings)
         watch = Watch(journal, clock)
         panel = ToldPanel(gate, settings.paths.panel_socket)
         doorway = Doorway(
@@ -122,6 +125,7 @@ async def run(settings: Settings) -> None:
                 if settings.iavs.enabled:
                     parts.create_task(record(settings.paths.record_socket, journal))
                 parts.create_task(keep_alive(lambda: True))
+                parts.create_task(keep(settings.log.keep_days, journal, follower, checkpoints, clock, elsewhere))
                 notify("READY=1")
         finally:
             doorway.stop()
@@ -164,6 +168,13 @@ def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
         return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
     reader = TrustReader(settings.paths.trust)
     return Trusted(reader, settings.trust.roots, folder / "trust-floors", site=settings.site.site)
+
+
+def sent(settings: Settings, epoch: int) -> int:
+    """How many entries of an epoch may go, as far as sending is concerned: those that the collector has."""
+    if not settings.mqtt.enabled:
+        return 1 << 62
+    return acknowledged(settings.paths.outbox, settings.site.origin, epoch)
 
 
 def collector_of(settings: Settings) -> bytes | None:

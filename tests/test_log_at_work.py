@@ -1,12 +1,19 @@
-"""The token is away: the real processes go on, lock by the limit of the profile, and seal all of it on return."""
+"""The log of the real processes: the token is away, gate and sealer are killed at any step; nothing is lost.
+
+Ten rounds of killing run with all tests. The full campaign: ``pytest tests/test_log_at_work.py -m slow``.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +21,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from edge.audit.entry import Entry, Kind
+from edge.audit.entry import Entry, Kind, decode
 from edge.audit.tail import evolved, opened, tag
 from edge.audit.tree import leaf_hash
 from edge.demo import footage, prop
@@ -27,10 +34,11 @@ from edge.passage import Indication
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 12.0
+ROUNDS, CAMPAIGN = 10, 200
 
 
 class Lobby:
-    """A stage whose profile has little patience with an absent token."""
+    """A stage at work, with one visit prepared: a holder with card and face in view at once."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -73,7 +81,17 @@ class Lobby:
 
 
 @pytest.fixture
+def patient() -> Iterator[Lobby]:
+    """A gate as a site has it."""
+    with Stage(Wanted()) as stage:
+        here = Lobby(stage)
+        stage.start()
+        yield here
+
+
+@pytest.fixture
 def lobby() -> Iterator[Lobby]:
+    """A gate whose profile has little patience with an absent token."""
     with Stage(Wanted()) as stage:
         profile = stage.folder / "profiles" / "pilot.toml"
         short = re.sub(r"^unsealed_h = .*$", f"unsealed_h = {LIMIT_S / 3600}", profile.read_text(), flags=re.MULTILINE)
@@ -141,3 +159,92 @@ def verifies(lobby: Lobby) -> None:
         check=False,
     )
     assert said.returncode == 0, said.stdout + said.stderr
+
+
+class Campaign:
+    """Kills gate and sealer at drawn moments, and holds the log against what was seen of it before."""
+
+    STEPS = ("start", "reading", "look", "granted", "taken", "any")
+
+    def __init__(self, lobby: Lobby, seed: int) -> None:
+        self.lobby, self.chance = lobby, random.Random(seed)
+        self.seen: list[bytes] = []
+        self.checkpoint = 0
+        self.kills: Counter[str] = Counter()
+
+    def round(self) -> None:
+        """One visit, and somebody killed during it."""
+        lobby, stage = self.lobby, self.lobby.stage
+        lobby.until(lambda: stage.panel() == Indication.READY.value, what="ready")
+        first, step = stage.log.size(), self.chance.choice(self.STEPS)
+        whom = self.chance.choice((("gate",), ("gate",), ("seal",), ("gate", "seal"), ("seal", "gate")))
+        stage.play("visit")
+        self._await(step, first)
+        if "seal" in whom:
+            time.sleep(self.chance.choice((0.0, self.chance.uniform(0, 0.1), self.chance.uniform(0, 2.5))))
+        starts = {name: stage.processes.parts[name].starts for name in whom}
+        for name in whom:
+            os.kill(stage.processes.pids()[name], signal.SIGKILL)
+            self.kills[f"{name} at {step}"] += 1
+        size = stage.log.size()
+        stage.play("nobody")
+        lobby.until(lambda: all(stage.processes.parts[name].starts > before for name, before in starts.items()))
+        if "gate" in whom:
+            lobby.until(lambda: stage.log.size() > size, what="the gate again")
+        else:
+            time.sleep(2.2)
+        self.held()
+
+    def _await(self, step: str, first: int) -> None:
+        """Until the visit has come so far, or for as long as such a visit takes at most."""
+        shown = {"reading": ("reading", "look", "welcome"), "look": ("look", "welcome")}
+        kind = {"granted": Kind.GRANTED, "taken": Kind.TAKEN}.get(step)
+        end = time.monotonic() + (8.0 if step != "any" else self.chance.uniform(0, 3))
+        while time.monotonic() < end and step != "start":
+            if self.lobby.stage.panel() in shown.get(step, ()):
+                return
+            if kind is not None and any(entry.kind is kind for entry in self.lobby.entries(first)):
+                return
+            time.sleep(0.002)
+
+    def held(self) -> None:
+        """Nothing that could be read before is gone or changed; the relay moved for grants on disk only, once each."""
+        stage = self.lobby.stage
+        now = stage.log.read(0, stage.log.size())
+        assert now[: len(self.seen)] == self.seen
+        assert stage.log.epoch() == 1
+        assert self.lobby.sealed() >= self.checkpoint
+        self.seen, self.checkpoint = now, self.lobby.sealed()
+        entries = [decode(entry) for entry in now]
+        assert [entry.index for entry in entries] == list(range(len(entries)))
+        relay = stage.scene / "relay"
+        moved = [int(line) for line in relay.read_text().split()] if relay.exists() else []
+        assert len(moved) == len(set(moved))
+        assert {entries[index].kind for index in moved} <= {Kind.GRANTED}
+
+
+def killed(lobby: Lobby, seed: int, rounds: int) -> str:
+    """A campaign; afterwards service is as usual, all is sealed, sent and verified."""
+    campaign = Campaign(lobby, seed)
+    for _ in range(rounds):
+        campaign.round()
+    lobby.visited(Kind.TAKEN)
+    lobby.until(lambda: lobby.sealed() == lobby.stage.log.size(), what="all sealed")
+    lobby.until(lambda: lobby.stage.received() == lobby.stage.log.size(), what="all sent")
+    campaign.held()
+    verifies(lobby)
+    kills = ", ".join(f"{count} {what}" for what, count in sorted(campaign.kills.items()))
+    return f"{rounds} rounds, {campaign.kills.total()} kills, {len(campaign.seen)} entries, all verified ({kills})"
+
+
+@pytest.mark.timeout(240)
+def test_gate_and_sealer_killed_during_visits_lose_nothing(patient: Lobby) -> None:
+    assert killed(patient, 20261122, ROUNDS).startswith("10 rounds")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_hundred_rounds_of_killing_lose_nothing(patient: Lobby, capsys: pytest.CaptureFixture[str]) -> None:
+    said = killed(patient, 5, CAMPAIGN)
+    with capsys.disabled():
+        sys.stdout.write(f"\nkill -9: {said}\n")

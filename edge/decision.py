@@ -88,7 +88,7 @@ class Facts:
     Attributes:
         refusal: code of the reason with which a step before ended, or None.
         trust_age_s: least age of the trust list.
-        unsealed: entries that the token has not sealed yet.
+        unsealed: entries that the token has not sealed yet; None when that cannot be told.
         unsealed_s: age of the oldest of them.
         validity: of the credential, or None before it was verified.
         tries: failed comparisons of this credential shortly before.
@@ -101,8 +101,8 @@ class Facts:
 
     refusal: str | None = None
     trust_age_s: int | None = None
-    unsealed: int = 0
-    unsealed_s: int = 0
+    unsealed: int | None = None
+    unsealed_s: int | None = None
     validity: str | None = None
     tries: int = 0
     reference: bool | None = None
@@ -128,6 +128,8 @@ def _trust_fresh(policy: Policy, facts: Facts) -> Reason | None:
 
 
 def _log_sealed(policy: Policy, facts: Facts) -> Reason | None:
+    if facts.unsealed is None or facts.unsealed_s is None:
+        return Reason.UNSEALED_TOO_LONG
     waiting = facts.unsealed > policy.unsealed_entries or facts.unsealed_s > policy.unsealed_h * 3600
     return Reason.UNSEALED_TOO_LONG if waiting else None
 

@@ -27,8 +27,8 @@ class Standing(Protocol):
         """The trust list in force."""
         ...
 
-    def unsealed(self) -> tuple[int, float]:
-        """Entries that wait for the token, and the age of the oldest in seconds."""
+    def unsealed(self) -> tuple[int, float] | None:
+        """Entries that wait for the token, and the age of the oldest in seconds; None when that cannot be told."""
         ...
 
 
@@ -40,8 +40,9 @@ class Visit:
         self._policy = policy
         self.now = clock.now()
         self._trust = standing.trust()
-        unsealed, unsealed_s = standing.unsealed()
-        self.facts = Facts(unsealed=unsealed, unsealed_s=int(unsealed_s), locked_down=locked_down)
+        self.facts = Facts(locked_down=locked_down)
+        if (waiting := standing.unsealed()) is not None:
+            self.facts = replace(self.facts, unsealed=waiting[0], unsealed_s=int(waiting[1]))
         if self._trust is not None and self._trust.issued_at is not None:
             age = self.now.lower - self._trust.issued_at
             self.facts = replace(self.facts, trust_age_s=max(0, int(age.total_seconds())))
@@ -81,10 +82,10 @@ class Visit:
             Refusal: the first reason against.
         """
         self._subject = subject
-        self._kid = bytes.fromhex(credential.kid) or None
+        self._kid = credential.key  # of the key that verified; what the card calls it is the bearer's to choose
         self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
-        if credential.flags:
-            flags: list[Value] = [*sorted(credential.flags)]
+        flags: list[Value] = [*sorted(credential.flags | self._old_trust())]
+        if flags:
             self._told["flags"] = flags
         self.facts = replace(
             self.facts,
@@ -96,6 +97,10 @@ class Visit:
         )
         if (against := first_against(BEFORE_FACE, self._policy, self.facts)) is not None:
             raise Refusal(against)
+
+    def _old_trust(self) -> set[str]:
+        age_s = self.facts.trust_age_s
+        return {"trust-old"} if age_s is not None and age_s > self._policy.trust_warn_h * 3600 else set()
 
     def models(self, models: ModelSet) -> None:
         """These models are going to look.

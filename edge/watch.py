@@ -5,7 +5,10 @@ Rules:
 1. The other processes tell how their device is once a second. Silence for ``SILENT_S`` is a device lost.
 2. A device that the gate cannot do without takes it out of service; the others never do.
 3. A device that is not there yet when the gate starts is not called lost before ``START_S`` have passed.
-4. What cannot be written down now (the journal itself may be the device) is written when it can be.
+4. What cannot be written down now (the journal itself may be the device) is written when it can be. What is too much
+   to keep is counted, and the count is written.
+5. Other processes may be in somebody else's hands: only the devices in ``TOLD`` are heard of, each changes at most once
+   in ``STEADY_S``, and of what is said plain characters are kept.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from edge.ports import Clock, Journal
 SILENT_S = 5.0
 SETTLE_S = 2.0
 START_S = 10.0
+STEADY_S = 1.0
+KEPT = 200
+TOLD = frozenset({"camera", "models", "token", "broker", "pages", "iavs", "trust-delivery", "bundles", "witnesses"})
 REQUIRED = frozenset({"camera", "models", "journal", "gate"})
 _log = logging.getLogger("edge.watch")
 
@@ -44,7 +50,8 @@ class Watch:
         self._clock = clock
         self._began_at = clock.monotonic()
         self._devices: dict[str, _Condition] = {}
-        self._unwritten: deque[Event] = deque(maxlen=256)
+        self._unwritten: deque[Event] = deque()
+        self._dropped = 0
         self._wake = asyncio.Event()
 
     def lost(self, device: str, detail: str) -> None:
@@ -57,13 +64,24 @@ class Watch:
 
     def heard(self, device: str, ok: bool, detail: str) -> None:
         """The device's own process says how it is."""
+        if device not in TOLD:
+            return
         known = self._devices.get(device)
         if known is not None:
             known.heard_at = self._clock.monotonic()
             known.told_by_process = True
-            if ok and not known.ok and known.heard_at - known.changed_at < SETTLE_S:
-                return  # said before it knew of the failure that we saw
-        self._note(device, ok, detail, told_by_process=True)
+            steady_s = SETTLE_S if ok else STEADY_S  # well: said before it knew of the failure that we saw
+            if ok != known.ok and known.heard_at - known.changed_at < steady_s:
+                return
+        self._note(device, ok, plain(detail), told_by_process=True)
+
+    def later(self, event: Event) -> None:
+        """Write this down as soon as the journal can."""
+        if len(self._unwritten) >= KEPT:
+            self._dropped += 1
+        else:
+            self._unwritten.append(event)
+        self._wake.set()
 
     def out_of_service(self) -> str:
         """Why the gate cannot serve, as a sentence for the technician; empty when it can."""
@@ -109,8 +127,7 @@ class Watch:
         ok, detail = condition.ok, condition.detail
         _log.warning("device %s %s%s", device, "back" if ok else "lost", f": {detail}" if detail else "")
         fields = {"device": device, "detail": detail[:200]}
-        self._unwritten.append(Event(Kind.DEVICE_BACK if ok else Kind.DEVICE_LOST, fields))
-        self._wake.set()
+        self.later(Event(Kind.DEVICE_BACK if ok else Kind.DEVICE_LOST, fields))
 
     def _notice_silence(self) -> None:
         now = self._clock.monotonic()
@@ -122,7 +139,10 @@ class Watch:
                 self._say(name, condition)
 
     async def _write(self) -> None:
-        while self._unwritten:
+        while self._unwritten or self._dropped:
+            if not self._unwritten:
+                self._unwritten.append(Event(Kind.DROPPED, {"count": self._dropped}))
+                self._dropped = 0
             try:
                 await self._journal.append(self._unwritten[0])
             except DeviceError as error:
@@ -130,3 +150,8 @@ class Watch:
                 return
             self._unwritten.popleft()
             self.back("journal")
+
+
+def plain(said: str) -> str:
+    """What another process says, without what could forge a line of a log."""
+    return "".join(sign if sign.isprintable() else " " for sign in said[:200])

@@ -193,7 +193,7 @@ def test_nothing_opens_when_the_record_cannot_be_kept(at_work: Work) -> None:
         house.journal.fault = ""
         await asyncio.sleep(1.5)
         kinds = [e.kind for e in house.journal.events if e.kind is not Kind.CONFIGURATION]
-        assert kinds == [Kind.DEVICE_LOST, Kind.DEVICE_BACK]
+        assert kinds == [Kind.DEVICE_LOST, Kind.NOT_TAKEN, Kind.DEVICE_BACK]
         await house.visit(house.card())
         assert house.journal.events[-1].kind in (Kind.GRANTED, Kind.TAKEN)
 

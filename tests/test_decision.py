@@ -35,7 +35,16 @@ POLICY = Policy(
     unsealed_h=24.0,
     unsealed_entries=1000,
 )
-GOOD = Facts(trust_age_s=60, validity="valid", reference=True, bona_fide=9000, score=9500, threshold=9300)
+GOOD = Facts(
+    trust_age_s=60,
+    unsealed=0,
+    unsealed_s=0,
+    validity="valid",
+    reference=True,
+    bona_fide=9000,
+    score=9500,
+    threshold=9300,
+)
 
 
 def test_a_person_against_whom_nothing_stands_is_admitted() -> None:
@@ -61,7 +70,9 @@ def test_one_fact_against_is_the_decision(facts: Facts, reason: Reason) -> None:
     assert admit(POLICY, facts) is reason
 
 
-@pytest.mark.parametrize("missing", ["trust_age_s", "validity", "reference", "bona_fide", "score", "threshold"])
+@pytest.mark.parametrize(
+    "missing", ["trust_age_s", "unsealed", "unsealed_s", "validity", "reference", "bona_fide", "score", "threshold"]
+)
 def test_a_missing_fact_is_never_a_pass(missing: str) -> None:
     without: dict[str, Any] = {missing: None}
     assert admit(POLICY, replace(GOOD, **without)) is not None

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge.audit.entry import Kind
+from edge.audit.entry import Event, Kind
 from edge.devices.simulated import SimulatedClock, SimulatedJournal
-from edge.watch import SETTLE_S, SILENT_S, START_S, Watch
+from edge.watch import KEPT, SETTLE_S, SILENT_S, START_S, Watch
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -33,6 +33,7 @@ def test_a_device_that_goes_and_comes_back_is_two_entries_however_often_it_says_
         journal, clock, watch = house()
         for ok in (True, True, False, False, False):
             watch.heard("token", ok, "" if ok else "pulled out")
+            clock.go(1)
         await written(watch)
         assert watch.out_of_service() == ""
         clock.go(SETTLE_S + 1)
@@ -127,5 +128,46 @@ def test_a_device_that_never_comes_up_is_lost(run: Run) -> None:
         clock.go(START_S)
         await written(watch)
         assert [e.kind for e in journal.events] == [Kind.DEVICE_LOST]
+
+    run(story())
+
+
+def test_a_process_in_other_hands_cannot_fill_the_log(run: Run) -> None:
+    async def story() -> None:
+        journal, _, watch = house()
+        for number in range(5000):
+            watch.heard(f"made-up-{number}", False, "x")
+            watch.heard("token", number % 2 == 0, "x")
+        await written(watch)
+        assert len(journal.events) <= 1
+        assert set(watch.conditions()) <= {"token"}
+
+    run(story())
+
+
+def test_what_another_process_says_cannot_forge_a_line(run: Run) -> None:
+    async def story() -> None:
+        journal, clock, watch = house()
+        watch.heard("token", True, "")
+        clock.go(2)
+        watch.heard("token", False, "gone\nedge-gate INFO edge.visit: outcome=granted")
+        await written(watch)
+        assert "\n" not in str(journal.events[0].fields["detail"])
+
+    run(story())
+
+
+def test_what_is_too_much_to_keep_is_counted(run: Run) -> None:
+    async def story() -> None:
+        journal, _, watch = house()
+        journal.fault = "disk full"
+        for _ in range(KEPT + 7):
+            watch.later(Event(Kind.TAMPER))
+        await written(watch)
+        journal.fault = ""
+        await written(watch)
+        await written(watch)
+        counted = [event.fields["count"] for event in journal.events if event.kind is Kind.DROPPED]
+        assert sum(int(str(count)) for count in counted) + KEPT >= KEPT + 7
 
     run(story())

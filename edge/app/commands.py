@@ -14,13 +14,13 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from edge.audit.entry import Event, Kind, Value
+from edge.devices import kept
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import State
 from edge.ports import Clock, Journal, Receipt
@@ -143,12 +143,7 @@ class Commands:
             raise DeviceError("commands", f"{self._kept.name} cannot be read: {type(error).__name__}") from error
 
     def _keep(self) -> None:
-        new = self._kept.with_suffix(".new")
         try:
-            with new.open("w", encoding="utf-8") as file:
-                json.dump({"counts": self._counts, "locked_down": self._locked_down}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._kept)
+            kept.keep(self._kept, json.dumps({"counts": self._counts, "locked_down": self._locked_down}))
         except OSError as error:
             raise DeviceError("commands", f"{self._kept.name} cannot be written: {error.strerror}") from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import socket
 import sys
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode
 
 _log = logging.getLogger("edge.gate")
 _STEP_S = 60.0
+_LOOKED_BACK = 5_000
 # The thread that opens an update gives way to the loop after so long; Python's own 5 ms would be felt at the lock.
 _SWITCH_S = 0.0005
 
@@ -67,8 +68,9 @@ async def run(settings: Settings) -> None:
     site_key = secret(settings.paths, "site-key")
     folder = settings.paths.journal.parent
     folder.mkdir(parents=True, exist_ok=True)
-    clock = SystemClock(settings.clock, folder / "clock-floor")
     with contextlib.ExitStack() as closing:
+        closing.enter_context(alone(folder / "lock"))
+        clock = SystemClock(settings.clock, folder / "clock-floor")
         gate = gate_of(settings)
         closing.callback(gate.close)
         closing.callback(gate.lock)
@@ -87,7 +89,10 @@ async def run(settings: Settings) -> None:
         trust = trust_of(settings, folder)
         follower = Follower(settings.paths.journal)
         closing.callback(follower.close)
-        standing = GateStanding(trust, follower, checkpoints)
+        if isinstance(trust, TrustFile):
+            trust.know(await asyncio.to_thread(logged_trust, follower))
+        standing = GateStanding(trust, follower, checkpoints, clock)
+        await asyncio.to_thread(standing.look)
         elsewhere = partial(sent, settings)
         watch = Watch(journal, clock)
         panel = ToldPanel(gate, settings.paths.panel_socket)
@@ -124,7 +129,7 @@ async def run(settings: Settings) -> None:
                 parts.create_task(point.run())
                 if settings.iavs.enabled:
                     parts.create_task(record(settings.paths.record_socket, journal))
-                parts.create_task(keep_alive(lambda: True))
+                parts.create_task(keep_alive(lambda: not journal.lost))
                 parts.create_task(keep(settings.log.keep_days, journal, follower, checkpoints, clock, elsewhere))
                 notify("READY=1")
         finally:
@@ -134,10 +139,43 @@ async def run(settings: Settings) -> None:
                 await asyncio.shield(journal.append(Event(Kind.SHUTDOWN)))
 
 
-def lock(settings: Settings) -> None:
-    """Drive the relay off; nothing else."""
-    if settings.gate.kind == "gpio":
-        drop_relay(settings.gate)
+def lock(path: Path) -> None:
+    """Drive the relay off; nothing else, and with nothing more of the configuration than the pin.
+
+    Raises:
+        SettingsError: the configuration does not say which pin.
+        DeviceError: the pin cannot be driven.
+    """
+    table = read_toml(path).get("gate")
+    pins = table if isinstance(table, dict) else {}
+    pin = pins.get("lock_pin")
+    if type(pin) is not int:
+        raise SettingsError(f"{path}: gate.lock_pin should be a whole number")
+    if pins.get("kind") != "simulated":
+        drop_relay(pin)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only edge-gate of this log.
+
+    Raises:
+        DeviceError: another one is running.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DeviceError("gate", "another edge-gate is running on this log") from error
+        yield
+
+
+def logged_trust(follower: Follower) -> int:
+    """The newest version of the trust list that the end of the log tells of."""
+    size = follower.size()
+    entries = follower.entries(max(0, size - _LOOKED_BACK), _LOOKED_BACK)
+    versions = (entry.fields.get("version") for entry in entries if entry.kind is Kind.TRUST_UPDATE)
+    return max((version for version in versions if isinstance(version, int)), default=0)
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -146,7 +184,12 @@ def policy_of(settings: Settings) -> Policy:
     Raises:
         SettingsError: it is not there, or a key is wrong.
     """
-    return profile(settings.site.profile, Policy, settings.source)
+    policy = profile(settings.site.profile, Policy, settings.source)
+    if policy.attack_detection != "required" and policy.name != "pilot":
+        raise SettingsError(
+            f"profile {policy.name}: only pilot may run with attack_detection = {policy.attack_detection!r}"
+        )
+    return policy
 
 
 def manifest_of(settings: Settings) -> Manifest:
@@ -205,11 +248,14 @@ def _threshold(manifest: Manifest, fmr: float, model: str, kind: ReferenceKind) 
 class GateStanding:
     """What the gate knows before anybody comes: trust and seal, looked at in the background."""
 
-    def __init__(self, trust: TrustFile | Trusted, follower: Follower, checkpoints: CheckpointReader) -> None:
+    def __init__(
+        self, trust: TrustFile | Trusted, follower: Follower, checkpoints: CheckpointReader, clock: SystemClock
+    ) -> None:
         self.trustfile = trust
         self._follower = follower
         self._checkpoints = checkpoints
-        self._unsealed: tuple[int, float] = (0, 0.0)
+        self._clock = clock
+        self._unsealed: tuple[int, float] | None = None
 
     def trust(self) -> TrustList | None:
         """The trust list in force."""
@@ -227,21 +273,22 @@ class GateStanding:
         whole = self.trustfile.whole if isinstance(self.trustfile, Trusted) else None
         return Charter() if whole is None else whole.charter
 
-    def unsealed(self) -> tuple[int, float]:
-        """Entries that wait for the token, and the age of the oldest in seconds, as of the last look."""
+    def unsealed(self) -> tuple[int, float] | None:
+        """Entries that wait for the token, and the age of the oldest in seconds; None when that cannot be told."""
         return self._unsealed
 
     def look(self) -> None:
-        """Count what waits for the token."""
-        with contextlib.suppress(DeviceError):
+        """Count what waits for the token. A count that fails is no count: it does not stay as it was."""
+        try:
             last = self._checkpoints.last()
             size, epoch = self._follower.size(), self._follower.epoch()
             sealed = last.head.size if last is not None and last.head.epoch == epoch else 0
-            if size <= sealed:
-                self._unsealed = (0, 0.0)
-                return
-            oldest = self._follower.entries(sealed, 1)[0]
-            self._unsealed = (size - sealed, max(0.0, time.time() - oldest.wall_ms / 1000))
+            oldest = self._follower.entries(sealed, 1)
+        except DeviceError:
+            self._unsealed = None
+            return
+        age_s = self._clock.now().lower.timestamp() - oldest[0].wall_ms / 1000 if oldest else 0.0
+        self._unsealed = (size - sealed, max(0.0, age_s))
 
 
 class ToldPanel:
@@ -279,7 +326,7 @@ async def hear(path: Path, watch: Watch, commands: Commands) -> None:
     async for message in _datagrams(path):
         match message:
             case Health(device, ok, detail):
-                watch.heard(device[:32], ok, detail)
+                watch.heard(device, ok, detail)
             case Carried(signed):
                 try:
                     await commands.hear(signed)
@@ -418,7 +465,7 @@ async def look_round(
             watch.lost("trust", standing.trustfile.detail)
         else:
             watch.back("trust")
-        standing.look()
-        clock.keep_now_and_then()
+        await asyncio.to_thread(standing.look)
+        await asyncio.to_thread(clock.keep_now_and_then)
         panel.tell()
         await asyncio.sleep(1.0)

@@ -32,6 +32,7 @@ def parser(wanted: str = "") -> argparse.ArgumentParser:
     """The command line: all of it, or only the module of the command that is wanted."""
     top = argparse.ArgumentParser(prog="edge", description="Offline identity gate.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    wanted = "run" if wanted == "lock" else wanted  # its module adds both
     for name in (wanted,) if wanted in _COMMANDS else _COMMANDS:
         importlib.import_module(f"edge.cli.{name}").add(commands)
     return top

@@ -38,10 +38,10 @@ def _run(args: argparse.Namespace) -> int:
 def _lock(args: argparse.Namespace) -> int:
     from edge.app.gate import lock
     from edge.errors import DeviceError
-    from edge.settings import SettingsError, load
+    from edge.settings import SettingsError
 
     try:
-        lock(load(args.config))
+        lock(args.config)
     except SettingsError as error:
         print(f"edge lock: {error}", file=sys.stderr)
         return 2

@@ -15,12 +15,12 @@ Rules (gate.md section 6):
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.devices import kept
 from edge.settings import Clock as ClockSettings
 from edge.trust.interval import ClockState, Interval
 
@@ -103,16 +103,11 @@ class SystemClock:
         return step
 
     def keep(self) -> None:
-        """Put the floor on disk, so that a power cut does not take time back."""
-        self._kept_at = self._stopwatch()
-        lower = self.now().lower
-        new = self._kept.with_suffix(".new")
+        """Put the floor on disk, so that a power cut takes no time back: what was signed, and the stopwatch since."""
+        here = self._kept_at = self._stopwatch()
+        floor = self._floor + timedelta(seconds=here - self._floor_at)
         try:
-            with new.open("w", encoding="ascii") as file:
-                file.write(f"{lower.timestamp():.0f}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._kept)
+            kept.keep(self._kept, f"{floor.timestamp():.0f}\n")
         except OSError as error:
             _log.error("clock floor not kept: %s", error.strerror)
 

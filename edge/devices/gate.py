@@ -143,7 +143,7 @@ def drop_relay(lock_pin: int, factory: Any = None) -> None:
 def _chip() -> Any:
     """The real pins, by lgpio and nothing else: gpiozero would fall back to libraries that do not claim a line."""
     try:
-        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 -- only a machine with pins has it
+        from gpiozero.pins.lgpio import LGPIOFactory  # only a machine with pins has it
     except ImportError as error:
         raise DeviceError("gate", f"GPIO: {error}; install lgpio (python3-lgpio)") from error
     return LGPIOFactory()

@@ -134,6 +134,11 @@ class SqliteJournal:
         """How often the log was opened, this time included."""
         return self._boot
 
+    @property
+    def lost(self) -> bool:
+        """Whether only a new process helps: the disk hangs, or the file was found damaged."""
+        return self._worker.stuck or bool(self._damage)
+
     async def append(self, event: Event) -> Receipt:
         """Write one entry and return when it is on disk.
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge.devices import kept
 from edge.devices.truststore import TrustReader
 from edge.errors import DeviceError, Refusal
 from edge.trust.list import TrustList
@@ -58,16 +58,17 @@ class Trusted:
         stored = self._store.newer_than(self._generation)
         if stored is None:
             return False
-        self._generation = stored.generation
         floors = self._floors()
         try:
             offered = open_whole(stored.files, self._roots, floors, site=self._site, before=self.whole)
         except Refusal as refusal:
+            self._generation = stored.generation
             self.detail = f"refused: {refusal.detail or refusal.reason.code}"
             _log.error("trust %s", self.detail)
             return False
         if offered.floors != floors:
             self._keep(offered.floors)
+        self._generation = stored.generation
         for fault in offered.faults:
             _log.warning("trust: %s", fault)
         before, self.whole, self.detail = self.whole, offered, ""
@@ -75,24 +76,19 @@ class Trusted:
 
     def _floors(self) -> dict[str, int]:
         try:
-            kept = json.loads(self._kept.read_text(encoding="utf-8"))
+            known = json.loads(self._kept.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            kept = {}
+            known = {}
         except (OSError, ValueError) as error:
             raise DeviceError("trust", f"{self._kept.name} cannot be read: {type(error).__name__}") from error
-        floors = {path: version for path, version in kept.items() if isinstance(version, int)}
+        floors = {path: version for path, version in known.items() if isinstance(version, int)}
         for path, version in ({} if self.whole is None else self.whole.floors).items():
             floors[path] = max(version, floors.get(path, 0))
         return floors
 
     def _keep(self, floors: Mapping[str, int]) -> None:
-        new = self._kept.with_suffix(".new")
         try:
-            with new.open("w", encoding="utf-8") as file:
-                json.dump(dict(floors), file)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._kept)
+            kept.keep(self._kept, json.dumps(dict(floors)))
         except OSError as error:
             raise DeviceError("trust", f"{self._kept.name} cannot be written: {error.strerror}") from error
 

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge.errors import Refusal
+from edge.devices import kept
+from edge.errors import Reason, Refusal
 from edge.trust.list import TrustList, open_list
 
 _LIMIT = 1024 * 1024
@@ -28,6 +29,7 @@ class TrustFile:
         self._seen: tuple[int, int, int] | None = None
         self.current: TrustList | None = None
         self.detail = "no trust list yet"
+        self._least = 0
 
     def reload(self) -> bool:
         """Look at the file; whether another list is in force now."""
@@ -36,20 +38,23 @@ class TrustFile:
             seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if seen == self._seen:
                 return False
-            self._seen = seen
             if stat.st_size > _LIMIT:
-                self.detail = f"{self._path.name} has {stat.st_size} bytes"
+                self._seen, self.detail = seen, f"{self._path.name} has {stat.st_size} bytes"
                 return False
             data = self._path.read_bytes()
+            self._seen = seen
         except OSError as error:
             self.detail = f"{self._path}: {error.strerror}"
             return False
         return self._take(data)
 
+    def know(self, version: int) -> None:
+        """Note from elsewhere (the log) that this version was in force: an older one is not taken."""
+        self._least = max(self._least, version)
+
     def _take(self, data: bytes) -> bool:
-        known = self._known_version()
         try:
-            offered = open_list(data, self._roots, known)
+            offered = self._better(data)
         except Refusal as refusal:
             self.detail = f"{self._path.name} refused: {refusal.detail or refusal.reason.code}"
             _log.error("trust list %s", self.detail)
@@ -58,24 +63,40 @@ class TrustFile:
             return False
         self.current, self.detail = offered, ""
         if self._keep:
-            self._keep_version(offered.version)
+            self._keep_version(offered)
         _log.info("trust list version %d with %d issuers in force", offered.version, len(offered.issuers))
         return True
 
-    def _known_version(self) -> int:
-        on_disk = 0
-        try:
-            on_disk = int(self._kept_version.read_text(encoding="ascii"))
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError):
-            _log.error("%s unreadable", self._kept_version.name)
-        return max(on_disk, 0 if self.current is None else self.current.version)
+    def _better(self, data: bytes) -> TrustList:
+        """The list in these bytes.
 
-    def _keep_version(self, version: int) -> None:
-        new = self._kept_version.with_suffix(".new")
+        Raises:
+            Refusal: it is not one, or an older one, or another one under the same version.
+        """
+        version, digest = self._known()
+        offered = open_list(data, self._roots, max(version, self._least))
+        if offered.version == version and digest not in ("", offered.digest.hex()):
+            raise Refusal(Reason.NO_TRUST, f"another list than before calls itself version {version}")
+        return offered
+
+    def _known(self) -> tuple[int, str]:
+        """Version and digest of the newest list that was in force.
+
+        Raises:
+            Refusal: that cannot be told.
+        """
+        if self.current is not None:
+            return self.current.version, self.current.digest.hex()
         try:
-            new.write_text(f"{version}\n", encoding="ascii")
-            new.replace(self._kept_version)
+            version, _, digest = self._kept_version.read_text(encoding="ascii").strip().partition(" ")
+            return int(version), digest
+        except FileNotFoundError:
+            return 0, ""
+        except (OSError, ValueError) as error:
+            raise Refusal(Reason.NO_TRUST, f"{self._kept_version.name} is unreadable") from error
+
+    def _keep_version(self, trust: TrustList) -> None:
+        try:
+            kept.keep(self._kept_version, f"{trust.version} {trust.digest.hex()}\n")
         except OSError as error:
             _log.error("trust list version not kept: %s", error.strerror)

@@ -26,8 +26,8 @@ def spki(key: Any) -> bytes:
 PIN = base64.b64encode(spki(ROOT)).decode()
 
 
-def written(version: int, by: Any = ROOT) -> bytes:
-    now = datetime(2026, 11, 22, tzinfo=UTC)
+def written(version: int, by: Any = ROOT, issued: datetime = datetime(2026, 11, 22, tzinfo=UTC)) -> bytes:
+    now = issued
     return write_list(
         {
             "version": version,
@@ -72,3 +72,31 @@ def test_an_older_list_is_not_taken_after_a_restart_either(tmp_path: Path) -> No
     assert not again.reload()
     assert again.current is None
     assert "refused" in again.detail
+
+
+def test_another_list_under_the_same_version_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "trust.cbor"
+    path.write_bytes(written(5))
+    assert TrustFile(path, [PIN], tmp_path / "version").reload()
+    other = datetime(2026, 11, 21, tzinfo=UTC)
+    path.write_bytes(written(5, issued=other))
+    again = TrustFile(path, [PIN], tmp_path / "version")
+    assert not again.reload()
+    assert "another list" in again.detail
+
+
+def test_what_the_log_remembers_counts_when_the_file_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "trust.cbor"
+    path.write_bytes(written(4))
+    trust = TrustFile(path, [PIN], tmp_path / "version")
+    trust.know(5)
+    assert not trust.reload()
+
+
+def test_a_version_that_cannot_be_read_is_no_version_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "trust.cbor"
+    path.write_bytes(written(4))
+    (tmp_path / "version").write_text("")
+    trust = TrustFile(path, [PIN], tmp_path / "version")
+    assert not trust.reload()
+    assert "unreadable" in trust.detail

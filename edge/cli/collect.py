@@ -19,7 +19,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--name", default="collector", help="name in that certificate (default: collector)")
     command.add_argument("--signing-key", type=Path, required=True, help="PEM: P-256, signs the acknowledgements")
     command.add_argument("--gates", type=Path, required=True, help="folder: <tenant>/<site>/<gate>.pem, enrolled keys")
-    command.add_argument("--store", type=Path, required=True, help="SQLite file for what is received")
+    command.add_argument(
+        "--store", required=True, help="SQLite file for what is received, or postgresql://... for many"
+    )
+    command.add_argument(
+        "--silent", type=float, default=3600.0, metavar="S", help="a gate away for so long is an alarm"
+    )
     command.set_defaults(act=act)
 
 
@@ -37,7 +42,10 @@ def act(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     link = Link(args.host, args.port, args.ca, args.certificate, args.key)
     try:
-        collector = Collector(link, signing_key(args.signing_key), enrolled(args.gates), args.store, name=args.name)
+        from edge.sync.received import store_of
+
+        store, key = store_of(args.store), signing_key(args.signing_key)
+        collector = Collector(link, key, enrolled(args.gates), store, name=args.name, silent_s=args.silent)
     except DeviceError as error:
         print(error, file=sys.stderr)
         return 1

@@ -29,9 +29,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from edge.errors import DeviceError, Refusal
 from edge.sync.batch import Ack, Batch, sign, unpack
 from edge.sync.connection import INBOX, Connection, Link, Message
+from edge.sync.epochs import broken
 from edge.sync.received import Received, Taken, Tampered
 from edge.sync.sender import Pace, pinned
-from edge.sync.topics import SHARED, Address, addressed
+from edge.sync.silence import Silence
+from edge.sync.topics import SHARED, STATES, Address, addressed
 
 _log = logging.getLogger("edge.sync")
 _TURN_S = 0.2
@@ -39,6 +41,7 @@ _ACKNOWLEDGEMENT = "application/gate-ack+cose"
 _QUEUE = 2 * INBOX
 _EARLY_S = 0.5
 _SOON_S = 0.01
+_EPOCHS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,10 +83,11 @@ class Collector:
         link: Link,
         signing: ec.EllipticCurvePrivateKey,
         gates: Mapping[str, bytes],
-        store: Path,
+        store: Path | str,
         *,
         name: str = "collector",
         pace: Pace | None = None,
+        silent_s: float = 3600.0,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -91,9 +95,10 @@ class Collector:
             link: to the broker.
             signing: signs acknowledgements; the gates have its public half.
             gates: enrolled key of each gate, an uncompressed P-256 point, by ``<tenant>/<site>/<gate>``.
-            store: file for what is received.
+            store: file for what is received, or the address of a PostgreSQL database.
             name: client id, which is the name in the certificate.
             pace: of attempts to connect.
+            silent_s: how long an enrolled gate may be away before that is an alarm.
         """
         self._link, self._signing, self._gates = link, signing, dict(gates)
         self._store, self._name, self._pace = store, name, pace or Pace(connect_most_s=30)
@@ -102,6 +107,7 @@ class Collector:
         self._trouble = "not started"
         self._fault: Exception | None = None
         self._early: list[_Asked] = []
+        self._silence = Silence(self._gates, silent_s)
         self.figures = Figures()
 
     def start(self) -> None:
@@ -151,27 +157,39 @@ class Collector:
         well = False
         try:
             connection.open()
-            connection.subscribe(SHARED)
+            connection.subscribe(SHARED, STATES)
             self._say("")
+            self._silence.begin(time.monotonic())
             while not self._stopping.is_set():
                 connection.gather(_SOON_S if self._early else _TURN_S)
                 self._handle(connection, received)
+                self._notice_silence(received)
             well = True
         finally:
             self._early.clear()
             connection.close(gracefully=well)
             received.close()
 
+    def _notice_silence(self, received: Received) -> None:
+        """Raise an alarm for each gate that has been away for too long, once."""
+        away = self._silence.away(time.monotonic())
+        if not away:
+            return
+        with received.committed():
+            for name in away:
+                self._alarm(received, Address(*name.split("/")).origin, "silent: the gate is not connected")
+
     def _handle(self, connection: Connection, received: Received) -> None:
         """Take what came, commit it, and sign for it."""
-        messages = connection.take()
+        taken = connection.take()
+        messages = [message for message in taken if not self._silence.hear(message, time.monotonic())]
         if not messages and not self._early:
             return
         answers: dict[Address, Message] = {}
         before = self.figures
         try:
             with received.committed():
-                for asked in sorted(self._asked(messages, received), key=lambda asked: asked.batch.first):
+                for asked in sorted(self._asked(messages, received), key=_order):
                     if ack := self._take(asked, received):
                         signed = sign(ack, self._signing)
                         answers[asked.address] = Message(asked.address.topic("ack"), signed, kind=_ACKNOWLEDGEMENT)
@@ -223,9 +241,17 @@ class Collector:
                 self._early.append(asked)
                 return None
             self._count(batch, taken)
+            self._linked(received, batch, taken)
         tree = taken.known.tree
         sealed, at_s = taken.known.sealed.size, int(time.time())
         return Ack(batch.origin, batch.epoch, tree.size, tree.root(), sealed, asked.correlation, at_s)
+
+    def _linked(self, received: Received, batch: Batch, taken: Taken) -> None:
+        """Look at the first entry of a new epoch; entries are kept whatever it says."""
+        if batch.first == 0 and taken.new and not taken.again and 1 < batch.epoch <= _EPOCHS:
+            wrong = broken(batch.entries[0], batch.epoch, lambda epoch: received.known(batch.origin, epoch))
+            if wrong:
+                self._alarm(received, batch.origin, wrong)
 
     def _count(self, batch: Batch, taken: Taken) -> None:
         was = self.figures
@@ -240,6 +266,9 @@ class Collector:
 
     def _refuse(self, received: Received, origin: str, what: str) -> None:
         self.figures = replace(self.figures, refused=self.figures.refused + 1)
+        self._alarm(received, origin, what)
+
+    def _alarm(self, received: Received, origin: str, what: str) -> None:
         if received.alarm(origin, what, datetime.now(UTC).isoformat(timespec="seconds")):
             _log.error("alarm: %s: %s", origin or "somebody", what)
 
@@ -247,6 +276,11 @@ class Collector:
         if bool(trouble) != bool(self._trouble) or self._trouble == "connecting":
             _log.warning("%s", trouble) if trouble else _log.info("broker: connected")
         self._trouble = trouble
+
+
+def _order(asked: _Asked) -> tuple[str, int, int]:
+    """Logs in the same order everywhere, so that collectors never wait for each other in a circle."""
+    return asked.batch.origin, asked.batch.epoch, asked.batch.first
 
 
 def signing_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -14,11 +14,13 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edge.audit import checkpoint as checkpoints
 from edge.audit import entry as entries
@@ -88,23 +90,31 @@ class Received:
         DeviceError: the file cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, where: Path | str) -> None:
         self._known: dict[tuple[str, int], Known] = {}
         self._version = -1
+        self._base: Any
+        self._locked = ""
         with _said():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(path, isolation_level=None, timeout=5)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
+            if isinstance(where, str):
+                from edge.sync.postgres import Postgres
+
+                self._base = Postgres(where)
+                self._locked = " FOR UPDATE"
+            else:
+                where.parent.mkdir(parents=True, exist_ok=True)
+                self._base = sqlite3.connect(where, isolation_level=None, timeout=5)
+                self._base.execute("PRAGMA journal_mode = WAL")
+                self._base.execute("PRAGMA synchronous = FULL")
             self._base.executescript(_TABLES)
 
     @contextmanager
     def committed(self) -> Iterator[None]:
         """Everything inside is on disk when this returns, or none of it is."""
         with _said():
-            self._base.execute("BEGIN IMMEDIATE")
-            (version,) = self._base.execute("PRAGMA data_version").fetchone()
-        if version != self._version:  # another collector has committed since
+            self._base.execute("BEGIN" if self._locked else "BEGIN IMMEDIATE")
+            version = -2 if self._locked else self._base.execute("PRAGMA data_version").fetchone()[0]
+        if self._locked or version != self._version:  # another collector has committed since
             self._known.clear()
             self._version = version
         try:
@@ -113,8 +123,9 @@ class Received:
                 self._base.execute("COMMIT")
         except BaseException:
             self._known.clear()
-            if self._base.in_transaction:
-                self._base.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error, OSError):  # a connection that is gone has rolled back already
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
             raise
 
     def take(self, batch: Batch, point: bytes) -> Taken:
@@ -167,7 +178,7 @@ class Received:
             what = what if different < _ALARMS else "more than can be listed"
             self._base.execute(
                 "INSERT INTO alarm VALUES (?, ?, ?, ?, 1) "
-                "ON CONFLICT DO UPDATE SET last_at = excluded.last_at, times = times + 1",
+                "ON CONFLICT (origin, what) DO UPDATE SET last_at = excluded.last_at, times = alarm.times + 1",
                 (origin, what, at, at),
             )
             (times,) = self._base.execute(
@@ -182,6 +193,7 @@ class Received:
 
     def _looked_up(self, origin: str, epoch: int) -> Known:
         query = "SELECT id, size, frontier, sealed, sealed_frontier FROM log WHERE origin = ? AND epoch = ?"
+        query += self._locked
         found = self._base.execute(query, (origin, epoch)).fetchone()
         if found is None:
             return _UNHEARD
@@ -268,21 +280,35 @@ class Received:
 
     def _begun(self, origin: str, epoch: int) -> int:
         made = self._base.execute(
-            "INSERT INTO log (origin, epoch, size, frontier, sealed, sealed_frontier) VALUES (?, ?, 0, x'', 0, x'')",
-            (origin, epoch),
+            "INSERT INTO log (origin, epoch, size, frontier, sealed, sealed_frontier) VALUES (?, ?, 0, ?, 0, ?) "
+            "RETURNING id",
+            (origin, epoch, b"", b""),
         )
-        return int(made.lastrowid or 0)
+        return int(made.fetchone()[0])
 
 
-def counted(path: Path) -> Mapping[str, int]:
+def store_of(given: str) -> Path | str:
+    """A file, or the address of a database as it stands."""
+    return given if given.startswith(("postgresql:", "postgres:")) else Path(given)
+
+
+def counted(path: Path | str) -> Mapping[str, int]:
     """How many entries of each gate, over all epochs, are in the store at ``path``.
 
     Raises:
         DeviceError: there is no store.
     """
-    with _said(), sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
-        found = dict(base.execute("SELECT origin, sum(size) FROM log GROUP BY origin").fetchall())
-    base.close()
+    query = "SELECT origin, CAST(sum(size) AS BIGINT) FROM log GROUP BY origin"
+    base: Any
+    with _said():
+        if isinstance(path, str):
+            from edge.sync.postgres import Postgres
+
+            base = Postgres(path)
+        else:
+            base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        with contextlib.closing(base):
+            found: dict[str, int] = dict(base.execute(query).fetchall())
     return found
 
 

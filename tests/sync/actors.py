@@ -50,6 +50,7 @@ class SoftwareToken:
         number = int.from_bytes(hashlib.sha256(origin.encode()).digest(), "big") >> 1 | 1
         self._key = ec.derive_private_key(number, ec.SECP256R1())
         self.point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        self.note: bytes | None = None
 
     async def sign(self, statement: bytes) -> bytes:
         r, s = decode_dss_signature(self._key.sign(statement, ec.ECDSA(hashes.SHA256())))
@@ -57,6 +58,12 @@ class SoftwareToken:
 
     async def public_key(self) -> bytes:
         return self.point
+
+    async def remember(self, note: bytes) -> None:
+        self.note = note
+
+    async def recall(self) -> bytes | None:
+        return self.note
 
 
 def address_of(asked: dict[str, Any]) -> Address:

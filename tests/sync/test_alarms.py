@@ -1,0 +1,182 @@
+"""What the collector says somebody must look at: silence, forgotten epochs; and what a hostile client cannot do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.audit.entry import Entry, Kind, Quality, Value, encode
+from edge.demo.broker import COLLECTOR
+from edge.errors import DeviceError
+from edge.sync.batch import Batch, pack
+from edge.sync.collector import Collector, signing_key
+from edge.sync.connection import Connection, Message
+from edge.sync.epochs import broken
+from edge.sync.received import Known, Received
+from edge.sync.sender import Pace
+from edge.sync.silence import Silence
+from edge.sync.simulated import SimulatedLog
+from edge.sync.topics import Address
+
+GATE, OTHER = "demo/lobby/gate-1", "demo/lobby/gate-2"
+ADDRESS = Address("demo", "lobby", "gate-1")
+PACE = Pace(connect_s=0.05, connect_most_s=0.4)
+
+
+def until(true: Callable[[], object], within_s: float = 10) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def alarms(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
+        found = [row[0] for row in base.execute("SELECT what FROM alarm ORDER BY what")]
+    base.close()
+    return found
+
+
+def said(online: object, name: str = GATE) -> Message:
+    return Message(f"gates/v1/{name}/state", json.dumps({"online": online}).encode(), retain=True)
+
+
+def test_a_gate_that_vanishes_or_never_came_is_noticed_once() -> None:
+    silence = Silence([GATE, OTHER], 60)
+    silence.begin(0)
+    assert silence.hear(said(True), 1)
+    assert silence.away(59) == []
+    assert silence.away(61) == [OTHER]
+    assert silence.away(62) == []
+    silence.hear(said(False), 100)
+    assert silence.away(159) == []
+    assert silence.away(161) == [GATE]
+    silence.hear(said(True), 170)
+    silence.hear(said(False), 171)
+    assert silence.away(232) == [GATE]
+    assert not silence.hear(Message(ADDRESS.topic("evt"), b"x"), 0)
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{", b"[" * 3000, bytes(9000), b'{"online": "yes"}'])
+def test_d21_a_forged_state_is_an_alarm_at_most(payload: bytes) -> None:
+    silence = Silence([GATE], 60)
+    silence.begin(0)
+    assert silence.hear(Message(ADDRESS.topic("state"), payload), 1)
+    assert silence.away(61.5) == [GATE]
+
+
+def test_silence_is_an_alarm_in_the_store(site: Any, tmp_path: Path) -> None:
+    site.log(GATE, 20)
+    gates = {name: log.point for name, log in site.logs.items()} | {"demo/lobby/gate-7": site.log(GATE).point}
+    key = signing_key(site.broker.signing_key)
+    collector = Collector(
+        site.link(COLLECTOR), key, gates, tmp_path / "received.db", name=COLLECTOR, pace=PACE, silent_s=1.5
+    )
+    collector.start()
+    sender = site.sender(GATE)
+    until(lambda: sender.position.acked == 20)
+    until(lambda: alarms(tmp_path / "received.db") == ["silent: the gate is not connected"])
+    collector.stop()
+    assert collector.figures.refused == 0
+
+
+def opening(fields: dict[str, Value], kind: Kind = Kind.EPOCH_OPEN, epoch: int = 2) -> bytes:
+    return encode(
+        Entry(
+            index=0,
+            epoch=epoch,
+            wall_ms=1,
+            quality=Quality.FLOOR,
+            monotonic_ms=1,
+            boot=1,
+            kind=kind,
+            gate=GATE,
+            fields=fields,
+        )
+    )
+
+
+def held(tmp_path: Path) -> tuple[SimulatedLog, Callable[[int], Known]]:
+    log = SimulatedLog(ADDRESS.origin)
+    log.grow(30, 10)
+    received = Received(tmp_path / "received.db")
+    with received.committed():
+        sealed = tuple(one.encode() for one in log.checkpoints)
+        received.take(Batch(log.origin, 1, 0, tuple(log.read(0, 30)), sealed), log.point)
+    return log, lambda epoch: received.known(log.origin, epoch)
+
+
+def test_a_new_epoch_that_continues_is_no_alarm(tmp_path: Path) -> None:
+    log, known = held(tmp_path)
+    fields: dict[str, Value] = {"why": "damaged", "epoch": 1, "size": 30, "root": log.root(30)}
+    assert broken(opening(fields), 2, known) == ""
+    assert broken(opening(fields, epoch=2), 1, known) == ""
+
+
+@pytest.mark.parametrize("size", [0, 10, 29])
+def test_a_new_epoch_that_forgets_sealed_entries_is_an_alarm(tmp_path: Path, size: int) -> None:
+    log, known = held(tmp_path)
+    fields: dict[str, Value] = {"epoch": 1, "size": size, "root": log.root(size)}
+    assert "forgets entries" in broken(opening(fields), 2, known)
+
+
+def test_a_new_epoch_with_another_past_is_an_alarm(tmp_path: Path) -> None:
+    log, known = held(tmp_path)
+    assert "fork" in broken(opening({"epoch": 1, "size": 30, "root": log.root(29)}), 2, known)
+    assert "does not name" in broken(opening({"why": "new card"}), 2, known)
+    assert "does not name" in broken(opening({}, Kind.BOOT), 2, known)
+    assert "no entry" in broken(b"noise", 2, known)
+
+
+def test_a_forgotten_epoch_reaches_the_alarms(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 30, 10)
+    collector = site.collector()
+    sender = site.sender(GATE)
+    until(lambda: sender.position.acked == 30)
+    sender.stop()
+    connection = Connection(site.link(GATE), GATE)
+    connection.open()
+    batch = Batch(log.origin, 2, 0, (opening({"epoch": 1, "size": 5, "root": log.root(5)}),))
+    connection.publish(Message(ADDRESS.topic("evt"), pack(batch), correlation=b"x"))
+    while connection.in_flight:
+        connection.turn(0.05)
+    until(lambda: any("forgets entries" in each for each in alarms(tmp_path / "received.db")))
+    connection.close()
+    assert collector.condition() == ""
+
+
+def test_d15_nobody_takes_over_the_session_of_another_gate(site: Any) -> None:
+    """The broker takes the client id from the certificate, whatever a client calls itself."""
+    here = Connection(site.link(GATE), GATE)
+    here.open()
+    thief = Connection(site.link(OTHER), GATE)
+    with contextlib.suppress(DeviceError):
+        thief.open()
+    for _ in range(10):
+        here.turn(0.05)  # would raise if the session had been taken over
+    thief.close()
+    here.close()
+
+
+def test_d20_gates_that_lost_their_broker_come_back_spread_out() -> None:
+    """The pause is a random part of a growing one: in no second do more than a few of a thousand come."""
+    import random
+
+    chance = random.Random(169)
+    most = [min(900.0, 2.0 * 2**attempt) for attempt in range(10)]
+    seconds: dict[int, int] = {}
+    for _ in range(1000):
+        at = 0.0
+        for attempt in range(6):
+            at += chance.uniform(0, most[attempt])
+        seconds[int(at)] = seconds.get(int(at), 0) + 1
+    assert max(seconds.values()) < 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -11,6 +12,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+LIMITS = {
+    "_pin": 27,
+    "port": 65535,
+    "gate.release_s": 30.0,
+    "gate.held_s": 300.0,
+    "clock.uncertainty_s": 3600.0,
+    "policy.fmr": 0.1,
+    "policy.attack_threshold": 1.0,
+    "policy.capture_s": 55.0,
+    "policy.skew_s": 3600,
+}
+"""Greatest values by the end of a key; whatever is not named is only finite and not negative."""
 
 
 class SettingsError(ValueError):
@@ -34,7 +49,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are kept."""
+    """Where things are kept.
+
+    Each socket lies in a directory that only the process behind it can write to, so that no other process, broken into,
+    can sit in its place.
+    """
 
     state: Path
     run: Path
@@ -72,18 +91,18 @@ class Paths:
 
     @property
     def vision_socket(self) -> Path:
-        """Where edge-vision answers edge-gate."""
-        return self.run / "vision.sock"
+        """Where edge-vision answers edge-gate, and nobody else may ask."""
+        return self.run / "vision" / "vision.sock"
 
     @property
     def health_socket(self) -> Path:
         """Where edge-gate hears how the others are."""
-        return self.run / "health.sock"
+        return self.run / "gate" / "health.sock"
 
     @property
     def panel_socket(self) -> Path:
         """Where edge-web hears what the panel shows."""
-        return self.run / "panel.sock"
+        return self.run / "web" / "panel.sock"
 
     @property
     def gallery(self) -> Path:
@@ -93,12 +112,12 @@ class Paths:
     @property
     def stills_socket(self) -> Path:
         """Where edge-vision looks at pictures that were handed over."""
-        return self.run / "stills.sock"
+        return self.run / "stills" / "stills.sock"
 
     @property
     def record_socket(self) -> Path:
         """Where edge-gate writes down what is done to the gallery."""
-        return self.run / "record.sock"
+        return self.run / "gate" / "record.sock"
 
 
 @dataclass(frozen=True)
@@ -353,10 +372,18 @@ def _value(hint: Any, value: Any, key: str, base: Path, source: str) -> Any:
     if hint is Path and isinstance(value, str):
         return base / Path(value).expanduser() if value else Path()
     if hint is float and type(value) in (int, float):
-        return float(value)
+        return float(_bounded(value, key, source))
     if type(value) is hint:
-        return value
+        return _bounded(value, key, source) if hint is int else value
     raise wrong
+
+
+def _bounded(value: float, key: str, source: str) -> float:
+    """A number that means something: finite, not negative, and within what its key allows."""
+    most = next((limit for end, limit in LIMITS.items() if key.endswith(end)), math.inf)
+    if not (math.isfinite(value) and 0 <= value <= most):
+        raise SettingsError(f"{source}: {key} should be a number from 0 to {most:g}, not {value!r}")
+    return value
 
 
 def _said(hint: Any) -> str:

@@ -250,7 +250,7 @@ def test_edge_gate_makes_only_unix_sockets_from_its_first_instruction_on(lobby: 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        lobby.until((tmp_path / "run" / "health.sock").exists, what="the traced gate at work")
+        lobby.until((tmp_path / "run" / "gate" / "health.sock").exists, what="the traced gate at work")
         time.sleep(2)
         gate = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
         os.kill(int(gate), signal.SIGTERM)

@@ -187,3 +187,30 @@ def test_the_wiring_table_of_the_readme_is_the_configuration(example: Settings) 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     told = {key: int(pin) for pin, key in re.findall(r"^\| (\d+) \| `(\w+_pin)` ", readme, re.MULTILINE)}
     assert told == {role: getattr(example.gate, role) for role in (*OUTPUTS, *INPUTS)}
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("release_s", "release_s = 86400"),
+        ("held_s", "held_s = nan"),
+        ("lock_pin", "lock_pin = -3"),
+        ("lock_pin", "lock_pin = 28"),
+        ("after_s", "after_s = inf"),
+        ("uncertainty_s", "uncertainty_s = -1"),
+    ],
+)
+def test_a_number_that_means_nothing_is_named(edited: Path, line: str, instead: str) -> None:
+    with pytest.raises(SettingsError, match=line):
+        load(spoil(edited, line, instead))
+
+
+@pytest.mark.parametrize(
+    "instead", ["fmr = 5.0", "fmr = nan", "tries = -1", "unsealed_h = nan", "attack_threshold = 1.5"]
+)
+def test_a_policy_that_means_nothing_is_named(tmp_path: Path, instead: str) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "pilot.toml").write_bytes((ROOT / "config" / "profiles" / "pilot.toml").read_bytes())
+    spoil(tmp_path / "profiles" / "pilot.toml", instead.split(" ")[0] + " =", instead)
+    with pytest.raises(SettingsError, match=instead.split(" ")[0]):
+        profile("pilot", Policy, tmp_path / "edge.toml")

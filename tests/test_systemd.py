@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.settings import Paths
+
 FOLDER = Path(__file__).parents[1] / "systemd"
 PROCESSES = ("vision", "gate", "seal", "sync", "web")
 EXPOSURE = {"vision": 1.2, "gate": 0.5, "seal": 0.3, "sync": 1.0, "web": 1.5}
@@ -129,7 +131,7 @@ def test_who_needs_no_device_has_none(process: str) -> None:
     unit = service(process)
     assert only(unit, "PrivateDevices") == "yes"
     assert "DeviceAllow" not in unit
-    assert "SupplementaryGroups" not in unit
+    assert unit.get("SupplementaryGroups", []) == (["edge-stills"] if process == "web" else [])
 
 
 def test_the_gate_has_the_pins_and_vision_the_camera() -> None:
@@ -217,3 +219,24 @@ def test_systemd_finds_nothing_to_say_about_the_units() -> None:
         timeout=30,
     ).stderr
     assert [line for line in told.splitlines() if "edge" in line and "is not executable" not in line] == []
+
+
+def test_each_socket_lies_where_only_its_own_process_can_put_one() -> None:
+    rows = [line.split() for line in (FOLDER / "edge-gate.tmpfiles").read_text().splitlines() if line.startswith("d ")]
+    places = {row[1]: (row[2], row[3], row[4]) for row in rows}
+    assert places["/run/edge-gate"] == ("0755", "root", "root")
+    owners = {"gate": "edge-gate", "web": "edge-web", "vision": "edge-vision", "stills": "edge-vision"}
+    for name, owner in owners.items():
+        mode, user, _ = places[f"/run/edge-gate/{name}"]
+        assert user == owner
+        assert mode[-2:] == "50", "the group may enter, not write"
+    assert places["/run/edge-gate/vision"][2] == "edge-eye"
+    members = {process: only(service(process), "SupplementaryGroups").split() for process in ("gate", "vision")}
+    assert "edge-eye" in members["gate"]
+    assert "edge-eye" not in members["vision"]
+
+
+def test_the_sockets_of_the_settings_lie_in_those_places() -> None:
+    paths = Paths(Path("/s"), Path("/run/edge-gate"), Path("/c"))
+    sockets = (paths.health_socket, paths.record_socket, paths.vision_socket, paths.stills_socket, paths.panel_socket)
+    assert [socket.parent.name for socket in sockets] == ["gate", "gate", "vision", "stills", "web"]

@@ -20,7 +20,7 @@ from edge.accesspoint import AccessPoint
 from edge.app.commands import Commands
 from edge.app.keeping import keep
 from edge.app.recorder import record
-from edge.app.service import keep_alive, notify, secret
+from edge.app.service import keep_alive, notify, place_for, secret
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Event, Kind, LogError, Value
 from edge.audit.tail import recipient
@@ -124,11 +124,11 @@ async def run(settings: Settings) -> None:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(doorway.run())
                 parts.create_task(watch.run())
-                parts.create_task(hear(settings.paths.health_socket, watch, commands))
+                parts.create_task(hear(place_for(settings.paths.health_socket), watch, commands))
                 parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
                 if settings.iavs.enabled:
-                    parts.create_task(record(settings.paths.record_socket, journal))
+                    parts.create_task(record(place_for(settings.paths.record_socket), journal))
                 parts.create_task(keep_alive(lambda: not journal.lost))
                 parts.create_task(keep(settings.log.keep_days, journal, follower, checkpoints, clock, elsewhere))
                 notify("READY=1")
@@ -336,7 +336,6 @@ async def hear(path: Path, watch: Watch, commands: Commands) -> None:
 
 def _ear(path: Path) -> socket.socket:
     """A datagram socket that processes of our group may speak to."""
-    path.unlink(missing_ok=True)
     ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ear.setblocking(False)
     ear.bind(str(path))

@@ -58,6 +58,13 @@ async def report_health(socket_path: Path, conditions: Callable[[], Mapping[str,
             await asyncio.sleep(_HEALTH_S)
 
 
+def place_for(socket_path: Path) -> Path:
+    """Make the directory of our own socket, where the units have not made it already, and clear an old socket away."""
+    socket_path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    socket_path.unlink(missing_ok=True)
+    return socket_path
+
+
 async def wait_for(path: Path) -> None:
     """Wait until another part has made this file."""
     while not path.exists():  # noqa: ASYNC110, ASYNC240 -- a file has no event, and a look takes microseconds
@@ -118,9 +125,15 @@ async def _until_told(story: Awaitable[None]) -> None:
     """Run the story; SIGTERM and SIGINT end it as a cancellation, so that every ``finally`` is reached."""
     task = asyncio.ensure_future(story)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unexpected)
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, task.cancel)
     try:
         await task
     except asyncio.CancelledError:
         notify("STOPPING=1")
+
+
+def _unexpected(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    """What went wrong where nobody waited for it, by its type only: a message may hold what was shown to the camera."""
+    _log.error("unexpected %s in the background", type(context.get("exception")).__name__)

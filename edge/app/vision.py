@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from edge.app.service import keep_alive, notify, report_health, wait_for
+from edge.app.service import keep_alive, notify, place_for, report_health, wait_for
 from edge.biometric.manifest import Manifest, parse
 from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError, read_toml
@@ -21,12 +21,11 @@ async def run(settings: Settings) -> None:
     """Look and answer until cancelled."""
     sessions = await asyncio.to_thread(tested_models, settings)
     vision = Vision(settings.camera, sessions)
-    socket = settings.paths.vision_socket
-    socket.unlink(missing_ok=True)
+    socket = place_for(settings.paths.vision_socket)
     async with asyncio.TaskGroup() as parts:
         parts.create_task(vision.run(socket))
         if settings.iavs.enabled:
-            parts.create_task(Stills(lambda: models_for_stills(settings)).run(settings.paths.stills_socket))
+            parts.create_task(Stills(lambda: models_for_stills(settings)).run(place_for(settings.paths.stills_socket)))
         parts.create_task(report_health(settings.paths.health_socket, vision.conditions))
         await wait_for(socket)
         parts.create_task(keep_alive(vision.alive))

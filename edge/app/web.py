@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from edge.app.service import keep_alive, notify, report_health
+from edge.app.service import keep_alive, notify, place_for, report_health
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
 from edge.settings import Settings
@@ -28,7 +28,7 @@ async def run(settings: Settings) -> None:
     try:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(board.follow())
-            parts.create_task(listen(settings.paths.panel_socket, board.shown, board.hinted))
+            parts.create_task(listen(place_for(settings.paths.panel_socket), board.shown, board.hinted))
             parts.create_task(serve(pages, board, settings.web, ready))
             services = _services(settings)
             if services is not None:

@@ -9,6 +9,8 @@ Rules:
 3. Near enough; where attacks are detected, not so near that the surroundings are missing that the detectors live on.
 4. Facing the camera, roughly: a face in profile aligns into something that is not that face.
 5. Neither dark nor bright nor blurred: judged on the face itself, not on the frame.
+6. Uncovered: where the mouth is, and where the eyes are, something is to be seen. A mask or dark glasses are plain
+   there; a beard and clear glasses are not.
 
 The first thing that is wrong is told, in the order in which a person can mend it.
 """
@@ -24,15 +26,16 @@ import numpy as np
 from edge.biometric.alignment import eyes_px
 from edge.biometric.values import Hint, ProbeQuality
 from edge.errors import Reason, Refusal
-from edge.vision.frames import Frame
+from edge.vision.frames import Frame, Pixels
 from edge.vision.models import Box, Face, Vector
-from edge.vision.portrait import framed
+from edge.vision.portrait import FRAMING, framed
 
 SECOND_FACE = 0.5  # of the largest face's eye distance
 SURROUNDINGS = 1.6  # face boxes; below that attack detection was measured to fail
 TURNED = 0.33  # nose beside the middle of the eyes, in eye distances: about 30 degrees
 NODDED = (0.25, 0.80)  # nose between eyes and mouth, as a share; 0.5 looks straight ahead
 TILTED = 0.6  # sine of the angle of the eyes
+COVERED = 0.05  # scatter of the luma where mouth or eyes are, of the face's mean; bare faces 0.13 and more, masks 0.01
 _JUDGED_PX = 112  # side of the view that sharpness and brightness are judged on
 
 
@@ -118,11 +121,28 @@ def _seen(frame: Frame, face: Face, wanted: ProbeQuality) -> Sighting | Fault:
         return Fault(Reason.PROBE_QUALITY, Hint.DARK, 3.0, f"face too dark: {brightness:.0f}, {dark:.0f} wanted")
     if brightness > bright:
         return Fault(Reason.PROBE_QUALITY, Hint.BRIGHT, 3.0, f"face too bright: {brightness:.0f}, {bright:.0f} wanted")
+    if what := covered(view):
+        return Fault(Reason.PROBE_QUALITY, Hint.UNCOVER, 3.5, f"{what} covered")
     sharpness = float(cv2.Laplacian(view, cv2.CV_32F).var())
     if sharpness < wanted.sharpness:
         detail = f"face not sharp: {sharpness:.0f}, {wanted.sharpness:.0f} wanted"
         return Fault(Reason.PROBE_QUALITY, Hint.STILL, 4.0, detail)
     return Sighting(face.box, face.landmarks, eyes_px(face.landmarks), sharpness, brightness)
+
+
+def covered(view: Pixels) -> str:
+    """What of an upright face is covered: mouth, eyes, or nothing."""
+    side, mean = view.shape[0], max(1.0, float(view.mean()))
+    right, left, _, *corners = FRAMING * side
+
+    def plain(at: Vector, half_width: float, half_height: float) -> bool:
+        (x, y), w, h = at, half_width * side, half_height * side
+        seen = view[max(0, int(y - h)) : int(y + h), max(0, int(x - w)) : int(x + w)]
+        return float(seen.std()) < COVERED * mean
+
+    if plain(np.mean(corners, axis=0), 0.125, 0.055):
+        return "mouth"
+    return "eyes" if plain(right, 0.07, 0.045) and plain(left, 0.07, 0.045) else ""
 
 
 def whole(frame: Frame, face: Face) -> bool:

@@ -41,6 +41,8 @@ class Issuers:
         self._root = ec.generate_private_key(ec.SECP256R1())
         self._keys = {algorithm: _made(algorithm) for algorithm in Algorithm}
         self._strange = {algorithm: _made(algorithm) for algorithm in Algorithm}
+        self.faces: list[bytes] = []
+        """Every face that was put into a card; none may be found on disk afterwards."""
 
     @property
     def root(self) -> str:
@@ -83,8 +85,16 @@ class Issuers:
             "id": str(secrets.randbelow(10**10)).zfill(10),
             "full_name": NAME,
             "date_of_birth": "19700101",
-            "face": template(self._portraits, card) if card.template else face(self._portraits, card),
+            "face": self._face(card),
         }
+
+    def _face(self, card: Card) -> object:
+        if not card.template:
+            self.faces.append(face(self._portraits, card))
+            return self.faces[-1]
+        data, model = template(self._portraits, card)
+        self.faces.append(data)
+        return {"data": data, "format": 1, "subformat": 100, "issuer": model}
 
     def _signer(self, card: Card) -> Signer:
         keys, kid = self._keys, _KIDS[card.algorithm]
@@ -109,8 +119,8 @@ _BITS = {32: 1, 130: 4, 258: 8}
 """Bytes of a template to bits a dimension."""
 
 
-def template(portraits: Path, card: Card) -> dict[str, object]:
-    """The template in a card, as an issuer makes it with the models of the standard set.
+def template(portraits: Path, card: Card) -> tuple[bytes, str]:
+    """The template in a card, as an issuer makes it with the models of the standard set, and the model's name.
 
     Raises:
         DeviceError: they are not here.
@@ -119,8 +129,7 @@ def template(portraits: Path, card: Card) -> dict[str, object]:
     sessions = ModelSessions.open(parse(read_toml(models / "models.toml")), models, "standard", threads=1)
     marks = np.array(people.PORTRAITS[card.portrait].landmarks, np.float32)
     vector = sessions.embedder.embed(people.load(portraits, card.portrait), marks)
-    data = templates.quantised(vector, _BITS[card.template])
-    return {"data": data, "format": 1, "subformat": 100, "issuer": sessions.embedder.name}
+    return templates.quantised(vector, _BITS[card.template]), sessions.embedder.name
 
 
 def _made(algorithm: Algorithm) -> PrivateKey:

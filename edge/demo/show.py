@@ -24,6 +24,7 @@ from edge.demo.stage import ROOT, Stage, Wanted, models_of
 from edge.demo.visits import VISITS, Visit
 from edge.devices.checkpoints import CheckpointReader
 from edge.settings import read_toml
+from edge.vision.leaks import leaks
 
 _SETTLE_S = 45.0
 _SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
@@ -44,6 +45,8 @@ class Run:
         entries, sealed, received: in the log, under a checkpoint, at the collector.
         verified: whether the independent verification is content.
         verification: what it said.
+        searched: files that the processes have written, searched for personal data.
+        leaks: what was found there.
     """
 
     profile: str
@@ -57,6 +60,8 @@ class Run:
     received: int = 0
     verified: bool = False
     verification: str = ""
+    searched: int = 0
+    leaks: list[str] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -66,6 +71,7 @@ class Run:
             and all(outcome.as_expected for outcome in self.outcomes)
             and self.verified
             and self.entries == self.sealed == self.received
+            and not self.leaks
         )
 
 
@@ -94,6 +100,7 @@ def run(
         _begin(stage, found, console)
         _play(director, stage, found, console)
         _check_log(stage, found, console, stop_gate=not serve)
+        _check_privacy(stage, found, console)
         _summary(found, console)
         if record is not None:
             _record(record, found, console)
@@ -117,6 +124,18 @@ def _play(director: Director, stage: Stage, found: Run, console: Console) -> Non
             break
 
 
+def _check_privacy(stage: Stage, found: Run, console: Console) -> None:
+    """Search all that the five processes have written, logs included, for pictures, templates and code texts."""
+    places = [place for place in stage.folder.iterdir() if place != stage.scene]
+    known = {f"face in card {number}": shown for number, shown in enumerate(stage.issuers.faces)}
+    found.searched = sum(each.is_file() for place in places for each in (place, *place.rglob("*")))
+    found.leaks = [f"{leak.path.name}, byte {leak.offset}: {leak.kind}" for leak in leaks(places, known)]
+    for leak in found.leaks:
+        console.print(f"[bold red]Personal data on disk:[/] {escape(leak)}")
+    if not found.leaks:
+        console.print(f"{found.searched} files searched: no picture, no template, no code text.", highlight=False)
+
+
 def as_json(found: Run) -> str:
     """The run, for programs."""
     return json.dumps(
@@ -127,6 +146,8 @@ def as_json(found: Run) -> str:
             "attacks_detected": found.attacks_detected,
             "ready_s": {name: round(seconds, 3) for name, seconds in found.ready_s.items()},
             "visits": [_visit_json(outcome) for outcome in found.outcomes],
+            "leaks": found.leaks,
+            "files_searched": found.searched,
             "log": {
                 "entries": found.entries,
                 "sealed": found.sealed,

@@ -42,6 +42,8 @@ def test_every_visit_ends_as_it_must_and_the_log_verifies(tmp_path: Path) -> Non
     assert {visit["name"] for visit in run["visits"]} >= always
     assert all(visit["actual"] == visit["expected"] for visit in run["visits"])
     assert run["log"]["entries"] == run["log"]["sealed"] == run["log"]["received"] > len(VISITS)
+    assert run["files_searched"] > 10
+    assert run["leaks"] == []
     assert "log verified" in run["log"]["verification"]
     assert json.loads((tmp_path / "run.json").read_text()) == run
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000

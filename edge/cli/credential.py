@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge.cli import issuing
 
 if TYPE_CHECKING:
+    from edge.credential.cwt import Claims
     from edge.credential.reading import Reading
     from edge.credential.trace import Trace
     from edge.credential.verifier import Credential
@@ -216,7 +217,7 @@ def _verified(credential: Credential, trace: Trace, claims: bool) -> dict[str, A
         "trace": _stages(trace),
     }
     if claims:
-        shown["claims"] = {**_plain(credential.claims), "identity": _plain(credential.identity)}
+        shown["claims"] = {**_token(credential.claims), "identity": _plain(credential.identity)}
     return shown
 
 
@@ -305,7 +306,7 @@ def _explained(found: Reading, trace: Trace, claims: bool) -> dict[str, Any]:
         "trace": _stages(trace),
     }
     if claims:
-        shown["claims"] = {**_plain(token), "identity": _plain(person)}
+        shown["claims"] = {**_token(token), "identity": _plain(person)}
     return shown
 
 
@@ -318,6 +319,13 @@ def _stages(trace: Trace) -> list[dict[str, Any]]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _token(claims: Claims) -> dict[str, Any]:
+    """The claims of the token, by name."""
+    shown: dict[str, Any] = _plain(claims)
+    del shown["found"]
+    return shown | {name: _plain(getattr(claims, name)) for name in ("cnf", "status", "others")}
 
 
 def _plain(value: Any) -> Any:

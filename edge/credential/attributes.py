@@ -270,6 +270,8 @@ _BIOMETRIC_NAMES: Final = {
     "dataissuer": 3,
     "issuer": 3,
 }
+_BY_NUMBER: Final[dict[int | None, Format]] = {int(one): one for one in Format}
+_KINDS: Final = {number: name.lower() for number, name in SUBFORMATS[Format.IMAGE].items()}
 _FORMATS: Final = {"image": 0, "template": 1, "sound": 2, "biohash": 3, "bio hash": 3}
 _SUBFORMATS: Final = {
     "png": 0,
@@ -292,13 +294,17 @@ def _biometric(entry: Any, notes: set[str]) -> Biometric | None:
     found = picture.unwrap(members.pop(0, None))
     if found is None:
         return None
-    number, subformat = _number(members.get(1), _FORMATS), _number(members.get(2), _SUBFORMATS)
-    form = Format(number) if number in (0, 1, 2, 3) else None
-    issuer = members.get(3)
-    for label, taken in ((1, form is not None), (2, subformat is not None), (3, isinstance(issuer, str))):
-        if taken:
-            members.pop(label, None)
-    kind = picture.kind(found[0]) if form in (None, Format.IMAGE) else None
-    if kind and subformat is not None and SUBFORMATS[Format.IMAGE].get(subformat, kind).lower() != kind:
+    form = subformat = issuer = None
+    if members:
+        number, subformat = _number(members.get(1), _FORMATS), _number(members.get(2), _SUBFORMATS)
+        form = _BY_NUMBER.get(number)
+        if form is not None:
+            del members[1]
+        if subformat is not None:
+            del members[2]
+        if isinstance(members.get(3), str):
+            issuer = members.pop(3)
+    kind = picture.kind(found[0]) if form is None or form is Format.IMAGE else None
+    if kind and subformat is not None and _KINDS.get(subformat, kind) != kind:
         notes.add("picture is of another kind than it says")
-    return Biometric(*found, form, subformat, issuer if isinstance(issuer, str) else None, kind, members)
+    return Biometric(*found, form, subformat, issuer, kind, members)

@@ -38,10 +38,7 @@ class Claims:
         aud: whom it is for.
         exp, nbf, iat: end, begin, time of issue.
         cti: the token's own identifier.
-        cnf: key of the holder, not interpreted.
-        status: where its status is listed (``idx``, ``uri``), not interpreted.
-        identity: claim 169, a map, or a byte string with one in it.
-        others: every other claim, by its key.
+        found: all claims as they came.
     """
 
     iss: str | None
@@ -51,10 +48,27 @@ class Claims:
     nbf: datetime | None = None
     iat: datetime | None = None
     cti: bytes | None = field(default=None, repr=False)
-    cnf: Any = field(default=None, repr=False)
-    status: Any = field(default=None, repr=False)
-    identity: Any = field(default=None, repr=False)
-    others: Mapping[int | str, Any] = field(default_factory=dict, repr=False)
+    found: Mapping[int | str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def cnf(self) -> Any:
+        """Key of the holder, not interpreted."""
+        return self.found.get(CNF)
+
+    @property
+    def status(self) -> Any:
+        """Where its status is listed (``idx``, ``uri``), not interpreted."""
+        return self.found.get(STATUS)
+
+    @property
+    def identity(self) -> Any:
+        """Claim 169, a map, or a byte string with one in it."""
+        return self.found.get(IDENTITY)
+
+    @property
+    def others(self) -> dict[int | str, Any]:
+        """Every other claim, by its key."""
+        return {key: value for key, value in self.found.items() if key not in _KNOWN}
 
 
 def read(payload: bytes, notes: set[str] | None = None) -> dict[int | str, Any]:
@@ -80,18 +94,16 @@ def claims(found: Mapping[int | str, Any]) -> Claims:
         for key in _EXACT:
             if key in found and found[key] is None:
                 raise Refusal(Reason.BAD_CLAIM, f"claim {key} is null")
+    aud = get(AUD)
     return Claims(
         _text(get(ISS), "iss"),
         _text(get(SUB), "sub"),
-        _audience(get(AUD)),
+        () if aud is None else _audience(aud),
         moment(get(EXP), "exp"),
         moment(get(NBF), "nbf"),
         moment(get(IAT), "iat"),
         _identifier(get(CTI)),
-        get(CNF),
-        get(STATUS),
-        get(IDENTITY),
-        {key: value for key, value in found.items() if key not in _KNOWN},
+        found,
     )
 
 

@@ -167,15 +167,13 @@ def reference(faces: Sequence[Biometric]) -> Reference | None:
 
     A photo is a picture of a known kind, else what claims to be one.
     """
-    photo = None
-    for one in faces:
-        if one.format in _PICTURES and (photo is None or photo.kind not in picture.SHOWN and one.kind in picture.SHOWN):
-            photo = one
-    shown = None if photo is None else Picture(photo.data)
+    pictures = [one for one in faces if one.format in _PICTURES]
+    known = [one for one in pictures if one.kind in picture.SHOWN] or pictures
+    photo = Picture(known[0].data) if known else None
     for one in faces:
         if one.format is Format.TEMPLATE and one.subformat in VENDOR and one.issuer:
-            return Template(one.data, one.issuer, shown)
-    return shown
+            return Template(one.data, one.issuer, photo)
+    return photo
 
 
 def form(faces: Sequence[Biometric]) -> tuple[str, ...]:

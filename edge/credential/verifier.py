@@ -164,7 +164,8 @@ def verify(
     inner, wrapped = attributes.unwrap(claims.identity, found.notes)
     _excused(found.notes, issuer.profile)
     person = Person(inner, issuer.profile)
-    digest = hashlib.sha256(found.message.protected_bytes + found.message.payload).digest()
+    message = found.message
+    digest = hashlib.sha256(message.protected_bytes + message.payload).digest()
     trace.passed("identity", len(found.message.payload), len(inner))
     return Credential(
         issuer=issuer.name,
@@ -185,7 +186,7 @@ def verify(
 
 def _issuer(found: Reading, trust: TrustList) -> Issuer:
     iss = found.claims.get(cwt.ISS)
-    if cwt.ISS in found.claims and not isinstance(iss, str):
+    if not isinstance(iss, str) and cwt.ISS in found.claims:
         raise Refusal(Reason.BAD_CLAIM, "iss is not text")
     issuer = trust.issuer(iss)
     if issuer is None:
@@ -277,10 +278,10 @@ def _key_valid(key: Key, claims: Claims, now: Interval) -> None:
 def _valid(claims: Claims, profile: Profile, now: Interval, skew: timedelta) -> tuple[datetime | None, Validity]:
     """The end of validity that counts, and where now stands against it."""
     expires = claims.exp
-    if profile.max_age is not None:
+    if profile.max_age_days is not None:
         if claims.iat is None:
             raise Refusal(Reason.BAD_CLAIM, "no iat, and the issuer's profile limits the age")
-        expires = min(claims.exp or datetime.max.replace(tzinfo=UTC), claims.iat + profile.max_age)
+        expires = min(claims.exp or datetime.max.replace(tzinfo=UTC), claims.iat + timedelta(profile.max_age_days))
     if claims.exp is None and not profile.no_expiry:
         raise Refusal(Reason.BAD_CLAIM, "no exp")
     validity = now.within(claims.nbf, expires, skew)

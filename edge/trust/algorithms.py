@@ -71,11 +71,7 @@ class Algorithm(Enum):
         self.jose = jose
         self.numbers = numbers
         self.parameters = parameters
-
-    @property
-    def by_name_only(self) -> bool:
-        """Whether an issuer's profile has to allow it by name."""
-        return self in (Algorithm.RS256, Algorithm.ES256K)
+        self.by_name_only = jose in ("RS256", "ES256K")  # an issuer's profile has to allow it
 
 
 BY_NUMBER: Final = {number: algorithm for algorithm in Algorithm for number in algorithm.numbers}

@@ -101,6 +101,10 @@ class _Reader:
         major, info = first >> 5, first & 31
         if info < 24:
             number, at = info, at + 1
+            if major == 5:
+                return self.map(number, at, depth)
+            if major == 4:
+                return self.array(number, at, depth)
         elif info < 28:
             if major == 7:
                 return self.simple(info, at)
@@ -149,16 +153,26 @@ class _Reader:
     def array(self, number: int, at: int, depth: int) -> tuple[list[Any], int]:
         self.enter(number, depth, at)
         values: list[Any] = []
-        item, add = self.item, values.append
+        item, add, data, size = self.item, values.append, self.data, self.size
         depth -= 1
         for _ in range(number):
-            value, at = item(at, depth)
-            add(value)
+            first = data[at]
+            if 0x40 <= first < 0x5A:  # bytes of up to 65,535, most of what messages hold, without a call
+                begin = at + 1 if first < 0x58 else at + 2 if first == 0x58 else at + 3
+                at = begin + (first - 0x40 if first < 0x58 else int.from_bytes(data[at + 1 : begin], "big"))
+                if at > size:
+                    raise malformed("CBOR string is longer than what is left")
+                add(data[begin:at])
+            else:
+                value, at = item(at, depth)
+                add(value)
         return values, at
 
     def map(self, number: int, at: int, depth: int) -> tuple[dict[int | str, Any], int]:
-        self.enter(2 * number, depth, at)
         values: dict[int | str, Any] = {}
+        if not number and depth > 0:
+            return values, at
+        self.enter(2 * number, depth, at)
         item, data, size = self.item, self.data, self.size
         depth -= 1
         for _ in range(number):

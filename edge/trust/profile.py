@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import timedelta
 from typing import Any
 
 
@@ -59,11 +58,6 @@ class Profile:
         if "allow" in given:
             given["allow"] = frozenset(given["allow"])
         return cls(**given)
-
-    @property
-    def max_age(self) -> timedelta | None:
-        """``max_age_days`` as a duration."""
-        return None if self.max_age_days is None else timedelta(days=self.max_age_days)
 
 
 def _fits(name: str, value: object) -> bool:

@@ -154,7 +154,7 @@ class Door:
             log.error("%s: unexpected %s", ask.service.name, type(error).__name__)
             raise Refused("UNKNOWN_ERROR") from error
         if ask.service.name in ("deleteSubject", "delete"):
-            self._results.forget(ask.inputs.get("subjectID", ""))
+            self._results.forget(str(answer.get("subjectID") or ask.inputs.get("subjectID", "")))
         return answer
 
     def refusal(self, service: Service | None, refused: Refused) -> Response:

@@ -212,3 +212,66 @@ def test_pictures_are_transformed(story: Story) -> None:
         assert (await made(3, "iso-19794-5")).startswith(b"FAC\x00030\x00")
 
     story(told)
+
+
+def test_whole_tasks_update_retrieve_and_delete(story: Story) -> None:
+    async def told(gate: Any) -> None:
+        none: dict[str, Any] = {"option": []}
+        given = {"bir": gate.bir(gate.face(2)), "galleryID": "staff", "subjectID": "a"}
+        later = {"option": [{"key": "async"}]}
+        begun = await gate.ok("enrol", processingOptions=later, inputData=given)
+        token = begun["token"]["tokenValue"]
+        for _ in range(300):
+            if (await gate("getEnrolResults", token=token)).status_code == 200:
+                break
+            await asyncio.sleep(0.01)
+        changed = {"subjectID": "a", "documentDataList": {"documentData": [{"documentCategory": "visa"}]}}
+        done = await gate.ok("update", processingOptions=none, inputData=changed)
+        assert done["returnData"] == {"updated": ["document"]}
+        wanted = {"option": [{"key": "include", "value": "document, biometric"}]}
+        found = (await gate.ok("retrieveData", processingOptions=wanted, subjectID="a"))["returnData"]
+        assert found["documentDataList"]["documentData"] == [{"documentCategory": "visa"}]
+        assert len(found["birList"]["bir"]) == 1
+        seen = await gate.ok("identify", processingOptions=none, inputData=given, galleryID="staff", maxListSize=2)
+        assert [each["identity"]["subjectID"] for each in seen["candidateList"]["candidate"]] == ["a"]
+        gone = await gate.ok("delete", processingOptions=none, inputData={"subjectID": "a"})
+        assert gone == {"subjectID": "a", "returnData": {"outcome": "erased"}}
+        assert (await gate("getEnrolResults", token=token)).json()["code"] == "UNKNOWN_TOKEN"
+        assert (await gate("listDocumentData", subjectID="a")).status_code == 404
+
+    story(told)
+
+
+def test_fingers_are_kept_and_not_compared(story: Story) -> None:
+    async def told(gate: Any) -> None:
+        finger = gate.bir(b"\xff\xa0 ridges \xff\xa1", "Finger", subtype=["Right", "Thumb"])
+        await gate.ok("createSubject", subjectID="a")
+        await gate.ok("setBiometricData", subjectID="a", bir=finger)
+        await gate.ok("setBiometricData", subjectID="a", bir=gate.bir(gate.face(1)))
+        listed = (await gate.ok("listBiometricData", subjectID="a"))["biometricDataList"]["biometricData"]
+        assert {each["biometricType"] for each in listed} == {"Finger", "Face"}
+        answer = await gate("verifySubject", inputBIR=finger, subjectID="a")
+        assert answer.json()["code"] == "BIOMETRIC_TYPE_NOT_SUPPORTED"
+        await gate.ok("deleteBiometricData", subjectID="a", biometricType=["Finger"])
+        kept = (await gate.ok("retrieveBiometricData", subjectID="a"))["birList"]["bir"]
+        assert [each["birInformation"]["bdbInfo"]["type"] for each in kept] == [["Face"]]
+        cut = gate.bir(b"\xff\xa0 ridges", "Finger")
+        assert (await gate("setBiometricData", subjectID="a", bir=cut)).json()["code"] == "INVALID_BIR"
+
+    story(told)
+
+
+def test_updated_samples_are_merged_or_replace(story: Story) -> None:
+    async def told(gate: Any) -> None:
+        await gate.ok("createSubject", subjectID="a")
+        await gate.ok("setBiometricData", subjectID="a", bir=gate.bir(gate.face(1)))
+        await gate.ok("updateBiometricData", subjectID="a", bir=gate.bir(gate.face(2)), merge=True)
+        for who, match in ((1, True), (2, True), (3, False)):
+            said = await gate.ok("verifySubject", inputBIR=gate.bir(gate.face(who)), subjectID="a")
+            assert said["match"] is match
+        await gate.ok("updateBiometricData", subjectID="a", bir=gate.bir(gate.face(3)))
+        for who, match in ((1, False), (2, False), (3, True)):
+            said = await gate.ok("verifySubject", inputBIR=gate.bir(gate.face(who)), subjectID="a")
+            assert said["match"] is match
+
+    story(told)

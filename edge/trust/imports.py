@@ -39,7 +39,9 @@ def from_jwks(text: str) -> Entry:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or not members:
         raise ValueError("not a JWKS: no keys")
-    return {"keys": [_jwk(member) for member in members if member.get("use") != "enc"]}
+    return {
+        "keys": [_jwk(member) for member in members if not (isinstance(member, dict) and member.get("use") == "enc")]
+    }
 
 
 def from_pem(text: str, kids: Sequence[str] = ()) -> Entry:

@@ -53,7 +53,7 @@ class Machine:
 def decided(name: str, validity: Validity) -> Reason | None:
     policy = profile(name, Policy, ROOT / "config" / "edge.toml")
     facts: dict[str, Any] = {"bona_fide": 9000, "score": 9500, "threshold": 9000, "reference": True}
-    return admit(policy, Facts(trust_age_s=60, validity=validity.value, **facts))
+    return admit(policy, Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity=validity.value, **facts))
 
 
 @pytest.fixture

@@ -239,7 +239,8 @@ def test_the_search_finds_exactly_what_is_there(hashes: set[bytes], other: bytes
 
 
 def facts(found: Found) -> Facts:
-    good = Facts(trust_age_s=60, validity="valid", reference=True, bona_fide=9000, score=9500, threshold=9300)
+    good = Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity="valid", reference=True)
+    good = replace(good, bona_fide=9000, score=9500, threshold=9300)
     return replace(good, card_status=found.status.value, status_age_s=found.age_s)
 
 

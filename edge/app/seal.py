@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 
 from edge.app.service import keep_alive, notify, report_health, secret
 from edge.audit.sealing import SealingPolicy
@@ -15,6 +16,8 @@ from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Settings
 
+_BEHIND = timedelta(minutes=1)
+_LOOK_S = 10.0
 _log = logging.getLogger("edge.seal")
 
 
@@ -31,10 +34,12 @@ async def run(settings: Settings) -> None:
     token.resume(checkpoints.last())
     policy = SealingPolicy(settings.seal.entries, settings.seal.after_s, settings.seal.not_within_s)
     clock = SystemClock(settings.clock, folder / "clock-floor")
+    take_time(log, clock)
     sealer = Sealer(settings.site.origin, policy, log, checkpoints, token, clock)
     try:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(sealer.run())
+            parts.create_task(follow_time(log, clock))
             parts.create_task(report_health(settings.paths.health_socket, lambda: {"token": sealer.condition()}))
             parts.create_task(keep_alive(lambda: not token.stuck))
             notify("READY=1")
@@ -47,3 +52,22 @@ async def run(settings: Settings) -> None:
         token.close()
         checkpoints.close()
         log.close()
+
+
+def take_time(log: Follower, clock: SystemClock) -> None:
+    """A checkpoint is not older than the entries under it: go by the newest when our clock is behind it."""
+    try:
+        newest = log.entries(max(0, log.size() - 1), 1)
+    except DeviceError:
+        return
+    for entry in newest:
+        moment = datetime.fromtimestamp(entry.wall_ms / 1000, UTC)
+        if moment - clock.now().lower > _BEHIND:
+            clock.raise_floor(moment)
+
+
+async def follow_time(log: Follower, clock: SystemClock) -> None:
+    """Take the time from the log now and then."""
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        await asyncio.to_thread(take_time, log, clock)

@@ -160,6 +160,18 @@ def test_the_gate_goes_on_during_a_slow_signature(shim: Shim) -> None:
         token.close()
 
 
+def test_a_signature_of_ten_seconds_is_waited_for(shim: Shim) -> None:
+    """F04: as long as the deadline allows, which by default is longer."""
+    place = TokenPlace(shim.module, "gate", "", "01")
+    token = Pkcs11Token(place, PIN, shim.point, ORIGIN, shim.refused)
+    try:
+        asyncio.run(token.public_key())
+        shim.do(sign_ms=10_000)
+        works(token, shim)
+    finally:
+        token.close()
+
+
 def test_a_signature_past_its_deadline_is_given_up_and_the_next_works(shim: Shim) -> None:
     """F04: ten times slower than allowed."""
     token = shim.token(deadline_s=1.5)

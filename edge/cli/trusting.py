@@ -1,5 +1,5 @@
-"""``edge trust init | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator | publish |
-export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks through it.
+"""``edge trust init | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator | command |
+publish | export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks through it.
 """
 
 from __future__ import annotations
@@ -63,6 +63,20 @@ def add(actions: Actions) -> None:
     operator.add_argument("name")
     operator.add_argument("--key", type=Path, required=True, metavar="PEM", help="their public key")
     operator.add_argument("--may", nargs="*", default=["lock-down", "fetch-log", "reload"], help="commands")
+
+    command = actions.add_parser("command", help="order one gate something, and wait for its answer")
+    command.add_argument("what", help="unlock, lock-down, fetch-log, reload")
+    command.add_argument("gate", help="<tenant>/<site>/<gate>")
+    command.add_argument("--key", type=Path, required=True, metavar="PEM", help="private key of an operator")
+    command.add_argument("--off", action="store_true", help="with lock-down: open to visitors again")
+    command.add_argument("--first", type=int, help="with fetch-log: index of the first entry")
+    command.add_argument("--entries", type=int, help="with fetch-log: how many")
+    command.add_argument("--host", required=True, help="of the broker")
+    command.add_argument("--port", type=int, default=8883)
+    for option in ("--ca", "--certificate", "--client-key"):
+        command.add_argument(option, type=Path, metavar="PEM", required=True)
+    command.add_argument("--client", default="operator", help="name in that certificate (default: operator)")
+    command.set_defaults(act=_said(_command))
 
     publish = _action(actions, "publish", _publish, "sign what changed; with --host put it onto the broker")
     publish.add_argument("--host", help="of the broker")
@@ -213,6 +227,39 @@ def _operator(args: argparse.Namespace) -> int:
     office.let_command(args.name, args.key.read_text(encoding="ascii"), args.may)
     office.save()
     return 0
+
+
+def _command(args: argparse.Namespace) -> int:
+    import time
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from edge.sync.commands import ask
+    from edge.sync.connection import Link
+    from edge.sync.topics import Address
+    from edge.trust.cbor import decode
+    from edge.trust.commands import order
+    from edge.trust.cose import signer
+
+    address = Address(*(args.gate.split("/") if args.gate.count("/") == 2 else ("", "", "")))
+    private: Any = load_pem_private_key(args.key.read_bytes(), None)
+    given = {"first": args.first, "entries": args.entries, "on": not args.off if args.what == "lock-down" else None}
+    now = datetime.now(UTC)
+    times = (now - timedelta(seconds=5), now + timedelta(minutes=5))
+    arguments = {name: value for name, value in given.items() if value is not None}
+    signed = order(args.what, address.origin, time.time_ns() // 1_000_000, times, signer(private), arguments)
+    link = Link(args.host, args.port, args.ca, args.certificate, args.client_key)
+    answer = decode(ask(link, args.client, address, signed), items=1 << 12)
+    print(f"{answer['outcome']}: entry {answer['entry']} of epoch {answer['epoch']} {answer['detail']}".rstrip())
+    if answer["log"]:
+        from edge.audit.entry import decode as entry_of
+        from edge.sync.batch import unpack
+
+        for item in unpack(answer["log"]).entries:
+            found = entry_of(item)
+            print(found.index, getattr(found.kind, "name", found.kind), dict(found.fields))
+    return 0 if answer["outcome"] == "obeyed" else 1
 
 
 def _publish(args: argparse.Namespace) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge.app.commands import Commands
 from edge.app.passing import Passing
 from edge.audit.entry import Event, Kind
-from edge.demo.broker import OPERATOR
+from edge.demo.broker import OPERATOR, write_key
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
@@ -200,6 +202,18 @@ def test_a_flood_is_bounded(tmp_path: Path) -> None:
     lived(tmp_path, story)
 
 
+def by_hand(site: Any, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What an operator types."""
+    key, identity = folder / "anna.pem", site.broker.identities[OPERATOR]
+    write_key(key, ANNA)
+    words = ["trust", "command", "fetch-log", GATE, "--key", key, "--first", 0, "--entries", 2]
+    words += ["--host", site.broker.host, "--port", site.broker.port, "--ca", site.broker.ca]
+    words += ["--certificate", identity.certificate, "--client-key", identity.key]
+    command = [sys.executable, "-m", "edge", *map(str, words)]
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+
+
 def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_path: Path) -> None:
     """The whole way: broker, sender, datagram, gate, log, answer; a retained and a replayed one do nothing."""
     ear = tmp_path / "ear"
@@ -238,6 +252,10 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
         assert list(unpack(answer["log"]).entries) == house.log.read(1, 3)
         again = decode(await asyncio.to_thread(ask, link, OPERATOR, address, wanted))
         assert again["outcome"] == "refused"
+        said = await asyncio.to_thread(by_hand, site, tmp_path)
+        assert said.returncode == 0, said.stderr
+        assert said.stdout.startswith("obeyed: entry ")
+        assert "GRANTED" in said.stdout
         retained = Connection(link, OPERATOR)
         retained.open()
         retained.publish(Message(address.topic("cmd"), command("lock-down", 9), retain=True))
@@ -248,7 +266,7 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
         retained.turn(0.2)
         retained.close()
         assert not house.commands.locked_down()
-        assert house.entries() == [("fetch-log", "obeyed"), ("None", "refused")]
+        assert house.entries() == [("fetch-log", "obeyed"), ("None", "refused"), ("fetch-log", "obeyed")]
         await asyncio.to_thread(sender.stop)
         for part in parts:
             part.cancel()

@@ -1,0 +1,54 @@
+"""The collector's own work: verified entries per second of one process, on SQLite and on PostgreSQL.
+
+PostgreSQL is measured where ``EDGE_POSTGRES`` names a database (``postgresql://...``) that may be written to.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from edge.sync.batch import ENTRIES, Batch, pack, unpack
+from edge.sync.received import Received
+from edge.sync.simulated import SimulatedLog
+
+_TOGETHER = 4  # messages between two commits, as a gate's window lets through
+LEAST_PER_S = 5000
+
+
+def measure(console: Console, entries: int = 40_000) -> dict[str, Any]:
+    """Unpack, verify and store the batches of one gate, with a commit for every few of them."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name, console.status(f"{entries} entries into SQLite"):
+        figures["sqlite_per_s"] = round(measure_store(Path(name) / "received.db", entries))
+    where = os.environ.get("EDGE_POSTGRES", "")
+    if where:
+        with console.status(f"{entries} entries into PostgreSQL"):
+            figures["postgresql_per_s"] = round(measure_store(where, entries))
+    slowest = min(figures.values())
+    target = {"name": "stored by one collector", "unit": "entries/s", "found": slowest, "met": slowest >= LEAST_PER_S}
+    return {**figures, "targets": [target]}
+
+
+def measure_store(where: Path | str, entries: int) -> float:
+    """Entries per second, from the packed message to the commit."""
+    log = SimulatedLog(f"urn:gate:bench:{time.time_ns()}:a")
+    log.grow(entries, 64)
+    messages = []
+    for first in range(0, entries, ENTRIES):
+        reached = tuple(one.encode() for one in log.checkpoints if first < one.head.size <= first + ENTRIES)
+        messages.append(pack(Batch(log.origin, 1, first, tuple(log.read(first, ENTRIES)), reached)))
+    received = Received(where)
+    began = time.perf_counter()
+    for at in range(0, len(messages), _TOGETHER):
+        with received.committed():
+            for message in messages[at : at + _TOGETHER]:
+                received.take(unpack(message), log.point)
+    took = time.perf_counter() - began
+    received.close()
+    return entries / took

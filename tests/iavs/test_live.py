@@ -393,6 +393,25 @@ def test_without_tls_only_this_machine_is_served(live: Live) -> None:
     assert Port("127.0.0.1", 0).context() is None
 
 
+def test_development_without_tls_is_an_explicit_flag(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+
+    async def story() -> bytes:
+        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        part = asyncio.create_task(iavs.run(settings, insecure_loopback=True, ready=ready))
+        reader, writer = await asyncio.open_connection("127.0.0.1", await ready)
+        writer.write(b"GET /queryCapabilities HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        part.cancel()
+        await asyncio.gather(part, return_exceptions=True)
+        return answer
+
+    answer = asyncio.run(story())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"no-store" in answer
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_campaign_of_schemathesis_finds_nothing_unexplained(live: Live, tmp_path: Path) -> None:
@@ -414,7 +433,7 @@ def test_a_campaign_of_schemathesis_finds_nothing_unexplained(live: Live, tmp_pa
             f"--header=Authorization: Bearer {token}",
             f"--request-cert={pair}",
             f"--tls-verify={live.folder / 'ca.pem'}",
-            "--max-examples=6",
+            "--max-examples=10",
             "--seed=1",
             "--workers=1",
             "--checks=all",

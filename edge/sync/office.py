@@ -83,6 +83,11 @@ class Office:
         new.write_text(json.dumps(self.book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         new.replace(self.folder / "office.json")
 
+    @property
+    def name(self) -> str:
+        """Of the repository, as it stands in topics."""
+        return str(self.book["name"])
+
     # --- the book ---
 
     def issuer(self, iss: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import ALARMED, Indication
 from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
+from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
 from edge.visit import Standing, Visit, told
 from edge.watch import Watch
@@ -39,6 +40,10 @@ _FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal"
 
 Thresholds = Callable[[str, ReferenceKind], float]
 """Score to reach for a model and a kind of reference, at the policy's false match rate."""
+
+
+Verify = Callable[[str, TrustList, Interval, timedelta], Credential]
+"""Code text to verified credential, with what this gate is told about cards."""
 
 
 class AccessPoint:
@@ -61,6 +66,7 @@ class AccessPoint:
         result_s: float = 1.2,
         withdrawn: Callable[[Credential, Interval], Found] = lambda _card, _now: UNLISTED,
         locked_down: Callable[[], bool] = lambda: False,
+        verified: Verify = verify,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -76,6 +82,7 @@ class AccessPoint:
         self.result_s = result_s
         self.withdrawn = withdrawn
         self.locked_down = locked_down
+        self.verified = verified
         self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
@@ -155,7 +162,7 @@ class AccessPoint:
         visit.stages["read"] = code.took_us
         try:
             with visit.stage("verify"):
-                credential = verify(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
+                credential = self.verified(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
             found = self.withdrawn(credential, visit.now)
             visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found)
             self.panel.show(Indication.LOOK)

@@ -235,6 +235,17 @@ class Web:
 
 
 @dataclass(frozen=True)
+class Cards:
+    """How cards are read at this gate, beside what the trust list says of their issuers.
+
+    ``audience``: who this gate is; a card for somebody else is refused. ``prefixes``: what may stand before a code.
+    """
+
+    audience: str = ""
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Iavs:
     """Identity services over the gallery.
 
@@ -283,6 +294,7 @@ class Settings:
     seal: Seal
     mqtt: Mqtt
     web: Web
+    credential: Cards = field(default_factory=Cards)
     iavs: Iavs = field(default_factory=Iavs)
     log: Log = field(default_factory=Log)
     source: Path = field(default=Path())

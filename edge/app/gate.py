@@ -16,17 +16,17 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from edge.accesspoint import AccessPoint
+from edge.accesspoint import AccessPoint, Verify
 from edge.app.commands import Commands
 from edge.app.keeping import keep
 from edge.app.recorder import record
-from edge.app.service import keep_alive, notify, place_for, secret
+from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Event, Kind, LogError, Value
 from edge.audit.tail import recipient
 from edge.biometric.manifest import Manifest, parse
 from edge.biometric.values import Hint, ReferenceKind
-from edge.credential import Credential
+from edge.credential import Credential, verify
 from edge.decision import Policy, card_of, pseudonym
 from edge.devices.acknowledged import acknowledged
 from edge.devices.checkpoints import CheckpointReader
@@ -46,6 +46,7 @@ from edge.ports import Panel
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.sync.batch import verify as verify_ack
 from edge.trust.charter import Charter
+from edge.trust.encryption import content_keys
 from edge.trust.interval import Interval
 from edge.trust.keys import public_from
 from edge.trust.list import TrustList
@@ -119,6 +120,7 @@ async def run(settings: Settings) -> None:
             partial(pseudonym, site_key),
             withdrawn=partial(standing.withdrawn, site_key),
             locked_down=commands.locked_down,
+            verified=verifier_of(settings),
         )
         try:
             async with asyncio.TaskGroup() as parts:
@@ -176,6 +178,22 @@ def logged_trust(follower: Follower) -> int:
     entries = follower.entries(max(0, size - _LOOKED_BACK), _LOOKED_BACK)
     versions = (entry.fields.get("version") for entry in entries if entry.kind is Kind.TRUST_UPDATE)
     return max((version for version in versions if isinstance(version, int)), default=0)
+
+
+def verifier_of(settings: Settings) -> Verify:
+    """How cards are verified here: audience, prefixes, and the content keys if this gate was given any.
+
+    Raises:
+        SettingsError: a content key is none.
+    """
+    cards, keys = settings.credential, ""
+    if credential_path(settings.paths, "content-keys").exists():
+        keys = secret(settings.paths, "content-keys").decode("ascii", "replace")
+    try:
+        opened = content_keys(keys)
+    except ValueError as error:
+        raise SettingsError(f"credential content-keys: {error}") from error
+    return partial(verify, content_keys=opened, audience=cards.audience or None, prefixes=cards.prefixes)
 
 
 def policy_of(settings: Settings) -> Policy:

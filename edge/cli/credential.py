@@ -118,15 +118,17 @@ def _usage(error: Exception) -> int:
 
 def _content_keys(files: list[Path]) -> list[ContentKey]:
     """Content keys, each for whatever it may open."""
-    from edge.trust.encryption import ContentKey
+    from edge.trust.encryption import content_keys
 
-    found = []
+    found: list[ContentKey] = []
     for file in files:
-        secret = bytes.fromhex(file.read_text().strip())
-        numbers = {16: (1,), 24: (2,), 32: (3, 24)}.get(len(secret), ())
-        if not numbers:
+        try:
+            keys = content_keys(file.read_text())
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        if not keys:
             raise ValueError(f"{file} holds no content key")
-        found += [ContentKey(secret, number) for number in numbers]
+        found += keys
     return found
 
 

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -50,6 +51,30 @@ class ContentKey:
     def cipher(self) -> AESGCM | ChaCha20Poly1305:
         """The cipher, ready to use."""
         return ChaCha20Poly1305(self.secret) if self.number == CHACHA20 else AESGCM(self.secret)
+
+
+def content_keys(text: str) -> tuple[ContentKey, ...]:
+    """Read content keys: one a line, hexadecimal, then what it is called where it is called anything.
+
+    A key of 32 bytes is for AES-GCM and for ChaCha20-Poly1305. Lines that begin with ``#`` are comments.
+
+    Raises:
+        ValueError: a line holds no content key; the message says which line, never what is in it.
+    """
+    found: list[ContentKey] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        digits, _, name = line.partition("#")[0].strip().partition(" ")
+        if not digits:
+            continue
+        try:
+            secret = binascii.unhexlify(digits)
+        except ValueError:
+            secret = b""
+        fitting = [one for one, size in _KEY_BYTES.items() if size == len(secret)]
+        if not fitting:
+            raise ValueError(f"line {number} holds no content key")
+        found += [ContentKey(secret, one, name.strip().encode() or None) for one in fitting]
+    return tuple(found)
 
 
 def decrypt(envelope: cose.Envelope, keys: Sequence[ContentKey], aad: bytes = b"") -> bytes:

@@ -24,6 +24,7 @@ What is checked, for every epoch that is given:
 7. With the collector's private key: each entry has the tag that only the gate could make when it was written.
 8. With a witness policy (TOML: quorum = 2, keys = ["north.pem", ...]): so many of these witnesses cosigned the newest
    checkpoint (RFC 9338), and no cosignature in the name of one of them is false.
+9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
 
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
@@ -53,7 +54,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
-KEY_ROTATION, TAIL_KEY, PRUNED = 61, 64, 72
+EPOCH_OPEN, KEY_ROTATION, TAIL_KEY, PRUNED = 60, 61, 64, 72
 
 
 Row = tuple[bytes | None, bytes | None, bytes | None]
@@ -461,8 +462,9 @@ def check_epoch(
     keys: dict[bytes, bytes],
     held: list[Checkpoint],
     tail: Tail | None,
+    older: list[Checkpoint],
 ) -> tuple[int, int]:
-    """Rules 1, 2, 4, 5 and 6 for one epoch; returns its size and how many entries are sealed."""
+    """Rules 1, 2, 4, 5, 6 and 9 for one epoch; returns its size and how many entries are sealed."""
     tree, due, last_good = Tree(), list(checkpoints), 0
     gone: list[int] = []
     told: list[tuple[int, int]] = []
@@ -476,6 +478,8 @@ def check_epoch(
         else:
             fields = check_entry(entry, index, epoch)
             leaf = leaf_hash(entry)
+            if fields.get(7) == EPOCH_OPEN:
+                check_opening(fields[9], older)
             if fields.get(7) == PRUNED:
                 told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
@@ -508,6 +512,21 @@ def check_epoch(
     if gone:
         print(f"epoch {epoch.number}: {len(gone)} entries were pruned; their hashes are in place")
     return tree.size, last_good
+
+
+def check_opening(told: dict[str, Any], older: list[Checkpoint]) -> None:
+    """Rule 9: the head that a new epoch says it goes on from is one that was signed."""
+    if "digest" not in told:
+        return
+    for one in older:
+        if (one.epoch, one.size, one.root, one.digest) == tuple(
+            told.get(k) for k in ("epoch", "size", "root", "digest")
+        ):
+            return
+    place = f"of {told.get('size')} entries in epoch {told.get('epoch')}"
+    if any(one.epoch == told.get("epoch") for one in older):
+        raise Finding(TAMPERED, f"a new epoch goes on from a head {place} that is not among the checkpoints")
+    raise Finding(INCOMPLETE, f"a new epoch goes on from a head {place}; the checkpoints of that epoch are missing")
 
 
 def check_pruned(gone: list[int], told: list[tuple[int, int]], size: int) -> None:
@@ -580,7 +599,7 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
             raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
     seen, entries, sealed = set(), 0, 0
     for epoch in log.epochs:
-        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held, tail)
+        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held, tail, log.checkpoints)
         if epoch.number in seen:
             raise Finding(TAMPERED, f"epoch {epoch.number} is given twice")
         seen.add(epoch.number)

@@ -589,6 +589,16 @@ def test_a_cut_off_export_is_incomplete_and_a_changed_one_tampered(log: Path) ->
     assert "from" in result.stderr
 
 
+def test_a_new_epoch_that_goes_on_from_a_head_that_was_taken_out_is_seen(log: Path) -> None:
+    """The last head of the old epoch is taken out; the new epoch is chained to the one before, with the real key."""
+    (log / "journal.db").rename(log / "kept.db")
+    write_log(log, sizes=(4,), entries=6)
+    (*old, _), new = (heads := checkpoints_of(log))[:-1], heads[-1]
+    put_checkpoints(log, [*old, sign(replace(new.head, previous_digest=old[-1].digest))])
+    told = verify_live(log, "--journal", log / "kept.db")
+    assert (told.returncode, "is not among the checkpoints" in told.stderr) == (TAMPERED, True)
+
+
 def test_a_second_epoch_needs_the_entries_of_the_first_to_be_complete(log: Path) -> None:
     (log / "journal.db").rename(log / "kept.db")
     write_log(log, sizes=(4,), entries=6)

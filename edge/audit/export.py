@@ -6,6 +6,8 @@ counts the items, so that a cut-off file is noticed. Tiles are what other tools 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import cbor2
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import LogError, deterministic
@@ -52,6 +57,23 @@ def tiles(size: int, nodes: Nodes) -> Iterator[tuple[str, bytes]]:
             width = min(TILE, width_of_level - number * TILE)
             hashes = b"".join(nodes(8 * high, number * TILE + i) for i in range(width))
             yield f"tile/{high}/{tile_name(number, width)}", hashes
+
+
+def signed_note(text: str, name: str, key: ec.EllipticCurvePrivateKey) -> str:
+    """A text with a signature line (C2SP signed-note, type 0x02: ECDSA with SHA-256, DER).
+
+    The key is the gate's own for its network, the one it cosigns with: the token signs COSE checkpoints and nothing
+    else. So the note tells who published the tree head; what the token said is in the COSE checkpoint beside it.
+
+    Args:
+        text: ends with a newline.
+        name: of the key, without spaces and plus signs.
+        key: P-256.
+    """
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    signature = key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+    line = base64.b64encode(hashlib.sha256(public).digest()[:4] + signature).decode()
+    return f"{text}\n\u2014 {name} {line}\n"
 
 
 def bundles(entries: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:

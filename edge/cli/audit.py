@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
         if name == "export":
             action.add_argument("out", type=Path, help="file, or directory with --tiles")
             action.add_argument("--tiles", action="store_true", help="C2SP tiles instead of a CBOR sequence")
+            action.add_argument("--note-key", type=Path, help="with --tiles: sign the checkpoint text too (P-256, PEM)")
         if name == "prove":
             action.add_argument("index", type=int, help="of the entry")
             action.add_argument("out", type=Path, help="file to write")
@@ -50,7 +51,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     if args.tiles:
-        return _with_log(args, lambda settings, log, checkpoints: _tiles(args.out, settings, log, checkpoints))
+        return _with_log(args, lambda settings, log, checkpoints: _tiles(args, settings, log, checkpoints))
     return _with_log(args, lambda settings, log, checkpoints: _sequence(args.out, settings, log, checkpoints))
 
 
@@ -147,16 +148,21 @@ def _with_cosignatures(settings: Settings, heads: list[Checkpoint]) -> list[Chec
         file.close()
 
 
-def _tiles(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
-    from edge.audit.export import bundles, tiles
+def _tiles(args: argparse.Namespace, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+    from edge.audit.export import bundles, signed_note, tiles
+    from edge.sync.witnessing import witness_key
 
+    out = args.out
     last = checkpoints.last()
     if last is None or last.head.epoch != log.epoch():
         print("edge audit: nothing is sealed yet; tiles end at a checkpoint", file=sys.stderr)
         return 1
     heads = _with_cosignatures(settings, checkpoints.after(0, 0, 1 << 40))
     heads = [head for head in heads if head.head.epoch == last.head.epoch]
-    files = {"checkpoint": last.text().encode(), "checkpoints.cborseq": _wrapped(head.encode() for head in heads)}
+    text = last.text()
+    if args.note_key is not None:
+        text = signed_note(text, settings.site.origin, witness_key(args.note_key.read_bytes()))
+    files = {"checkpoint": text.encode(), "checkpoints.cborseq": _wrapped(head.encode() for head in heads)}
     for name, content in files.items():
         _write(out / name, content)
     for name, content in tiles(last.head.size, log.node):

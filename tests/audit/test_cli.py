@@ -30,15 +30,35 @@ from edge.trust.interval import Interval
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 FACTS = [
-    Facts(trust_age_s=60, validity="valid", reference=True, score=9500, threshold=9300),
-    Facts(trust_age_s=60, validity="valid", reference=True, score=9299, threshold=9300),
-    Facts(trust_age_s=60, validity="valid", reference=True, score=9300, threshold=9300, bona_fide=5000),
-    Facts(trust_age_s=60, validity="valid", reference=True, score=9900, threshold=9300, bona_fide=4000),
-    Facts(trust_age_s=60, validity="expired", reference=True),
-    Facts(trust_age_s=60, validity="valid", reference=False),
+    Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity="valid", reference=True, score=9500, threshold=9300),
+    Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity="valid", reference=True, score=9299, threshold=9300),
+    Facts(
+        trust_age_s=60,
+        unsealed=0,
+        unsealed_s=0,
+        validity="valid",
+        reference=True,
+        score=9300,
+        threshold=9300,
+        bona_fide=5000,
+    ),
+    Facts(
+        trust_age_s=60,
+        unsealed=0,
+        unsealed_s=0,
+        validity="valid",
+        reference=True,
+        score=9900,
+        threshold=9300,
+        bona_fide=4000,
+    ),
+    Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity="expired", reference=True),
+    Facts(trust_age_s=60, unsealed=0, unsealed_s=0, validity="valid", reference=False),
     Facts(refusal="bad-signature"),
-    Facts(trust_age_s=10**9, validity="valid", reference=True),
-    Facts(trust_age_s=60, validity="unsure", reference=True, score=9500, threshold=9300, tries=2),
+    Facts(trust_age_s=10**9, unsealed=0, unsealed_s=0, validity="valid", reference=True),
+    Facts(
+        trust_age_s=60, unsealed=0, unsealed_s=0, validity="unsure", reference=True, score=9500, threshold=9300, tries=2
+    ),
 ]
 
 

@@ -16,14 +16,18 @@ asks ``edge-gate`` to write down every change of the gallery before it makes it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import io
+import socket
 import struct
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -281,6 +285,20 @@ async def receive(reader: asyncio.StreamReader, limit: int = LIMIT) -> Message:
     return decode(await reader.readexactly(length))
 
 
+@contextlib.contextmanager
+def ear(path: Path) -> Iterator[socket.socket]:
+    """A datagram socket that processes of our group may speak to; its name goes when it goes."""
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.setblocking(False)
+        listening.bind(str(path))
+        path.chmod(0o660)
+        try:
+            yield listening
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def raised(message: Failed) -> DeviceError:
     """The device error that the other end met."""
     return DeviceError(message.device, message.message)
@@ -362,6 +380,7 @@ __all__ = [
     "StillWork",
     "WireError",
     "decode",
+    "ear",
     "encode",
     "raised",
     "receive",

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.app.gate import manifest_of, policy_of
+from edge.app.gate import policy_of
+from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from edge.accesspoint import AccessPoint, Verify
 from edge.app.commands import Commands
 from edge.app.keeping import keep
+from edge.app.manifest import manifest_of
 from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Event, Kind, LogError, Value
 from edge.audit.tail import recipient
-from edge.biometric.manifest import Manifest, parse
+from edge.biometric.manifest import Manifest
 from edge.biometric.values import Hint, ReferenceKind
 from edge.credential import Credential, verify
 from edge.decision import Policy, card_of, pseudonym
@@ -52,7 +53,7 @@ from edge.trust.keys import public_from
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
-from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode, encode
+from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode, ear, encode
 
 _log = logging.getLogger("edge.gate")
 _STEP_S = 60.0
@@ -66,7 +67,7 @@ async def run(settings: Settings) -> None:
     sys.setswitchinterval(_SWITCH_S)
     policy = policy_of(settings)
     manifest = manifest_of(settings)
-    site_key = secret(settings.paths, "site-key")
+    site_key = secret(settings.paths, "site-key", least=16)
     folder = settings.paths.journal.parent
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as closing:
@@ -210,19 +211,6 @@ def policy_of(settings: Settings) -> Policy:
     return policy
 
 
-def manifest_of(settings: Settings) -> Manifest:
-    """What was measured about the models.
-
-    Raises:
-        SettingsError: models.toml cannot be read.
-    """
-    path = settings.models.folder / "models.toml"
-    try:
-        return parse(read_toml(path))
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from error
-
-
 def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
     """Where the trust list comes from: by way of edge-sync, or one signed file."""
     if settings.trust.anchor == Path():
@@ -352,20 +340,11 @@ async def hear(path: Path, watch: Watch, commands: Commands) -> None:
                     watch.lost(error.device, error.message)
 
 
-def _ear(path: Path) -> socket.socket:
-    """A datagram socket that processes of our group may speak to."""
-    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    ear.setblocking(False)
-    ear.bind(str(path))
-    path.chmod(0o660)
-    return ear
-
-
 async def _datagrams(path: Path) -> AsyncIterator[Health | Carried]:
     loop = asyncio.get_running_loop()
-    with _ear(path) as ear:
+    with ear(path) as listening:
         while True:
-            body = await loop.sock_recv(ear, 8192)
+            body = await loop.sock_recv(listening, 8192)
             try:
                 message = decode(body)
             except WireError as error:

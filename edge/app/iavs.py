@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from edge import __version__
+from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
-from edge.biometric.manifest import Manifest, parse
+from edge.biometric.manifest import Manifest
 from edge.biometric.thresholds import UnsupportedRate
 from edge.biometric.values import ReferenceKind
 from edge.devices.clock import SystemClock
@@ -30,7 +31,7 @@ from edge.iavs.neighbours import Eye, Pen
 from edge.iavs.server import Port, serve
 from edge.iavs.services import Services
 from edge.iavs.vault import Vault
-from edge.settings import Iavs, Settings, SettingsError, read_toml
+from edge.settings import Iavs, Settings, SettingsError
 from edge.trust.interval import ClockState
 
 _log = logging.getLogger("edge.iavs")
@@ -140,19 +141,6 @@ def _threshold(manifest: Manifest, model: str, kind: ReferenceKind, fmr: float) 
     with contextlib.suppress(UnsupportedRate):
         return manifest.threshold(model, kind, fmr)
     return manifest.threshold(model, ReferenceKind.FULL, fmr)
-
-
-def manifest_of(settings: Settings) -> Manifest:
-    """What was measured about the models.
-
-    Raises:
-        SettingsError: models.toml cannot be read.
-    """
-    path = settings.models.folder / "models.toml"
-    try:
-        return parse(read_toml(path))
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from error
 
 
 class Part:

@@ -71,7 +71,7 @@ async def wait_for(path: Path) -> None:
         await asyncio.sleep(0.01)
 
 
-def secret(paths: Paths, name: str) -> bytes:
+def secret(paths: Paths, name: str, least: int = 1) -> bytes:
     """A secret from the credentials directory: systemd's, or the configured one; never from file, environment or argv.
 
     Raises:
@@ -79,9 +79,12 @@ def secret(paths: Paths, name: str) -> bytes:
     """
     path = credential_path(paths, name)
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"credential {path}: {error.strerror}") from error
+    if len(content.strip()) < least:
+        raise SettingsError(f"credential {path}: {len(content.strip())} bytes where {least} or more belong")
+    return content
 
 
 def credential_path(paths: Paths, name: str) -> Path:

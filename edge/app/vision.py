@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from edge.app.manifest import manifest_of
 from edge.app.service import keep_alive, notify, place_for, report_health, wait_for
-from edge.biometric.manifest import Manifest, parse
 from edge.errors import DeviceError
-from edge.settings import Settings, SettingsError, read_toml
+from edge.settings import Settings
 from edge.vision import selftest
 from edge.vision.server import Vision
 from edge.vision.sessions import ModelSessions
@@ -49,16 +49,3 @@ def tested_models(settings: Settings) -> ModelSessions | DeviceError:
 def models_for_stills(settings: Settings) -> ModelSessions:
     """The same models once more, on one thread, so that a picture from an office never holds up a frame."""
     return ModelSessions.open(manifest_of(settings), settings.models.folder, settings.models.set, 1)
-
-
-def manifest_of(settings: Settings) -> Manifest:
-    """What is known about the models.
-
-    Raises:
-        SettingsError: models.toml cannot be read.
-    """
-    path = settings.models.folder / "models.toml"
-    try:
-        return parse(read_toml(path))
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from error

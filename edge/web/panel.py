@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from edge import wire
@@ -22,27 +20,13 @@ async def listen(
 
     A datagram that is neither is ignored: it is as good as silence, and silence the screen shows by itself.
     """
-    with _ear(path) as ear:
+    with wire.ear(path) as ear:
         while True:
             match understood(await asyncio.get_running_loop().sock_recv(ear, LIMIT)):
                 case wire.Shown(indication):
                     shown(indication)
                 case wire.Hinted(hint):
                     hinted(hint)
-
-
-@contextlib.contextmanager
-def _ear(path: Path) -> Iterator[socket.socket]:
-    """The socket under its name, which goes when it goes."""
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.setblocking(False)
-        ear.bind(str(path))
-        path.chmod(0o660)
-        try:
-            yield ear
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def understood(body: bytes) -> wire.Shown | wire.Hinted | None:

@@ -24,6 +24,7 @@ LIMIT_BYTES = 64 * 1024
 LIMIT_PIXELS = 2048 * 2048
 LIMIT_SIDE = 8192
 LEAST_SIDE = 32
+_LAYERS, _LEVELS = 64, 10  # of JPEG 2000
 
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = {0x01, *range(0xD0, 0xD8)}
@@ -97,16 +98,17 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _png(data: bytes) -> tuple[int, int]:
+    """IHDR; and every part lies inside the bytes, as OpenCV takes memory for as much as a part's length promises."""
     if data[12:16] != b"IHDR":
         raise ValueError("no IHDR")
-    at = 8
-    while at + 8 <= len(data):
+    at, kind = 8, b""
+    while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind == b"acTL":
             raise _unusable("moving picture")
-        if kind == b"IDAT":
-            break
         at += 12 + length
+        if at > len(data):
+            raise ValueError("part longer than the picture")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
 
@@ -129,9 +131,42 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 def _codestream(data: bytes, at: int) -> tuple[int, int]:
-    """JPEG 2000: the SIZ segment, which the decoder believes too."""
-    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    """JPEG 2000: the SIZ segment, which the decoder believes too, and nothing that costs it more than the pixels.
+
+    Tiles, components, layers and precincts are counted in the header and multiply.
+    """
+    right, bottom, left, top, tile_w, tile_h, tile_left, tile_top = struct.unpack_from(">8I", data, at + 8)
+    (components,) = struct.unpack_from(">H", data, at + 40)
+    if components not in (1, 3, 4) or (tile_left, tile_top) > (left, top):
+        raise ValueError("not the components of a picture")
+    for depth, step_x, step_y in struct.iter_unpack("3B", data[at + 42 : at + 42 + 3 * components]):
+        if depth & 0x7F > 15 or step_x not in (1, 2) or step_y not in (1, 2):
+            raise ValueError("not the components of a picture")
+    if tile_left + tile_w < right or tile_top + tile_h < bottom:
+        raise _unusable("picture made of tiles")
+    _coding(data, at + 2)
     return right - left, bottom - top
+
+
+def _coding(data: bytes, at: int) -> None:
+    """Walk the segments up to the coded data: how it was coded must not cost more than the picture is worth.
+
+    Raises:
+        ValueError: it would, or the segments are broken.
+    """
+    while (marker := data[at : at + 2]) != b"\xff\x93":
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker[0] != 0xFF or length < 2:
+            raise ValueError("broken segments")
+        if marker == b"\xff\x52":
+            (layers,) = struct.unpack_from(">H", data, at + 6)
+            levels, precincts = data[at + 9], data[at + 14 : at + 2 + length]
+            small = data[at + 4] & 1 and any(each & 0x0F < 5 or each >> 4 < 5 for each in precincts)
+            if layers > _LAYERS or levels > _LEVELS or small:
+                raise ValueError("coded in too many parts")
+        if marker == b"\xff\x53":
+            raise ValueError("components coded in different ways")
+        at += 2 + length
 
 
 def _avif(data: bytes) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,6 +18,19 @@ from edge.vision.fetch import pull
 from edge.vision.sessions import ModelSessions
 
 FOLDER = Path(__file__).resolve().parents[2] / "models"
+
+
+MOST_MB = 600
+"""That one test may add to the memory of the process: pictures are bounded, so what looks at them is."""
+
+
+@pytest.fixture(autouse=True)
+def little_memory() -> Iterator[None]:
+    """No picture, however large it claims to be, makes the process grow."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown < MOST_MB, f"grew by {grown:.0f} MB"
 
 
 @pytest.fixture(scope="session")

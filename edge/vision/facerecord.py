@@ -1,4 +1,4 @@
-"""The picture inside a face image record of ISO/IEC 19794-5:2011 ("FAC", "030").
+"""The picture inside a face image record of ISO/IEC 19794-5: of 2011 ("FAC", "030") and of 2005 ("010").
 
 Rules, of the general header (17 bytes) and of each representation after it, all big-endian:
 
@@ -6,7 +6,8 @@ Rules, of the general header (17 bytes) and of each representation after it, all
 2. At least one representation, and every one lies inside the record, with a quality that exists (0 to 100, or 255).
 3. The image length lies inside its representation. Labels of size and type are not believed: the picture says itself.
 
-The first representation is the one that is used. The record of 2005 ("010") has another layout and is refused.
+The first representation is the one that is used. The record of 2005 has a header of 14 bytes, and representations of
+32 bytes, 8 more for each feature point, and the picture.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _GENERAL = struct.Struct(">4s4sIHBH")
 _LENGTH = struct.Struct(">I")
 _QUALITY_AT = 18  # in a representation: number of quality blocks, of 5 bytes each
 _LEAST = 51
+_HEADER_2005, _BLOCKS_2005 = 14, 32
 
 
 def image(record: bytes) -> bytes:
@@ -29,6 +31,8 @@ def image(record: bytes) -> bytes:
         Refusal: reference-unusable.
     """
     try:
+        if record[:8] == MAGIC + b"010\0":
+            return _of_2005(record)
         magic, version, length, count, certified, _ = _GENERAL.unpack_from(record)
         _check(magic == MAGIC, "not a face record")
         _check(version == b"030\0", "face record of another version")
@@ -43,6 +47,20 @@ def image(record: bytes) -> bytes:
             at += size
     except struct.error as error:
         raise Refusal(Reason.REFERENCE_UNUSABLE, "face record cut short") from error
+    return pictures[0]
+
+
+def _of_2005(record: bytes) -> bytes:
+    length, count = struct.unpack_from(">IH", record, 8)
+    _check(_HEADER_2005 < length <= len(record), "face record cut short")
+    _check(count >= 1, "face record without a picture")
+    at, pictures = _HEADER_2005, []
+    for _ in range(count):
+        size, points = struct.unpack_from(">IH", record[:length], at)
+        begin = _BLOCKS_2005 + 8 * points
+        _check(begin < size <= length - at, "picture in a face record cut short")
+        pictures.append(record[at + begin : at + size])
+        at += size
     return pictures[0]
 
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. The bytes say what they are, not a label beside them: JPEG, PNG, WebP, JPEG 2000, AVIF; all others are refused.
+1. The bytes say what they are, not a label beside them: JPEG, PNG, WebP, JPEG 2000, AVIF, TIFF; all others are refused.
 2. Size is read from the header and judged before anything is decoded; the decoded picture must have that size.
 3. One still picture: moving ones are refused, not cut.
 4. EXIF turns are followed; CMYK, grey, palette and 16-bit pictures become 8-bit BGR.
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edge.errors import Reason, Refusal
-from edge.vision import avif, facerecord
+from edge.vision import avif, facerecord, tiff
 from edge.vision.frames import Pixels
 
 LIMIT_BYTES = 64 * 1024
@@ -76,6 +76,8 @@ def size(data: bytes) -> tuple[int, int]:
         return _codestream(data, data.index(b"\xff\x4f\xff\x51"))
     if data[4:8] == b"ftyp":
         return _avif(data)
+    if data[:4] in tiff.MAGIC:
+        return _tiff(data)
     raise _unusable("picture in a format that is not read here")
 
 
@@ -174,6 +176,13 @@ def _avif(data: bytes) -> tuple[int, int]:
         return avif.size(data)
     except avif.Moving as error:
         raise _unusable("moving picture, or one made of tiles") from error
+
+
+def _tiff(data: bytes) -> tuple[int, int]:
+    try:
+        return tiff.size(data)
+    except tiff.Unread as error:
+        raise _unusable(f"TIFF picture: {error}") from error
 
 
 def _unusable(detail: str) -> Refusal:

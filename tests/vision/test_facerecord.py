@@ -29,6 +29,13 @@ def record(image: bytes = PNG, qualities: bytes = b"\x50", landmarks: int = 2, c
     return b"FAC\x00030\x00" + struct.pack(">IHBH", 17 + len(block), count, 0, 0) + block
 
 
+def record_2005(image: bytes = PNG, points: int = 2, count: int = 1) -> bytes:
+    """The same as the standard of 2005 lays it out."""
+    body = struct.pack(">H", points) + bytes(14) + bytes(8 * points) + bytes(12) + image
+    block = struct.pack(">I", len(body) + 4) + body
+    return b"FAC\x00010\x00" + struct.pack(">IH", 14 + len(block), count) + block
+
+
 def refused(data: bytes) -> None:
     with pytest.raises(Refusal) as caught:
         facerecord.image(data)
@@ -38,6 +45,21 @@ def refused(data: bytes) -> None:
 def test_the_picture_comes_out_as_it_went_in() -> None:
     assert facerecord.image(record()) == PNG
     assert np.array_equal(picture(record()), SCENE)
+
+
+@pytest.mark.parametrize("points", [0, 1, 60])
+def test_the_record_of_2005_is_read(points: int) -> None:
+    assert facerecord.image(record_2005(points=points)) == PNG
+    assert np.array_equal(picture(record_2005(points=points)), SCENE)
+
+
+def test_a_record_of_2005_that_contradicts_itself_is_refused() -> None:
+    good = record_2005()
+    refused(record_2005(count=0))
+    refused(record_2005(count=2))
+    refused(record_2005(image=b""))
+    refused(good[:-1])
+    refused(good[:18] + b"\xff\xff" + good[20:])
 
 
 def test_bytes_behind_the_record_are_left_alone() -> None:

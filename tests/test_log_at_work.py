@@ -145,6 +145,25 @@ def gate_made_the_tags(lobby: Lobby) -> None:
     assert seen > 10
 
 
+def replays(lobby: Lobby) -> None:
+    """Every decision is made again from the export alone; another limit in the profile is noticed."""
+    told, profile = lobby.stage.folder / "edge.toml", lobby.stage.folder / "profiles" / "pilot.toml"
+    out, before = lobby.stage.folder / "log.cborseq", profile.read_text()
+
+    def edge(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edge", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=lobby.stage.environment)
+
+    exported = edge("audit", "export", out, "--config", told)
+    assert exported.returncode == 0, exported.stderr
+    same = edge("replay", out, "--all", "--policy", profile)
+    assert same.returncode == 0, same.stdout + same.stderr
+    profile.write_text(before.replace("unsealed_entries = 20000", "unsealed_entries = 19999"))
+    other = edge("replay", out, "--all", "--policy", profile)
+    profile.write_text(before)
+    assert other.returncode == 1, other.stdout
+
+
 def verifies(lobby: Lobby) -> None:
     settings = lobby.stage.settings
     said = subprocess.run(
@@ -233,6 +252,7 @@ def killed(lobby: Lobby, seed: int, rounds: int) -> str:
     lobby.until(lambda: lobby.stage.received() == lobby.stage.log.size(), what="all sent")
     campaign.held()
     verifies(lobby)
+    replays(lobby)
     kills = ", ".join(f"{count} {what}" for what, count in sorted(campaign.kills.items()))
     return f"{rounds} rounds, {campaign.kills.total()} kills, {len(campaign.seen)} entries, all verified ({kills})"
 

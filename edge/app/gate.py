@@ -6,15 +6,10 @@ import asyncio
 import contextlib
 import fcntl
 import logging
-import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.accesspoint import AccessPoint, Verify
 from edge.app.commands import Commands
@@ -22,13 +17,14 @@ from edge.app.keeping import keep
 from edge.app.manifest import manifest_of
 from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
-from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import Event, Kind, LogError, Value
+from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
+from edge.app.told import ToldPanel, hear
+from edge.audit.entry import Event, Kind, LogError
 from edge.audit.tail import recipient
 from edge.biometric.manifest import Manifest
-from edge.biometric.values import Hint, ReferenceKind
-from edge.credential import Credential, verify
-from edge.decision import Policy, card_of, pseudonym
+from edge.biometric.values import ReferenceKind
+from edge.credential import verify
+from edge.decision import Policy, pseudonym
 from edge.devices.acknowledged import acknowledged
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -36,28 +32,15 @@ from edge.devices.follower import Follower
 from edge.devices.gate import GpioGate, drop_relay
 from edge.devices.journal import LastHead, SqliteJournal
 from edge.devices.simulated import SimulatedGate
-from edge.devices.trusted import Trusted
 from edge.devices.trustfile import TrustFile
-from edge.devices.truststore import TrustReader
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
-from edge.errors import DeviceError, Refusal
-from edge.passage import Indication
-from edge.ports import Panel
+from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError, profile, read_toml
-from edge.sync.batch import verify as verify_ack
-from edge.trust.charter import Charter
 from edge.trust.encryption import content_keys
-from edge.trust.interval import Interval
-from edge.trust.keys import public_from
-from edge.trust.list import TrustList
-from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
-from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode, ear, encode
 
 _log = logging.getLogger("edge.gate")
-_STEP_S = 60.0
-_LOOKED_BACK = 5_000
 # The thread that opens an update gives way to the loop after so long; Python's own 5 ms would be felt at the lock.
 _SWITCH_S = 0.0005
 
@@ -173,14 +156,6 @@ def alone(path: Path) -> Iterator[None]:
         yield
 
 
-def logged_trust(follower: Follower) -> int:
-    """The newest version of the trust list that the end of the log tells of."""
-    size = follower.size()
-    entries = follower.entries(max(0, size - _LOOKED_BACK), _LOOKED_BACK)
-    versions = (entry.fields.get("version") for entry in entries if entry.kind is Kind.TRUST_UPDATE)
-    return max((version for version in versions if isinstance(version, int)), default=0)
-
-
 def verifier_of(settings: Settings) -> Verify:
     """How cards are verified here: audience, prefixes, and the content keys if this gate was given any.
 
@@ -209,14 +184,6 @@ def policy_of(settings: Settings) -> Policy:
             f"profile {policy.name}: only pilot may run with attack_detection = {policy.attack_detection!r}"
         )
     return policy
-
-
-def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
-    """Where the trust list comes from: by way of edge-sync, or one signed file."""
-    if settings.trust.anchor == Path():
-        return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
-    reader = TrustReader(settings.paths.trust)
-    return Trusted(reader, settings.trust.roots, folder / "trust-floors", site=settings.site.site)
 
 
 def sent(settings: Settings, epoch: int) -> int:
@@ -249,219 +216,3 @@ def gate_of(settings: Settings) -> GpioGate:
 
 def _threshold(manifest: Manifest, fmr: float, model: str, kind: ReferenceKind) -> float:
     return manifest.threshold(model, kind, fmr)
-
-
-class GateStanding:
-    """What the gate knows before anybody comes: trust and seal, looked at in the background."""
-
-    def __init__(
-        self, trust: TrustFile | Trusted, follower: Follower, checkpoints: CheckpointReader, clock: SystemClock
-    ) -> None:
-        self.trustfile = trust
-        self._follower = follower
-        self._checkpoints = checkpoints
-        self._clock = clock
-        self._unsealed: tuple[int, float] | None = None
-
-    def trust(self) -> TrustList | None:
-        """The trust list in force."""
-        return self.trustfile.current
-
-    def withdrawn(self, site_key: bytes, credential: Credential, now: Interval) -> Found:
-        """What the lists of withdrawn cards say about a card."""
-        whole = self.trustfile.whole if isinstance(self.trustfile, Trusted) else None
-        if whole is not None:
-            return whole.withdrawn.about(card_of(credential), now, site_key)
-        return UNLISTED if credential.claims.status is None else Found(CardStatus.UNKNOWN)
-
-    def charter(self) -> Charter:
-        """Who may command what."""
-        whole = self.trustfile.whole if isinstance(self.trustfile, Trusted) else None
-        return Charter() if whole is None else whole.charter
-
-    def unsealed(self) -> tuple[int, float] | None:
-        """Entries that wait for the token, and the age of the oldest in seconds; None when that cannot be told."""
-        return self._unsealed
-
-    def look(self) -> None:
-        """Count what waits for the token. A count that fails is no count: it does not stay as it was."""
-        try:
-            last = self._checkpoints.last()
-            size, epoch = self._follower.size(), self._follower.epoch()
-            sealed = last.head.size if last is not None and last.head.epoch == epoch else 0
-            oldest = self._follower.entries(sealed, 1)
-        except DeviceError:
-            self._unsealed = None
-            return
-        age_s = self._clock.now().lower.timestamp() - oldest[0].wall_ms / 1000 if oldest else 0.0
-        self._unsealed = (size - sealed, max(0.0, age_s))
-
-
-class ToldPanel:
-    """The gate's lights, and the same word to the kiosk page: a datagram at each change and once a second."""
-
-    def __init__(self, panel: Panel, ear: Path) -> None:
-        self._panel = panel
-        self._ear = str(ear)
-        self._shown = Indication.OUT_OF_SERVICE
-        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._channel.setblocking(False)
-
-    def show(self, indication: Indication) -> None:
-        """Show it and tell it."""
-        self._panel.show(indication)
-        if indication is not self._shown:
-            self._shown = indication
-            self.tell()
-
-    def tell(self) -> None:
-        """Say what is shown; nobody listening is no matter."""
-        self._send(Shown(self._shown))
-
-    def hint(self, hint: Hint) -> None:
-        """Say what would help the person to be seen."""
-        self._send(Hinted(hint))
-
-    def _send(self, message: Message) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.sendto(encode(message), self._ear)
-
-
-async def hear(path: Path, watch: Watch, commands: Commands) -> None:
-    """Hear from the other processes how their devices are, and which commands came, until cancelled."""
-    async for message in _datagrams(path):
-        match message:
-            case Health(device, ok, detail):
-                watch.heard(device, ok, detail)
-            case Carried(signed):
-                try:
-                    await commands.hear(signed)
-                except DeviceError as error:
-                    watch.lost(error.device, error.message)
-
-
-async def _datagrams(path: Path) -> AsyncIterator[Health | Carried]:
-    loop = asyncio.get_running_loop()
-    with ear(path) as listening:
-        while True:
-            body = await loop.sock_recv(listening, 8192)
-            try:
-                message = decode(body)
-            except WireError as error:
-                _log.warning("health: %s", error)
-                continue
-            if isinstance(message, Health | Carried):
-                yield message
-
-
-class Witness:
-    """The time that the collector signed, as edge-sync keeps it for us; verified here under the pinned key."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.paths.witnessed
-        self._origin = settings.site.origin
-        self._key = settings.mqtt.collector_key if settings.mqtt.enabled else None
-        self._seen = 0
-
-    def signed_at(self) -> datetime | None:
-        """A moment that was not known yet, or None."""
-        if self._key is None:
-            return None
-        try:
-            seen = self._path.stat().st_mtime_ns
-            if seen == self._seen:
-                return None
-            self._seen = seen
-            with self._path.open("rb") as file:
-                ack = verify_ack(file.read(4096), _p256(self._key))
-        except (OSError, Refusal, ValueError) as error:
-            if not isinstance(error, FileNotFoundError):
-                _log.warning("the collector's time is not believed: %s", error)
-            return None
-        return datetime.fromtimestamp(ack.at_s, UTC) if ack.origin == self._origin and ack.at_s else None
-
-
-def time_sealed(settings: Settings, sealed: Checkpoint | None, clock: SystemClock) -> None:
-    """Take the time from the last checkpoint, if the token signed it."""
-    if sealed is None:
-        return
-    try:
-        key = _p256(settings.token.public_key)
-        sealed.verify(key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
-    except (OSError, ValueError) as error:
-        _log.warning("the time of the last checkpoint is not believed: %s", error)
-        return
-    clock.raise_floor(datetime.fromtimestamp(sealed.head.at_s, UTC))
-
-
-def _p256(path: Path) -> ec.EllipticCurvePublicKey:
-    """The P-256 key in a PEM file.
-
-    Raises:
-        OSError, ValueError: there is none.
-    """
-    key = public_from(path.read_bytes())
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 256:
-        raise ValueError(f"{path} is not on P-256")
-    return key
-
-
-async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal) -> None:
-    """Take the time from what the collector signed; a step of a minute or more is an entry."""
-    told = witness.signed_at()
-    if told is None:
-        return
-    step = (told - clock.now().lower).total_seconds()
-    clock.raise_floor(told)
-    if step >= _STEP_S:
-        fields: dict[str, Value] = {"floor": int(told.timestamp()), "by": "collector", "seconds": int(step)}
-        await journal.append(Event(Kind.CLOCK_STEP, fields))
-
-
-async def trust_changed(
-    standing: GateStanding, clock: SystemClock, journal: SqliteJournal, before: TrustList | None
-) -> None:
-    """Something else is believed now: write down what, and take the time from what was signed."""
-    trust = standing.trust()
-    if trust is None:
-        return
-    fields: dict[str, Value] = {"version": trust.version, "digest": trust.digest, "issuers": len(trust.issuers)}
-    signed_at = trust.issued_at
-    if isinstance(standing.trustfile, Trusted) and (whole := standing.trustfile.whole) is not None:
-        signed_at = whole.signed_at
-        fields["files"] = len(whole.opened)
-        fields["faults"] = len(whole.faults)
-    if signed_at is not None and signed_at > clock.now().lower:
-        clock.raise_floor(signed_at)
-        fields["floor"] = int(signed_at.timestamp())
-    kind = Kind.STATUS_UPDATE if before is not None and before.digest == trust.digest else Kind.TRUST_UPDATE
-    await journal.append(Event(kind, fields))
-
-
-async def look_round(
-    standing: GateStanding,
-    clock: SystemClock,
-    journal: SqliteJournal,
-    watch: Watch,
-    panel: ToldPanel,
-    witness: Witness,
-) -> None:
-    """Once a second: trust list, seal, clock; each change is an entry."""
-    while True:
-        try:
-            before = standing.trust()
-            if await asyncio.to_thread(standing.trustfile.reload):
-                await trust_changed(standing, clock, journal, before)
-            await time_told(witness, clock, journal)
-            if step := clock.stepped():
-                await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
-        except DeviceError as error:
-            watch.lost(error.device, error.message)
-        if standing.trust() is None:
-            watch.lost("trust", standing.trustfile.detail)
-        else:
-            watch.back("trust")
-        await asyncio.to_thread(standing.look)
-        await asyncio.to_thread(clock.keep_now_and_then)
-        panel.tell()
-        await asyncio.sleep(1.0)

@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from edge.app.gate import GateStanding, alone, logged_trust, policy_of
+from edge.app.gate import alone, policy_of
+from edge.app.standing import GateStanding, logged_trust
 from edge.audit.entry import Event, Kind
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.app import sync
-from edge.app.gate import trust_of
+from edge.app.standing import trust_of
 from edge.demo.broker import PUBLISHER
 from edge.settings import Settings, SettingsError, load
 from edge.sync import bundle

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.app.gate import Witness
+from edge.app.standing import Witness
 from edge.app.sync import Kept
 from edge.settings import load
 from edge.sync.batch import Ack, sign, verify

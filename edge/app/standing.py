@@ -23,11 +23,11 @@ from edge.devices.trusted import Trusted
 from edge.devices.trustfile import TrustFile
 from edge.devices.truststore import TrustReader
 from edge.errors import DeviceError, Refusal
-from edge.settings import Settings
+from edge.settings import Settings, SettingsError
 from edge.sync.batch import verify as verify_ack
 from edge.trust.charter import Charter
 from edge.trust.interval import Interval
-from edge.trust.keys import public_from
+from edge.trust.keys import pinned, public_from
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
@@ -92,7 +92,16 @@ def logged_trust(follower: Follower) -> int:
 
 
 def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
-    """Where the trust list comes from: by way of edge-sync, or one signed file."""
+    """Where the trust list comes from: by way of edge-sync, or one signed file.
+
+    Raises:
+        SettingsError: a pinned root is not a usable key.
+    """
+    for number, root in enumerate(settings.trust.roots):
+        try:
+            pinned(public_from(root))
+        except ValueError as error:
+            raise SettingsError(f"{settings.source}: trust.roots[{number}]: {error}") from error
     if settings.trust.anchor == Path():
         return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
     reader = TrustReader(settings.paths.trust)

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from edge.app.gate import alone, policy_of
-from edge.app.standing import GateStanding, logged_trust
+from edge.app.standing import GateStanding, logged_trust, trust_of
 from edge.audit.entry import Event, Kind
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -85,3 +85,10 @@ def test_only_the_pilot_may_do_without_attack_detection(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError, match="only pilot"):
         policy_of(load(config))
+
+
+def test_a_root_that_is_no_key_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text((ROOT / "config" / "edge.toml").read_text().replace("roots = []", 'roots = ["bm90IGEga2V5"]'))
+    with pytest.raises(SettingsError, match=r"trust\.roots\[0\]"):
+        trust_of(load(config), tmp_path)

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 from random import SystemRandom
+from secrets import token_bytes
 
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.challenge import drawn
@@ -186,7 +187,7 @@ class AccessPoint:
     async def record(self, decision: AccessDecision) -> Receipt | None:
         """Write the decision down and show it; None when it is not on disk, and then nothing opens."""
         try:
-            receipt = await self.journal.append(entry(decision, self.policy))
+            receipt = await self.journal.append(entry(decision, self.policy, token_bytes(16)))
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             if decision.granted:  # a disk that hangs may still write it: then the log says that nobody went

@@ -264,8 +264,14 @@ def facts_of(told: Mapping[str, Value]) -> Facts:
     return Facts(**known)
 
 
-def entry(decision: AccessDecision, policy: Policy) -> Event:
-    """The decision as it is written down."""
+def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"") -> Event:
+    """The decision as it is written down.
+
+    Args:
+        decision: on one visit.
+        policy: that it was made by.
+        salt: 16 random bytes, so that the entry's hash, which a receipt tells, gives away nothing of what it says.
+    """
     upper = decision.at.upper
     fields: dict[str, Value] = {
         "reason": None if decision.reason is None else decision.reason.code,
@@ -299,3 +305,5 @@ def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:
     period = at.lower.strftime("%Y-%m").encode()
     month = hmac.digest(site_key, b"period\0" + period, "sha256")
     return hmac.digest(month, credential.subject, "sha256")[:16]
+    if salt:
+        fields["salt"] = salt

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.audit.checkpoint import Checkpoint, Head, KnownHead, key_id, statement
-from edge.audit.entry import CRITICAL, LogError, Quality
+from edge.audit.entry import LogError, Quality
 from edge.audit.sealing import SealingPolicy, Tail, due_in
 from edge.audit.tree import verify_consistency
 from edge.errors import DeviceError
@@ -191,9 +191,8 @@ class Sealer:
         before = self._seen if self._seen.epoch == epoch else _Seen(epoch, sealed, Tail(0, 0.0, critical=False))
         waiting = before.tail.count > 0 and sealed <= before.size - before.tail.count
         first = max(before.size, sealed)
-        critical = (
-            any(entry.kind in CRITICAL for entry in self._log.entries(first, size - first)) if size > first else False
-        )
+        new = self._log.entries(first, size - first) if size > first else []
+        critical = any(entry.kind in self._policy.at_once for entry in new)
         since_s = before.tail.since_s if waiting else self._clock.monotonic()
         tail = Tail(max(0, size - sealed), since_s, critical or (waiting and before.tail.critical))
         self._longest_tail = max(self._longest_tail, tail.count)

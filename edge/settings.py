@@ -198,7 +198,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Seal:
-    """When checkpoints are signed."""
+    """When checkpoints are signed. ``receipts``: refusals at once, so that the kiosk can show a receipt of one."""
 
     entries: int
     after_s: float
@@ -208,6 +208,7 @@ class Seal:
 @dataclass(frozen=True)
 class Mqtt:
     """Where entries go out."""
+    receipts: bool = False
 
     enabled: bool
     host: str

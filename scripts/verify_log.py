@@ -5,8 +5,10 @@
     --export log.cborseq                                 an export
     --tiles DIRECTORY                                    an export as C2SP tiles
     --proof entry.proof                                  the proof of one entry
+    --receipt TEXT                                       what a person took away: a text, or a file with it
     ... --prove INDEX --out entry.proof [--blind]        write such a proof; blind: with the entry's hash only
     ... --held checkpoint.cose                           what somebody else holds of this log: it must be in it
+    ... --receipt TEXT                                   the entry of a receipt or of a receipt's number, in this log
     each with --key gate.pem                             the key that the gate was enrolled with
 
 Exit status: 0 verified, 1 tampered, 2 incomplete, 3 signed by an unknown key, 64 wrong usage.
@@ -26,6 +28,8 @@ What is checked, for every epoch that is given:
    checkpoint (RFC 9338), and no cosignature in the name of one of them is false.
 9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
 
+10. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log.
+
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
 """
@@ -33,6 +37,7 @@ cryptography.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import hmac
 import sqlite3
@@ -672,6 +677,85 @@ def verify_proof(path: Path, keys: dict[bytes, bytes]) -> None:
     print(f"entry {proof['index']} verified: {place}")
 
 
+def receipt_from(text: str) -> tuple[int, bytes, Checkpoint]:
+    """Index, leaf hash and checkpoint of a receipt; its signature is checked elsewhere."""
+    letters = text.removeprefix("GATE1:")
+    try:
+        packed = base64.b32decode(letters + "=" * (-len(letters) % 8))
+        index, leaf, joined, protected, signature = strict(packed, "the receipt")
+        path = [joined[place : place + 32] for place in range(0, len(joined), 32)]
+        unsigned = cbor2.dumps(cbor2.CBORTag(18, [protected, {}, bytes(32), signature]), canonical=True)
+        size = checkpoint_from(unsigned).size
+        if type(index) is not int or len(leaf) != 32 or any(len(step) != 32 for step in path):
+            raise ValueError("lengths")
+        root = climb(index, size, leaf, path)
+        whole = cbor2.dumps(cbor2.CBORTag(18, [protected, {}, root, signature]), canonical=True)
+    except (ValueError, TypeError) as error:
+        raise Finding(TAMPERED, "the receipt is malformed") from error
+    return index, leaf, checkpoint_from(whole)
+
+
+def told_receipt(given: str) -> str:
+    """The text of a receipt, which may be in a file."""
+    text = given.strip()
+    try:
+        if not text.startswith("GATE1:") and Path(text).is_file():
+            text = Path(text).read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise Finding(TAMPERED, "the receipt is malformed") from error
+    return text
+
+
+def verify_receipt(text: str, keys: dict[bytes, bytes]) -> None:
+    """Rule 10 without the log: it was sealed."""
+    if not text.startswith("GATE1:"):
+        raise Finding(INCOMPLETE, "the number of a receipt proves nothing without the log")
+    index, leaf, checkpoint = receipt_from(text)
+    check_signature(checkpoint, keys)
+    place = f"among the {checkpoint.size} entries of {checkpoint.origin}, epoch {checkpoint.epoch}"
+    print(f"receipt {number_of(checkpoint.epoch, index, leaf)} verified: entry {index} is {place}")
+
+
+def number_of(epoch: int, index: int, leaf: bytes) -> str:
+    """A receipt's number."""
+    return f"{epoch}-{index}-{base64.b32encode(leaf[:5]).decode()}"
+
+
+def with_receipt(text: str, log: Log) -> None:
+    """Rule 10: look out for the entry while the others are checked."""
+    number, leaf = text.upper(), None
+    if text.startswith("GATE1:"):
+        index, leaf, held = receipt_from(text)
+        number = number_of(held.epoch, index, leaf)
+    try:
+        epoch, index = map(int, number.split("-")[:2])
+    except ValueError as error:
+        raise Finding(TAMPERED, "the receipt is malformed") from error
+    found = [one for one in log.epochs if one.number == epoch]
+    if not found:
+        raise Finding(INCOMPLETE, f"the receipt is of epoch {epoch}, which is not given")
+    found[0].rows = looked_out(found[0], found[0].rows, number, index, leaf)
+
+
+def looked_out(epoch: Epoch, rows: Iterator[Row], number: str, index: int, leaf: bytes | None) -> Iterator[Row]:
+    """The rows of an epoch; on the way, the entry of the receipt is compared and said."""
+    place = -1
+    for place, row in enumerate(rows):
+        if place == index:
+            entry, kept, _ = row
+            own = leaf_hash(entry) if entry is not None else (kept or b"")[:32]
+            if number_of(epoch.number or 0, index, own) != number or leaf not in (None, own):
+                raise Finding(TAMPERED, f"entry {index} is not the one of the receipt")
+            said = "its contents were pruned"
+            if entry is not None:
+                fields = check_entry(entry, index, epoch)
+                said = f"kind {fields[7]} at {fields[3]} ms, reason {fields[9].get('reason')}"
+            print(f"receipt {number} is of entry {index}: {said}")
+        yield row
+    if not 0 <= index <= place:
+        raise Finding(TAMPERED, f"entry {index} is missing: somebody has a receipt of it")
+
+
 # --- command line --------------------------------------------------------------------------------------------------
 
 
@@ -725,17 +809,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--held", type=Path, action="append", default=[], help="a checkpoint that somebody else holds")
     parser.add_argument("--witnesses", type=Path, metavar="POLICY", help="who has to have cosigned (rule 8)")
     parser.add_argument("--collector", type=Path, help="the collector's private key: checks tags of entries (rule 7)")
+    parser.add_argument("--receipt", metavar="TEXT", help="a receipt, alone or with the log (rule 10)")
     parser.add_argument("--prove", type=int, metavar="INDEX", help="write the proof of this entry")
     parser.add_argument("--blind", action="store_true", help="the proof tells the hash of the entry only")
     parser.add_argument("--out", type=Path, help="where the proof goes")
     chosen = parser.parse_args(arguments)
     sources = [bool(chosen.journal and chosen.checkpoints), bool(chosen.export), bool(chosen.tiles), bool(chosen.proof)]
-    if sum(sources) != 1 or (chosen.prove is not None) != (chosen.out is not None):
+    alone = chosen.receipt is not None and not any(sources)
+    if sum(sources) != (0 if alone else 1) or (chosen.prove is not None) != (chosen.out is not None):
         parser.error("give --journal and --checkpoints, --export, --tiles or --proof; --prove goes with --out")
     try:
         keys = {key_id(point): point for point in map(key_from, chosen.key)}
         if chosen.proof:
             verify_proof(chosen.proof, keys)
+            return VERIFIED
+        if alone:
+            verify_receipt(told_receipt(chosen.receipt), keys)
             return VERIFIED
         if chosen.export:
             log = from_export(chosen.export)
@@ -748,6 +837,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"proof of entry {chosen.prove} written to {chosen.out}")
             return VERIFIED
         held = [checkpoint_from(path.read_bytes()) for path in chosen.held]
+        if chosen.receipt:
+            text = told_receipt(chosen.receipt)
+            with_receipt(text, log)
+            held += [receipt_from(text)[2]] if text.startswith("GATE1:") else []
         if chosen.witnesses and log.checkpoints:
             print(check_witnesses(chosen.witnesses, log.checkpoints))
         verify(log, keys, chosen.origin, held, Tail(private_from(chosen.collector)) if chosen.collector else None)

@@ -148,3 +148,10 @@ def test_every_profile_that_ships_can_be_read(path: Path) -> None:
     assert policy.name == path.stem
     assert set(tomllib.loads(path.read_text())) == {f.name for f in fields(Policy)}
     assert policy.attack_detection == "required" or policy.name == "pilot"
+
+
+def test_the_salt_of_a_decision_is_told_and_changes_nothing_else() -> None:
+    decision = AccessDecision(SimulatedClock().now(), None, GOOD)
+    plain, salted = entry(decision, POLICY), entry(decision, POLICY, bytes(16))
+    assert "salt" not in plain.fields
+    assert dict(salted.fields) == {**plain.fields, "salt": bytes(16)}

@@ -27,6 +27,8 @@ from edge.audit.entry import Event, Kind, LogError, decode, encode
 from edge.audit.export import bundles, sequence, tiles
 from edge.audit.proof import prove
 from edge.audit.proof import read as read_proof
+from edge.audit.receipt import number_of, text_of
+from edge.audit.receipt import read as read_receipt
 from edge.audit.sealing import SealingPolicy
 from edge.audit.tree import Frontier, consistency, leaf_hash
 from edge.audit.witness import cosign_statement, cosigned
@@ -292,6 +294,61 @@ def test_the_gate_makes_the_same_proof_as_the_verifier(log: Path, blind: bool) -
             read_proof(wrong)
     with pytest.raises(LogError):
         replace(again, index=12).verify(point)
+
+
+def receipt_of(log: Path, index: int, checkpoint: int) -> str:
+    """What the person of this entry took away."""
+    reader, covering = Follower(log / "journal.db"), checkpoints_of(log)[checkpoint]
+    (entry,), path = reader.read(index, 1), reader.inclusion(index, covering.head.size)
+    reader.close()
+    return text_of(prove(index, entry, path, covering, blind=True))
+
+
+@pytest.mark.parametrize(("index", "checkpoint"), [(0, 0), (13, 1), (24, 2)])
+def test_a_receipt_is_verified_offline_and_finds_its_entry(log: Path, index: int, checkpoint: int) -> None:
+    text, key = receipt_of(log, index, checkpoint), ("--key", log / "gate.pem")
+    alone = verify("--receipt", text, *key)
+    assert (alone.returncode, alone.stderr) == (VERIFIED, "")
+    assert "expired" not in alone.stdout
+    number = number_of(read_receipt(text))
+    (log / "receipt.txt").write_text(text + "\n")
+    for given in (text, number, number.lower(), log / "receipt.txt"):
+        found = verify_live(log, "--receipt", given)
+        assert (found.returncode, found.stderr) == (VERIFIED, "")
+        assert f"of entry {index}: kind 11" in found.stdout
+        assert "reason expired" in found.stdout
+    assert verify("--export", export(log), *key, "--receipt", text).returncode == VERIFIED
+    assert verify("--receipt", text, "--key", log / "other.pem").returncode == UNKNOWN_KEY
+    assert verify("--receipt", number, *key).returncode == INCOMPLETE
+    middle = text[:300] + ("A" if text[300] != "A" else "B") + text[301:]
+    for wrong in (text[:-9], middle, "GATE1:", "nonsense", "1-999-AAAAAAAA", f"1-{index}-AAAAAAAA"):
+        assert verify_live(log, "--receipt", wrong).returncode == TAMPERED, wrong
+    assert verify_live(log, "--receipt", "2-0-AAAAAAAA").returncode == INCOMPLETE
+
+
+def test_a_receipt_of_a_refusal_that_was_taken_out_shows_the_log_to_be_tampered_with(log: Path) -> None:
+    """With the real key, and a log that is good in itself."""
+    text = receipt_of(log, 13, 2)
+    entries = entries_of(log)
+    del entries[13]
+    put_entries(log, [renumbered(entry, index) for index, entry in enumerate(entries)])
+    seal_anew(log, (8, 16, 29))
+    assert verify_live(log).returncode == VERIFIED
+    told = verify_live(log, "--receipt", text)
+    assert (told.returncode, "entry 13 is not the one of the receipt" in told.stderr) == (TAMPERED, True)
+    put_entries(log, entries_of(log)[:12])
+    seal_anew(log, (8, 12))
+    assert verify_live(log).returncode == VERIFIED
+    assert "entry 13 is missing: somebody has a receipt" in verify_live(log, "--receipt", text).stderr
+
+
+def test_a_receipt_is_compared_with_the_whole_log_and_not_with_its_entry_only(log: Path) -> None:
+    text = receipt_of(log, 3, 2)
+    entries = entries_of(log)
+    put_entries(log, [*entries[:20], changed(entries[20]), *entries[21:]])
+    seal_anew(log, SIZES)
+    told = verify_live(log, "--receipt", text)
+    assert (told.returncode, "somebody else holds" in told.stderr) == (TAMPERED, True)
 
 
 def test_an_unsealed_entry_cannot_be_proved_yet(log: Path) -> None:

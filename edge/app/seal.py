@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from edge.app.service import keep_alive, notify, report_health, secret
+from edge.audit.entry import CRITICAL, Kind
 from edge.audit.sealing import SealingPolicy
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.clock import SystemClock
@@ -14,7 +15,7 @@ from edge.devices.follower import Follower
 from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point
 from edge.errors import DeviceError
 from edge.sealer import Sealer
-from edge.settings import Settings
+from edge.settings import Seal, Settings
 
 _BEHIND = timedelta(minutes=1)
 _LOOK_S = 10.0
@@ -32,7 +33,7 @@ async def run(settings: Settings) -> None:
     enrolled = enrolled_point(await asyncio.to_thread(settings.token.public_key.read_bytes))
     token = Pkcs11Token(place, pin, enrolled, settings.site.origin, folder / "pin-refused")
     token.resume(checkpoints.last())
-    policy = SealingPolicy(settings.seal.entries, settings.seal.after_s, settings.seal.not_within_s)
+    policy = policy_of(settings.seal)
     clock = SystemClock(settings.clock, folder / "clock-floor")
     take_time(log, clock)
     sealer = Sealer(settings.site.origin, policy, log, checkpoints, token, clock)
@@ -52,6 +53,12 @@ async def run(settings: Settings) -> None:
         token.close()
         checkpoints.close()
         log.close()
+
+
+def policy_of(seal: Seal) -> SealingPolicy:
+    """When the token signs at this site."""
+    at_once = CRITICAL | {Kind.DENIED} if seal.receipts else CRITICAL
+    return SealingPolicy(seal.entries, seal.after_s, seal.not_within_s, at_once)
 
 
 def take_time(log: Follower, clock: SystemClock) -> None:

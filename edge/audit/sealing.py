@@ -3,7 +3,7 @@
 Rules of sealing:
 
 1. After so many unsealed entries, or so long after the first of them, whichever comes first.
-2. At once for kinds that matter at once (``CRITICAL``) and at shutdown.
+2. At once for kinds that matter at once (``CRITICAL``; refusals too where people are given receipts) and at shutdown.
 3. Never more often than every few seconds: tokens slow down and wear out.
 
 Rules of signing, so that whoever reaches the signer still cannot have anything else signed:
@@ -18,16 +18,17 @@ import hashlib
 from dataclasses import dataclass
 
 from edge.audit.checkpoint import parse_statement
-from edge.audit.entry import LogError
+from edge.audit.entry import CRITICAL, Kind, LogError
 
 
 @dataclass(frozen=True)
 class SealingPolicy:
-    """When checkpoints are signed: entries and seconds."""
+    """When checkpoints are signed: entries and seconds, and the kinds that wait for neither."""
 
     entries: int = 64
     after_s: float = 60.0
     not_within_s: float = 5.0
+    at_once: frozenset[Kind] = CRITICAL
 
 
 @dataclass(frozen=True)

@@ -138,9 +138,20 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
     Raises:
         LogError: it is not, or the proof is malformed.
     """
+    _hashes(root)
+    if root_from(index, size, leaf, path) != root:
+        raise LogError(f"entry {index} is not in this tree")
+
+
+def root_from(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:
+    """The root that an inclusion path leads to; whether it is the right one, somebody has to have signed.
+
+    Raises:
+        LogError: there is no such leaf in a tree of that size, or the path is malformed.
+    """
     if not 0 <= index < size:
         raise LogError(f"no leaf {index} in a tree of {size}")
-    _hashes(leaf, root, *path)
+    _hashes(leaf, *path)
     position, last, running = index, size - 1, leaf
     for sibling in path:
         if last == 0:
@@ -154,8 +165,7 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
         position, last = position >> 1, last >> 1
     if last != 0:
         raise LogError("proof is too short")
-    if running != root:
-        raise LogError(f"entry {index} is not in this tree")
+    return running
 
 
 def verify_consistency(older: int, newer: int, older_root: bytes, newer_root: bytes, path: Sequence[bytes]) -> None:

@@ -13,25 +13,20 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import h11
-import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge.errors import DeviceError
 from edge.iavs.asking import LIMIT
 from edge.iavs.jose import fold
+from edge.listening import Listening, Punctual
 
-CONNECTIONS = 64
 HEAD_S = 10.0
 GOODBYE_S = 3
 _HEAD_LIMIT = LIMIT + 64 * 1024
@@ -42,10 +37,9 @@ _TOO_LONG = (
 log = logging.getLogger(__name__)
 
 
-class Bound(H11Protocol):
+class Bound(Punctual):
     """A connection that knows its client's certificate and must ask in time."""
 
-    _late: asyncio.TimerHandle | None = None
     _came = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -55,7 +49,6 @@ class Bound(H11Protocol):
         certificate = secured.getpeercert(binary_form=True) if secured is not None else None
         if certificate:
             self.app_state = {**self.app_state, "x5t#S256": fold(sha256(certificate).digest())}
-        self._watch()
 
     def data_received(self, data: bytes) -> None:
         """Rule 3."""
@@ -66,29 +59,12 @@ class Bound(H11Protocol):
                 self.transport.close()
                 return
         super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
-        super().connection_lost(exc)
-        self._stop()
-
-    def _watch(self) -> None:
         if self.conn.their_state is not h11.IDLE:
             self._came = 0
-            self._stop()
-        elif self._late is None:
-            self._late = self.loop.call_later(HEAD_S, self._close)
 
-    def _stop(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _close(self) -> None:
-        self._late = None
-        if self.conn.their_state is h11.IDLE:
-            self.transport.close()
+    def head_s(self) -> float:
+        """Samples may come in the head."""
+        return HEAD_S
 
 
 @dataclass(frozen=True)
@@ -126,15 +102,6 @@ class Port:
         return context
 
 
-class _Server(uvicorn.Server):
-    """Signals belong to the process, not to one of its parts."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
-
-
 async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None = None) -> None:
     """Serve until cancelled; ``ready`` is told the port's number.
 
@@ -142,46 +109,11 @@ async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None
         DeviceError: the address cannot be listened to, TLS cannot be set up, or the server ended by itself.
     """
     context = port.context()
-    family = socket.AF_INET6 if ":" in port.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as ear:
-        ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            ear.bind((port.host, port.port))
-        except OSError as error:
-            raise DeviceError("iavs", f"cannot listen on {port.host} port {port.port}: {error.strerror}") from error
-        ear.listen(CONNECTIONS)
-        config = _config(services)
-        config.load()
-        config.ssl = context
-        server = _Server(config)
-        running = asyncio.create_task(server.serve([ear]))
-        number = int(ear.getsockname()[1])
+
+    def opened(number: int) -> None:
         log.info("identity services on port %d%s", number, "" if context else ", WITHOUT TLS, this machine only")
         if ready is not None and not ready.done():
             ready.set_result(number)
-        try:
-            await asyncio.shield(running)
-        finally:
-            server.should_exit = True
-            await running
-    raise DeviceError("iavs", "the server ended by itself")
 
-
-def _config(services: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        services,
-        http=Bound,
-        ws="none",
-        lifespan="off",
-        loop="none",
-        interface="asgi3",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        h11_max_incomplete_event_size=_HEAD_LIMIT,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=GOODBYE_S,
-    )
+    listening = Listening("iavs", port.host, port.port, _HEAD_LIMIT, GOODBYE_S, Bound, context)
+    await listening.serve(services, opened)

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from edge import wire
+from edge import listening, wire
 from edge.audit.entry import Kind
 from edge.biometric.values import Hint
 from edge.errors import DeviceError
@@ -21,7 +21,6 @@ from edge.passage import Indication
 from edge.settings import Web
 from edge.web import board as board_module
 from edge.web import pages as pages_module
-from edge.web import server as server_module
 from edge.web.panel import listen, understood
 from edge.web.server import serve
 
@@ -221,7 +220,7 @@ def test_names_of_strangers_are_refused_on_the_wire(folder: Folder, run: Run) ->
 def test_who_dawdles_loses_the_connection(
     asked: bytes, folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "HEAD_S", 0.3)
+    monkeypatch.setattr(listening, "HEAD_S", 0.3)
 
     async def story() -> None:
         async with folder.stand(port=True) as stand:

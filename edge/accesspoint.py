@@ -13,19 +13,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import SystemRandom
 from secrets import token_bytes
+from typing import TypeVar
 
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.challenge import drawn
-from edge.biometric.values import Comparison, ModelSet, ProbeQuality, ReferenceKind
+from edge.biometric.values import Comparison, Enrolled, Identification, ModelSet, Probe, ProbeQuality, ReferenceKind
 from edge.credential import Credential, verify
 from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
-from edge.passage import ALARMED, Indication
+from edge.passage import Indication
 from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
@@ -36,11 +38,27 @@ from edge.watch import Watch
 _log = logging.getLogger("edge.visit")
 _FORGET_TRIES_S = 600.0
 _LOOK_S = 0.2
+_GONE_S = 0.6  # so long without a face, and a person has stepped away
+_STAYS_S = 10.0
+T = TypeVar("T")
 _FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal": Reason.JOURNAL_FAULT}
 
 
 Thresholds = Callable[[str, ReferenceKind], float]
 """Score to reach for a model and a kind of reference, at the policy's false match rate."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a lane without cards needs besides.
+
+    Attributes:
+        threshold: score to reach for a model among so many people, at the policy's false positive identification rate.
+        pseudonym: what the log calls somebody whom the gallery calls so.
+    """
+
+    threshold: Callable[[str, int], float]
+    pseudonym: Callable[[bytes, Interval], bytes]
 
 
 Verify = Callable[[str, TrustList, Interval, timedelta], Credential]
@@ -68,6 +86,7 @@ class AccessPoint:
         withdrawn: Callable[[Credential, Interval], Found] = lambda _card, _now: UNLISTED,
         locked_down: Callable[[], bool] = lambda: False,
         verified: Verify = verify,
+        lane: Lane | None = None,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -84,44 +103,94 @@ class AccessPoint:
         self.withdrawn = withdrawn
         self.locked_down = locked_down
         self.verified = verified
+        self.lane = lane
+        self._seen = -1  # the newest frame of whom the lane has looked at
         self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
         """Serve one person after another until cancelled."""
         while True:
-            code = await self.next_code()
+            if self.lane is None:
+                shown: Code | Probe | Refusal = await self.next_code()
+            else:
+                shown = await self.next_face()
             self.panel.show(Indication.READING)
-            decision = await self.consider(code)
+            decision = await (self.consider(shown) if isinstance(shown, Code) else self.recognise(shown))
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:
-                await self.let_through(code, receipt)
+                await self.let_through(shown, receipt)
             else:
                 await asyncio.sleep(self.result_s)
+                if self.lane is not None:
+                    await self.gone()
             await self.passage_clear()
 
     async def passage_clear(self) -> None:
         """Let the person before get out of the way; a forced or blocked passage keeps its alarm until it is mended."""
-        if self.doorway.state in ALARMED:
+        if self.doorway.alarmed:
             self.panel.show(Indication.ALARM)
         await self.doorway.clear()
 
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""
+        return await self._next(self.reader.code)
+
+    async def next_face(self) -> Probe | Refusal:
+        """Wait for somebody who stands before the camera of a lane, in or out of service."""
+        return await self._next(self._face)
+
+    async def _face(self) -> Probe | Refusal:
+        """The next good face; or what became of somebody who was asked to do something.
+
+        Who only passes by, or never comes into position, has asked for nothing: that is no visit and no entry.
+        """
+        while True:
+            try:
+                probe = await self.faces.probe(self.wanted(), self._seen, self.policy.capture_s)
+            except Refusal as refusal:
+                await self.forget()
+                if refusal.reason is Reason.TASK_NOT_DONE:
+                    return refusal
+            except DeviceError:
+                self._seen = -1  # another camera, another count
+                raise
+            else:
+                self._seen = probe.frame
+                return probe
+
+    async def gone(self) -> None:
+        """After a refusal: one search a person. Who stays is looked at again after a while."""
+        wanted = replace(self.wanted(), tasks=())
+        with contextlib.suppress(TimeoutError, DeviceError):
+            async with asyncio.timeout(_STAYS_S):
+                while True:
+                    try:
+                        probe = await self.faces.probe(wanted, self._seen, _GONE_S)
+                        self._seen = probe.frame
+                        await asyncio.sleep(_LOOK_S)
+                    except Refusal as refusal:
+                        if refusal.reason is Reason.NO_PROBE:
+                            return
+                    finally:
+                        await self.forget()
+
+    async def _next(self, shown: Callable[[], Awaitable[T]]) -> T:
+        """What comes next, with the panel at rest and the models known meanwhile."""
         resting = asyncio.ensure_future(self._rest())
         wait_s = 0.25
         try:
             while True:
                 try:
                     await self.meet_models()
-                    code = await self.reader.code()
+                    found = await shown()
                 except DeviceError as error:
                     self.watch.lost(error.device, error.message)
                     await asyncio.sleep(wait_s)
                     wait_s = min(2 * wait_s, 2.0)
                 else:
                     self.watch.back("camera")
-                    return code
+                    return found
         finally:
             resting.cancel()
 
@@ -152,7 +221,7 @@ class AccessPoint:
 
     def at_rest(self) -> None:
         """Show whether the next person may come."""
-        if self.doorway.state in ALARMED:
+        if self.doorway.alarmed:
             self.panel.show(Indication.ALARM)
         else:
             self.panel.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)
@@ -166,11 +235,14 @@ class AccessPoint:
                 credential = self.verified(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
             found = self.withdrawn(credential, visit.now)
             visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found)
+            reference = visit.reference(credential)
+            if isinstance(reference, Enrolled):
+                await self.faces.enrolled(reference)
+                visit.enrolled()
             self.panel.show(Indication.LOOK)
             visit.models(await self.faces.models())
             probe = await self.faces.probe(self.wanted(), code.frame - 1, self.policy.capture_s)
             visit.probed(probe)
-            reference = visit.reference(credential)
             comparison = await self.faces.compare(reference, probe)
             visit.compared(comparison, self.threshold(comparison))
         except Refusal as refusal:
@@ -183,6 +255,39 @@ class AccessPoint:
         decision = visit.decision()
         self._count(decision)
         return decision
+
+    async def recognise(self, found: Probe | Refusal) -> AccessDecision:
+        """Decide about the person who stands in a lane without cards."""
+        visit = Visit(self.clock, self.policy, self.standing, locked_down=self.locked_down())
+        try:
+            visit.may_search()
+            visit.models(await self.faces.models())
+            if isinstance(found, Refusal):
+                raise found
+            visit.probed(found)
+            match = await self.faces.search(self.policy.gallery, found)
+            visit.searched(match, *self._judged(match, visit.now))
+        except Refusal as refusal:
+            visit.refused(refusal.reason, refusal.detail)
+        except DeviceError as error:
+            self.watch.lost(error.device, error.message)
+            visit.refused(_FAULT.get(error.device, Reason.CAMERA_FAULT), error.message)
+        finally:
+            await self.forget()
+        return visit.decision()
+
+    def _judged(self, match: Identification, now: Interval) -> tuple[float, bytes]:
+        """The score that names somebody among so many, and the name.
+
+        Raises:
+            Refusal: not-measured.
+        """
+        if self.lane is None:
+            raise Refusal(Reason.NOT_MEASURED, "no lane")
+        try:
+            return self.lane.threshold(match.model, match.among), self.lane.pseudonym(match.candidate, now)
+        except (KeyError, ValueError) as error:
+            raise Refusal(Reason.NOT_MEASURED, str(error)) from error
 
     async def record(self, decision: AccessDecision) -> Receipt | None:
         """Write the decision down and show it; None when it is not on disk, and then nothing opens."""
@@ -200,7 +305,7 @@ class AccessPoint:
         _log.info("visit %s", told(decision, receipt))
         return receipt
 
-    async def let_through(self, code: Code, receipt: Receipt) -> None:
+    async def let_through(self, shown: Code | Probe | Refusal, receipt: Receipt) -> None:
         """Open for the person whose grant is on disk, and write down whether they went."""
         asked_at = self.clock.monotonic()
         outcome = await self.doorway.let_through(receipt)
@@ -208,7 +313,8 @@ class AccessPoint:
         fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
         if opened_at >= asked_at:
             fields["relay_us"] = round((opened_at - asked_at) * 1e6)
-            fields["whole_us"] = round((opened_at - code.seen_at) * 1e6)
+            if not isinstance(shown, Refusal):
+                fields["whole_us"] = round((opened_at - shown.seen_at) * 1e6)
         try:
             await self.journal.append(Event(outcome, fields))
         except DeviceError as error:

@@ -17,7 +17,7 @@ from typing import assert_never
 
 from edge.audit.entry import Event, Kind
 from edge.errors import DeviceError
-from edge.passage import CLEAR, Command, Happening, Indication, Sensed, State, step
+from edge.passage import AT_REST, TURNSTILE, Command, Happening, Indication, Plan, Sensed, State, stands
 from edge.passage import Event as Occurrence
 from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
 
@@ -27,6 +27,7 @@ _REPORTS: dict[Command, Kind] = {
     Command.REPORT_FORCED: Kind.DOOR_FORCED,
     Command.REPORT_HELD: Kind.DOOR_HELD,
     Command.REPORT_TAILGATE: Kind.TAILGATE,
+    Command.REPORT_FAULT: Kind.DISPENSER_FAULT,
     Command.REPORT_EXIT_REQUEST: Kind.EXIT_REQUEST,
     Command.REPORT_FIRE: Kind.FIRE,
     Command.REPORT_FIRE_OVER: Kind.FIRE_OVER,
@@ -35,7 +36,7 @@ _REPORTS: dict[Command, Kind] = {
 
 
 class Doorway:
-    """One passage with its lock, sensors and alarm."""
+    """One passage with its locks, sensors and alarm."""
 
     def __init__(
         self,
@@ -47,12 +48,15 @@ class Doorway:
         *,
         release_s: float,
         held_s: float,
+        plan: Plan = TURNSTILE,
     ) -> None:
+        self._plan = plan
         self._lock = lock
         self._panel = panel
         self._sensors = sensors
         self._journal = journal
         self._clock = clock
+        self._release_s = release_s
         self._seconds = {
             Happening.RELEASE_OVER: release_s,
             Happening.HELD_OVER: held_s,
@@ -65,7 +69,9 @@ class Doorway:
         self._one = asyncio.Lock()
         self._moved = asyncio.Event()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._door_open = False
+        self._standing = AT_REST
+        self._portions = 1
+        self.dispensed = 0
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
 
@@ -74,14 +80,28 @@ class Doorway:
         """Where the passage is."""
         return self._state
 
-    async def let_through(self, receipt: Receipt) -> Kind:
+    @property
+    def alarmed(self) -> bool:
+        """Whether somebody has to come and mend something."""
+        return self._state in self._plan.alarmed
+
+    def is_clear(self) -> bool:
+        """Whether a grant would open now."""
+        return self._state in self._plan.clear
+
+    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
         """Unlock for one person; ``TAKEN`` or ``NOT_TAKEN`` when it is over.
 
-        ``receipt`` is the grant on disk: without one there is nothing to unlock with.
+        Args:
+            receipt: the grant on disk: without one there is nothing to unlock with.
+            release_s: how long this person has; None for as long as anybody.
+            portions: how many a dispenser gives out; ``dispensed`` tells afterwards how many came.
         """
         async with self._one:
             self._receipt = receipt
             self._outcome = asyncio.get_running_loop().create_future()
+            self._portions, self.dispensed = portions, 0
+            self._seconds[Happening.RELEASE_OVER] = self._release_s if release_s is None else release_s
             try:
                 self.happened(Happening.GRANTED)
                 return await self._outcome
@@ -89,17 +109,27 @@ class Doorway:
                 self._receipt = self._outcome = None
 
     def happened(self, occurrence: Occurrence) -> None:
-        """Take one step of the table and carry out its commands."""
-        to = step(self._state, occurrence)
+        """Take the step of the table, and what follows from it at once, and carry out the commands."""
+        if isinstance(occurrence, Sensed):
+            self._standing = stands(self._standing, occurrence)
+        to = self._plan.follow(self._state, occurrence, self._standing)
         self._state = to.state
         for command in to.commands:
             self._carry_out(command)
-        self._mind_the_door(occurrence)
+        self._mind_the_door()
         self._moved.set()
+        if occurrence is Sensed.PORTION:
+            self._count()
+
+    def _count(self) -> None:
+        """One more portion came out; a grant of so many is over with the last."""
+        self.dispensed += 1
+        if self._state in self._plan.pending and self.dispensed >= self._portions:
+            self.happened(Happening.ALL_OUT)
 
     async def clear(self) -> None:
         """Wait until the person before is out of the way, so that the next grant can open."""
-        while self._state not in CLEAR:
+        while self._state not in self._plan.clear:
             self._moved.clear()
             await self._moved.wait()
 
@@ -117,12 +147,12 @@ class Doorway:
         finally:
             self.stop()
 
-    def _mind_the_door(self, occurrence: Occurrence) -> None:
+    def _mind_the_door(self) -> None:
         """Rule 3."""
-        if occurrence in (Sensed.DOOR_OPEN, Sensed.DOOR_CLOSED):
-            self._door_open = occurrence is Sensed.DOOR_OPEN
+        if (State.LOCKED, Happening.DOOR_LEFT_OPEN) not in self._plan.table:
+            return
         waiting = self._timers.get(Happening.DOOR_LEFT_OPEN)
-        if not (self._door_open and self._state is State.LOCKED):
+        if not (Sensed.DOOR_OPEN in self._standing and self._state is State.LOCKED):
             if waiting is not None:
                 waiting.cancel()
                 del self._timers[Happening.DOOR_LEFT_OPEN]
@@ -167,6 +197,12 @@ class Doorway:
                 self._unlock()
             case Command.LOCK:
                 self._lock.lock()
+            case Command.UNLOCK_EXIT:
+                self._lock.unlock_exit(self._granted())
+            case Command.LOCK_EXIT:
+                self._lock.lock_exit()
+            case Command.FREE_EXIT:
+                self._lock.free_exit()
             case Command.TIME_RELEASE:
                 self._time(Happening.RELEASE_OVER)
             case Command.TIME_HELD:
@@ -187,6 +223,7 @@ class Doorway:
                 Command.REPORT_FORCED
                 | Command.REPORT_HELD
                 | Command.REPORT_TAILGATE
+                | Command.REPORT_FAULT
                 | Command.REPORT_EXIT_REQUEST
                 | Command.REPORT_FIRE
                 | Command.REPORT_FIRE_OVER
@@ -197,10 +234,13 @@ class Doorway:
                 assert_never(command)
 
     def _unlock(self) -> None:
+        self._lock.unlock(self._granted())
+        self.unlocked_at = self._clock.monotonic()
+
+    def _granted(self) -> Receipt:
         if self._receipt is None:
             raise RuntimeError("the table unlocked without a grant on disk")
-        self._lock.unlock(self._receipt)
-        self.unlocked_at = self._clock.monotonic()
+        return self._receipt
 
     def _time(self, end: Happening) -> None:
         if (running := self._timers.get(end)) is not None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Entry, Event, Kind
-from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference
+from edge.biometric.values import Comparison, Enrolled, Identification, ModelSet, Probe, ProbeQuality, Reference
 from edge.passage import Indication, Sensed
 from edge.trust.interval import Interval
 
@@ -78,7 +78,23 @@ class Faces(Protocol):
         """Compare that probe, not a newer one, with the reference.
 
         Raises:
-            Refusal: reference-unusable.
+            Refusal: reference-unusable; not-enrolled or gallery-fault for somebody of a gallery.
+        """
+        ...
+
+    async def enrolled(self, reference: Enrolled) -> None:
+        """Look whether the gallery has a face of this person that can be compared; nothing of it comes out.
+
+        Raises:
+            Refusal: not-enrolled, gallery-fault, reference-unusable.
+        """
+        ...
+
+    async def search(self, gallery: str, probe: Probe) -> Identification:
+        """Compare that probe with everybody in the gallery.
+
+        Raises:
+            Refusal: not-recognised where nobody is enrolled, gallery-fault.
         """
         ...
 
@@ -116,7 +132,7 @@ class Journal(Protocol):
 
 
 class Lock(Protocol):
-    """The one output that can let somebody in."""
+    """The outputs that can let somebody in: the entry, and where there are two doors, the exit."""
 
     def unlock(self, receipt: Receipt) -> None:
         """Energise the release; ``receipt`` proves that the grant is on disk."""
@@ -124,6 +140,18 @@ class Lock(Protocol):
 
     def lock(self) -> None:
         """Drop the release. Always allowed, idempotent."""
+        ...
+
+    def unlock_exit(self, receipt: Receipt) -> None:
+        """Energise the release of the second door for the person of this grant."""
+        ...
+
+    def lock_exit(self) -> None:
+        """Drop the release of the second door. Always allowed, idempotent."""
+        ...
+
+    def free_exit(self) -> None:
+        """Energise the release of the second door because there is a fire: the way out waits for no entry."""
         ...
 
 

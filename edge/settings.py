@@ -110,6 +110,11 @@ class Paths:
         return self.state / "iavs" / "gallery.db"
 
     @property
+    def faces(self) -> Path:
+        """Sealed templates that galleries hand to the gate: written by edge-web, read by edge-vision."""
+        return self.state / "faces"
+
+    @property
     def stills_socket(self) -> Path:
         """Where edge-vision looks at pictures that were handed over."""
         return self.run / "stills" / "stills.sock"
@@ -118,6 +123,16 @@ class Paths:
     def record_socket(self) -> Path:
         """Where edge-gate writes down what is done to the gallery."""
         return self.run / "gate" / "record.sock"
+
+    @property
+    def operators_socket(self) -> Path:
+        """Where edge-gate hears what an operator's page asks."""
+        return self.run / "gate" / "operators.sock"
+
+    @property
+    def console_socket(self) -> Path:
+        """Where edge-gate hears who shall be enrolled; for its own user and root alone."""
+        return self.run / "gate" / "console.sock"
 
 
 @dataclass(frozen=True)
@@ -166,7 +181,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Gate:
-    """Relay, lights and sensors: BCM numbers, seconds."""
+    """Relay, lights and sensors: BCM numbers, seconds; 0 for a pin that this kind of passage has not."""
 
     kind: typing.Literal["gpio", "simulated"]
     lock_pin: int
@@ -183,6 +198,11 @@ class Gate:
     release_s: float
     held_s: float
     remote_unlock: bool = False
+    passage: typing.Literal["turnstile", "dispenser", "interlock"] = "turnstile"
+    exit_pin: int = 0
+    exit_door_pin: int = 0
+    portion_pin: int = 0
+    fault_pin: int = 0
 
 
 @dataclass(frozen=True)
@@ -203,12 +223,12 @@ class Seal:
     entries: int
     after_s: float
     not_within_s: float
+    receipts: bool = False
 
 
 @dataclass(frozen=True)
 class Mqtt:
-    """Where entries go out."""
-    receipts: bool = False
+    """Where entries go out. ``spread_s``: within which it connects, so that a thousand gates do not come at once."""
 
     enabled: bool
     host: str
@@ -218,6 +238,7 @@ class Mqtt:
     key: str
     collector_key: Path
     witnesses: Path = Path()
+    spread_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -226,6 +247,7 @@ class Web:
 
     ``names``: host names under which they may be asked for, beside the address and localhost.
     ``languages``: of the kiosk, the one shown largest first. ``sound``: short tones of the kiosk, beside its screens.
+    ``speech``: its sentences are also spoken. ``readers``: who may read the operator page. ``certificate``: of it.
     """
 
     host: str
@@ -233,6 +255,9 @@ class Web:
     names: tuple[str, ...] = ()
     languages: tuple[str, ...] = ("en",)
     sound: bool = False
+    speech: bool = False
+    readers: typing.Literal["operators", "anyone"] = "operators"
+    certificate: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -252,7 +277,8 @@ class Iavs:
 
     ``galleries``: all there are; they are not made by callers. ``fmr``: of one comparison. ``fpir``: how often a
     stranger may be taken for anybody in the whole gallery. ``signed_only``: samples without a valid signature are
-    refused. ``per_minute``: requests of one caller.
+    refused. ``per_minute``: requests of one caller. ``at_gate``: galleries that know the faces of cards without one;
+    ``lanes``: galleries that a lane without cards searches.
     """
 
     enabled: bool = False
@@ -271,6 +297,8 @@ class Iavs:
     keep_pictures: bool = True
     signed_only: bool = False
     per_minute: int = 600
+    at_gate: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,24 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from edge.accesspoint import AccessPoint, Verify
+from edge.accesspoint import AccessPoint, Lane, Verify
+from edge.app.acts import Acts
 from edge.app.commands import Commands
+from edge.app.counter import attend
 from edge.app.keeping import keep
 from edge.app.manifest import manifest_of
+from edge.app.operators import Operators
 from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
 from edge.app.told import ToldPanel, hear
 from edge.audit.entry import Event, Kind, LogError
 from edge.audit.tail import recipient
+from edge.biometric.gallery import fmr_for
 from edge.biometric.manifest import Manifest
 from edge.biometric.values import ReferenceKind
 from edge.credential import verify
-from edge.decision import Policy, pseudonym
+from edge.decision import Policy, pseudonym, recognised
 from edge.devices.acknowledged import acknowledged
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -36,6 +40,7 @@ from edge.devices.trustfile import TrustFile
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
+from edge.passage import DISPENSER, INTERLOCK, PLANS, Plan
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.trust.encryption import content_keys
 from edge.watch import Watch
@@ -82,10 +87,19 @@ async def run(settings: Settings) -> None:
         watch = Watch(journal, clock)
         panel = ToldPanel(gate, settings.paths.panel_socket)
         doorway = Doorway(
-            gate, panel, gate, journal, clock, release_s=settings.gate.release_s, held_s=settings.gate.held_s
+            gate,
+            panel,
+            gate,
+            journal,
+            clock,
+            release_s=settings.gate.release_s,
+            held_s=settings.gate.held_s,
+            plan=plan_of(settings),
         )
         opening = doorway if settings.gate.remote_unlock else None
         commands = Commands(settings.site.origin, standing.charter, journal, clock, opening, folder / "commands")
+        acts = Acts(follower, journal, clock, doorway, doorway.is_clear, commands, panel.show)
+        operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         await journal.append(
             Event(Kind.CONFIGURATION, {"profile": policy.name, "fmr": str(policy.fmr)}, digests=(policy.digest,))
@@ -105,6 +119,7 @@ async def run(settings: Settings) -> None:
             withdrawn=partial(standing.withdrawn, site_key),
             locked_down=commands.locked_down,
             verified=verifier_of(settings),
+            lane=lane_of(policy, manifest, site_key),
         )
         try:
             async with asyncio.TaskGroup() as parts:
@@ -113,6 +128,9 @@ async def run(settings: Settings) -> None:
                 parts.create_task(hear(place_for(settings.paths.health_socket), watch, commands))
                 parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
+                parts.create_task(
+                    attend(place_for(settings.paths.operators_socket), settings.paths.console_socket, operators)
+                )
                 if settings.iavs.enabled:
                     parts.create_task(record(place_for(settings.paths.record_socket), journal))
                 parts.create_task(keep_alive(lambda: not journal.lost))
@@ -126,7 +144,7 @@ async def run(settings: Settings) -> None:
 
 
 def lock(path: Path) -> None:
-    """Drive the relay off; nothing else, and with nothing more of the configuration than the pin.
+    """Drive the relays off; nothing else, and with nothing more of the configuration than their pins.
 
     Raises:
         SettingsError: the configuration does not say which pin.
@@ -134,11 +152,12 @@ def lock(path: Path) -> None:
     """
     table = read_toml(path).get("gate")
     pins = table if isinstance(table, dict) else {}
-    pin = pins.get("lock_pin")
-    if type(pin) is not int:
-        raise SettingsError(f"{path}: gate.lock_pin should be a whole number")
+    lock_pin, exit_pin = pins.get("lock_pin"), pins.get("exit_pin", 0)
+    if type(lock_pin) is not int or type(exit_pin) is not int:
+        raise SettingsError(f"{path}: gate.lock_pin and gate.exit_pin should be whole numbers")
     if pins.get("kind") != "simulated":
-        drop_relay(pin)
+        for pin in filter(None, (lock_pin, exit_pin)):
+            drop_relay(pin)
 
 
 @contextlib.contextmanager
@@ -172,6 +191,17 @@ def verifier_of(settings: Settings) -> Verify:
     return partial(verify, content_keys=opened, audience=cards.audience or None, prefixes=cards.prefixes)
 
 
+def lane_of(policy: Policy, manifest: Manifest, site_key: bytes) -> Lane | None:
+    """What a lane without cards needs; None at a gate for cards."""
+    if policy.lane == "card":
+        return None
+
+    def threshold(model: str, among: int) -> float:
+        return manifest.threshold(model, ReferenceKind.GALLERY, fmr_for(policy.fpir, among))
+
+    return Lane(threshold, partial(recognised, site_key))
+
+
 def policy_of(settings: Settings) -> Policy:
     """The profile of this site.
 
@@ -183,6 +213,8 @@ def policy_of(settings: Settings) -> Policy:
         raise SettingsError(
             f"profile {policy.name}: only pilot may run with attack_detection = {policy.attack_detection!r}"
         )
+    if policy.lane == "gallery" and not policy.gallery:
+        raise SettingsError(f"profile {policy.name}: a lane without cards needs a gallery")
     return policy
 
 
@@ -212,6 +244,20 @@ def gate_of(settings: Settings) -> GpioGate:
         case "simulated":
             stage = Path(settings.camera.source) if settings.camera.kind == "footage" else None
             return SimulatedGate(settings.gate, stage)
+
+
+def plan_of(settings: Settings) -> Plan:
+    """The kind of passage, with the pins that it cannot do without.
+
+    Raises:
+        SettingsError: one of them is missing.
+    """
+    plan, pins = PLANS[settings.gate.passage], settings.gate
+    needed = {DISPENSER.name: ("portion_pin",), INTERLOCK.name: ("exit_pin", "exit_door_pin")}.get(plan.name, ())
+    for name in needed:
+        if not getattr(pins, name):
+            raise SettingsError(f"{settings.source}: a passage of kind {plan.name} needs gate.{name}")
+    return plan
 
 
 def _threshold(manifest: Manifest, fmr: float, model: str, kind: ReferenceKind) -> float:

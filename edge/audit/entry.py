@@ -47,6 +47,8 @@ class Kind(IntEnum):
     FIRE_OVER = 25
     TAMPER = 26
     DURESS = 27
+    DISPENSER_FAULT = 28
+    NOTICED = 29  # somebody came whom the site watches for; nobody sees that it was noticed
     DEVICE_LOST = 30
     DEVICE_BACK = 31
     POWER_LOST = 32
@@ -56,6 +58,7 @@ class Kind(IntEnum):
     TRUST_UPDATE = 51
     STATUS_UPDATE = 52
     COMMAND = 53  # from an operator, obeyed or refused
+    OPERATOR = 54  # enrolled, dismissed, or tried in vain under that name
     EPOCH_OPEN = 60
     KEY_ROTATION = 61
     WITNESSED = 62
@@ -67,6 +70,7 @@ class Kind(IntEnum):
     RESERVATION = 80
     COMMIT = 81
     RELEASE = 82
+    CYCLE = 83  # of a benefit: open from here on
     GALLERY = 90  # a request to change, or to read in the raw, what the gallery holds about a person
 
 
@@ -81,6 +85,7 @@ CRITICAL = frozenset(
         Kind.TRUST_UPDATE,
         Kind.STATUS_UPDATE,
         Kind.COMMAND,
+        Kind.OPERATOR,
         Kind.EPOCH_OPEN,
         Kind.KEY_ROTATION,
         Kind.FORK,

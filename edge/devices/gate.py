@@ -24,8 +24,8 @@ from edge.passage import Indication, Sensed
 from edge.ports import Receipt
 from edge.settings import Gate
 
-OPENING = frozenset({Kind.GRANTED, Kind.COMMAND})
-"""Kinds of entries whose receipt opens: a grant, or a remote unlock that the site allows."""
+OPENING = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.COMMAND})
+"""Kinds of entries whose receipt opens: a grant, an operator's override, or a remote unlock that the site allows."""
 
 _BOUNCE_S = 0.02
 
@@ -49,6 +49,7 @@ class GpioGate:
         self._loop = asyncio.get_running_loop()
         self._devices: list[Any] = []
         self._relay: Any = None
+        self._exit: Any = None
         try:
             with _pins():
                 self._claim_all(pins, factory or _chip())
@@ -59,6 +60,10 @@ class GpioGate:
 
     def _claim_all(self, pins: Gate, factory: Any) -> None:
         self._relay = self._claim(gpiozero.OutputDevice, pins.lock_pin, factory, active_high=True, initial_value=False)
+        if pins.exit_pin:
+            self._exit = self._claim(
+                gpiozero.OutputDevice, pins.exit_pin, factory, active_high=True, initial_value=False
+            )
         lights = (pins.red_pin, pins.green_pin, pins.amber_pin)
         self._lights = [self._claim(gpiozero.LED, pin, factory, initial_value=False) for pin in lights]
         self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
@@ -69,13 +74,16 @@ class GpioGate:
             (pins.fire_pin, Sensed.FIRE_OVER, Sensed.FIRE),
             (pins.exit_request_pin, Sensed.EXIT_REQUEST, None),
             (pins.tamper_pin, None, Sensed.TAMPER),
+            (pins.exit_door_pin, Sensed.EXIT_DOOR_CLOSED, Sensed.EXIT_DOOR_OPEN),
+            (pins.portion_pin, Sensed.PORTION, None),
+            (pins.fault_pin, Sensed.FAULT_OVER, Sensed.FAULT),
         ):
-            self._watch(pin, factory, closed, opened)
+            if pin:
+                self._watch(pin, factory, closed, opened)
 
     def unlock(self, receipt: Receipt) -> None:
         """Energise the release; the receipt proves that the grant is on disk."""
-        if getattr(receipt, "kind", None) not in OPENING:
-            raise TypeError("unlocking takes the receipt of a durable grant")
+        _granted(receipt)
         with _pins():
             self._relay.on()
 
@@ -83,6 +91,28 @@ class GpioGate:
         """Drop the release."""
         with _pins():
             self._relay.off()
+
+    def unlock_exit(self, receipt: Receipt) -> None:
+        """Energise the release of the second door for the person of this grant."""
+        _granted(receipt)
+        self.free_exit()
+
+    def free_exit(self) -> None:
+        """Energise the release of the second door: there is a fire."""
+        if self._exit is not None:
+            with _pins():
+                self._exit.on()
+
+    def lock_exit(self) -> None:
+        """Drop the release of the second door."""
+        if self._exit is not None:
+            with _pins():
+                self._exit.off()
+
+    @property
+    def exit_unlocked(self) -> bool:
+        """Whether the release of the second door is energised, as the pin says."""
+        return self._exit is not None and bool(self._exit.value)
 
     @property
     def unlocked(self) -> bool:
@@ -115,6 +145,8 @@ class GpioGate:
         """Lock and give the pins back: a released output may keep its level (Raspberry Pi OS does)."""
         if self._relay is not None and not self._relay.closed:
             self.lock()
+        if self._exit is not None and not self._exit.closed:
+            self.lock_exit()
         for device in self._devices:
             device.close()
 
@@ -132,6 +164,11 @@ class GpioGate:
             contact.when_released = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, opened)
             if not contact.is_pressed:
                 self._sensed.put_nowait(opened)
+
+
+def _granted(receipt: Receipt) -> None:
+    if getattr(receipt, "kind", None) not in OPENING:
+        raise TypeError("unlocking takes the receipt of a durable grant")
 
 
 def drop_relay(lock_pin: int, factory: Any = None) -> None:

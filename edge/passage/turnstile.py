@@ -1,0 +1,57 @@
+"""A turnstile with two beams: beam 1 on the entry side, beam 2 behind the barrier. Their order gives the direction.
+
+Rules:
+
+1. Only ``GRANTED`` unlocks, and only from a state in which nobody is where they should not be.
+2. Every way out of an unlocked state locks; two timers bound how long it can last.
+3. Beam 2 after beam 1 is a passage. Beam 1 cleared before beam 2 is a person who turned back: not taken.
+4. Leaving (beam 2 first) is free and is nobody's alarm. Software never owns the exit.
+5. A door that is forced, or stands open when nobody passes, is an alarm until it is closed; beams do not mend it.
+6. Fire, tampering and exit requests are reported in every state and move nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge.passage.words import Command, Event, Happening, Plan, Sensed, State, Step
+
+_S, _E, _H, _C = State, Sensed, Happening, Command
+
+_TABLE: Mapping[tuple[State, Event], Step] = {
+    (_S.LOCKED, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
+    (_S.LOCKED, _E.BEAM_1): Step(_S.APPROACHED),
+    (_S.LOCKED, _E.BEAM_2): Step(_S.LEAVING),
+    (_S.LOCKED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.LOCKED, _H.DOOR_LEFT_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_HELD, _C.ALARM)),
+    (_S.APPROACHED, _H.GRANTED): Step(_S.ENTERED, (_C.TIME_RELEASE, _C.UNLOCK)),
+    (_S.APPROACHED, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
+    (_S.APPROACHED, _E.BEAM_2): Step(_S.FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.APPROACHED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.RELEASED, _E.BEAM_1): Step(_S.ENTERED),
+    (_S.RELEASED, _E.BEAM_2): Step(_S.LEAVING, (_C.LOCK, _C.STOP_TIMERS, _C.NOT_TAKEN)),
+    (_S.RELEASED, _H.RELEASE_OVER): Step(_S.LOCKED, (_C.LOCK, _C.NOT_TAKEN)),
+    (_S.ENTERED, _E.BEAM_2): Step(_S.PASSED, (_C.LOCK, _C.STOP_TIMERS, _C.TIME_HELD, _C.TAKEN)),
+    (_S.ENTERED, _E.BEAM_1_CLEAR): Step(_S.LOCKED, (_C.LOCK, _C.STOP_TIMERS, _C.NOT_TAKEN)),
+    (_S.ENTERED, _H.RELEASE_OVER): Step(_S.ENTERED, (_C.TIME_HELD,)),
+    (_S.ENTERED, _H.HELD_OVER): Step(_S.FORCED, (_C.LOCK, _C.NOT_TAKEN, _C.REPORT_HELD, _C.ALARM)),
+    (_S.PASSED, _E.BEAM_2_CLEAR): Step(_S.LOCKED, (_C.STOP_TIMERS,)),
+    (_S.PASSED, _E.BEAM_1): Step(_S.FORCED, (_C.STOP_TIMERS, _C.REPORT_TAILGATE, _C.ALARM)),
+    (_S.PASSED, _H.HELD_OVER): Step(_S.FORCED, (_C.REPORT_HELD, _C.ALARM)),
+    (_S.LEAVING, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
+    (_S.LEAVING, _E.BEAM_2_CLEAR): Step(_S.LOCKED),
+    (_S.LEAVING, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
+    (_S.FORCED, _E.BEAM_1_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.FORCED, _E.BEAM_2_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.FORCED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED),
+    (_S.DOOR_FORCED, _E.DOOR_CLOSED): Step(_S.LOCKED, (_C.SILENCE,)),
+}
+
+TURNSTILE = Plan(
+    name="turnstile",
+    table=_TABLE,
+    pending=frozenset({_S.RELEASED, _S.ENTERED}),
+    unlocked=frozenset({_S.RELEASED, _S.ENTERED}),
+    alarmed=frozenset({_S.FORCED, _S.DOOR_FORCED}),
+    clear=frozenset({_S.LOCKED, _S.APPROACHED, _S.LEAVING}),
+)

@@ -156,6 +156,26 @@ class Reason(Enum):
         "The photo in this card is not good enough. Please ask for help.",
         "No face can be found in the credential's photo, or it does not decode.",
     )
+    NOT_ENROLLED = (
+        "not-enrolled",
+        "There is no photo in this card, and you are not enrolled here. Please ask for help.",
+        "The card carries no face, and the gallery does not know its holder.",
+    )
+    GALLERY_FAULT = (
+        "gallery-fault",
+        "This gate cannot look you up now. Please ask for help.",
+        "The gallery of enrolled people is missing, locked or damaged.",
+    )
+    NOT_RECOGNISED = (
+        "not-recognised",
+        "We do not recognise you. Please ask for help.",
+        "The face is nobody's in the gallery at the profile's false positive identification rate.",
+    )
+    NOT_MEASURED = (
+        "not-measured",
+        "This gate cannot recognise people now. Please ask for help.",
+        "The models were not measured at the error rate that the profile asks for in a gallery of this size.",
+    )
     # the biometric probe
     NO_PROBE = (
         "no-biometric-probe",
@@ -213,6 +233,53 @@ class Reason(Enum):
         "This gate is out of service. Please use another one.",
         "The token has not sealed the log for longer than the profile allows.",
     )
+    # the rules of the site
+    OUTSIDE_HOURS = (
+        "outside-hours",
+        "It is closed now. Please come back during opening hours.",
+        "The policy's hours do not admit this holder now.",
+    )
+    NOT_PERMITTED = (
+        "not-permitted",
+        "This card is not for this entrance. Please ask for help.",
+        "The holder is in none of the groups that may enter here, or lacks one that is needed.",
+    )
+    PASSED_BEFORE = (
+        "passed-before",
+        "This card has gone in already. Please see the reception.",
+        "Anti-passback: the holder is inside by the site's passes, or went through a moment ago.",
+    )
+    FULL = (
+        "full",
+        "There is no room inside now. Please wait.",
+        "As many people are known to be in the zone as the policy allows.",
+    )
+    SECOND_NEEDED = (
+        "second-needed",
+        "A second person has to show a card first. Please come together.",
+        "The policy asks for an escort or a second person, and nobody was found good shortly before.",
+    )
+    SECONDARY_CHECK = (
+        "secondary-check",
+        "You were chosen for a check. Please see the reception.",
+        "The lot fell on this visit; everything else is in order.",
+    )
+    NO_CYCLE = (
+        "no-cycle",
+        "Nothing is handed out now. Please ask for help.",
+        "No signed message has opened a cycle of this programme.",
+    )
+    ALREADY_RECEIVED = (
+        "already-received",
+        "You have received this already. Please ask for help.",
+        "The ledger has a reservation or a benefit for this holder in the open cycle.",
+    )
+    DISPENSER_FAULT = (
+        "dispenser-fault",
+        "This gate is out of service. Please use another one.",
+        "The dispenser does not tell its count, or the last visit is not finished.",
+    )
+    # a person decides
     REFERRED = (
         "referred",
         "Please see the reception.",

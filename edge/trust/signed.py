@@ -34,6 +34,8 @@ class Purpose(Enum):
     HASHES = "withdrawn-hashes"
     DENIED = "site-denied"
     COMMAND = "command"
+    MEMBERS = "site-members"
+    CYCLES = "benefit-cycles"
 
     @property
     def content_type(self) -> str:

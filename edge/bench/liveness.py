@@ -22,7 +22,7 @@ from rich.console import Console
 from edge.biometric.accuracy import Rate
 from edge.biometric.liveness import Cue, fused, parallax
 from edge.biometric.manifest import parse
-from edge.demo import people
+from edge.demo import acting, people
 from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Stand, face_clip
 from edge.settings import read_toml
@@ -30,14 +30,11 @@ from edge.vision.cues import border, moire
 from edge.vision.sessions import ModelSessions
 
 Image = NDArray[np.uint8]
-Grid = NDArray[np.float32]
 FOLDER = Path(__file__).resolve().parents[2] / "models"
 PLACES = ((84.0, 0.0), (84.0, -4.0), (112.0, 2.0), (134.0, -1.0))
 """Pixels between the eyes, degrees of tilt."""
 TURNS = (0, 5, 10, 15, 20, 25, 30)
 _EYES_PX, _AT = 118.0, (640.0, 300.0)
-_AXIS = 0.8  # eye distances behind the eyes, about which a head turns
-_AWAY = 8.0  # eye distances to the camera: half a metre
 
 
 @dataclass(frozen=True)
@@ -139,31 +136,10 @@ def turned(folder: Path, name: str, yaw: float, pitch: float = 0.0, *, flat: boo
     """A portrait on a relief of a head, or flat, turned and seen by the gate's camera: (720, 1280, 3), BGR."""
     portrait, picture = people.PORTRAITS[name], people.load(folder, name)
     (x, y), distance = portrait.between_eyes, portrait.eye_distance
-    nose = ((portrait.landmarks[2][0] - x) / distance, (portrait.landmarks[2][1] - y) / distance)
     v, u = np.mgrid[0:180, 0:320].astype(np.float32) * 4 + 1.5
-    field = _source((u - _AT[0]) / _EYES_PX, (v - _AT[1]) / _EYES_PX, nose, np.radians((yaw, pitch)), flat)
+    angles = float(np.radians(yaw)), float(np.radians(pitch))
+    field = acting.source((u - _AT[0]) / _EYES_PX, (v - _AT[1]) / _EYES_PX, acting.nose_of(name), angles, flat=flat)
     across, down = (cv2.resize(each, (1280, 720), interpolation=cv2.INTER_LINEAR) * distance for each in field)
     seen = cv2.remap(picture, across + x, down + y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     noise = np.random.default_rng(round(10 * (yaw + 100 * pitch)) & 0xFFFF).normal(0, 1.5, seen.shape)
     return np.asarray(np.clip(seen + noise, 0, 255), np.uint8)
-
-
-def _source(u: Grid, v: Grid, nose: tuple[float, float], angles: NDArray[np.float64], flat: bool) -> tuple[Grid, Grid]:
-    """Which point of the upright portrait is seen at each point of the picture, in eye distances: by fixed point."""
-    (sin_a, sin_b), (cos_a, cos_b) = np.sin(angles), np.cos(angles)
-    axis = 0.0 if flat else _AXIS
-    across, down = u.copy(), v.copy()
-    for _ in range(10):
-        z = axis + (np.zeros_like(u) if flat else _relief(across, down, nose))
-        x1, z1 = across * cos_a + z * sin_a, z * cos_a - across * sin_a
-        y1, z2 = down * cos_b - z1 * sin_b, z1 * cos_b + down * sin_b - axis
-        nearer = _AWAY / (_AWAY - z2)
-        across, down = across + 0.7 * (u - x1 * nearer), down + 0.7 * (v - y1 * nearer)
-    return across.astype(np.float32), down.astype(np.float32)
-
-
-def _relief(across: Grid, down: Grid, nose: tuple[float, float]) -> Grid:
-    """How far each point of a face stands before the eyes: round, with a nose of 0.42 eye distances."""
-    head = -0.55 * (across / 1.05) ** 2 - 0.25 * ((down - 0.35) / 1.6) ** 2
-    tip = 0.42 * np.exp(-(((across - nose[0]) / 0.17) ** 2) - ((down - nose[1] + 0.05) / 0.28) ** 2)
-    return np.asarray(np.maximum(head, -1.2) + tip, np.float32)

@@ -6,8 +6,11 @@ Rules:
 2. A task is answered by a change against how the person looked when it was asked, never by a pose alone: somebody who
    stands askew has not turned.
 3. Turning the other way is a mistake. One is forgiven, since people mix up right and left; the second ends the visit.
-4. A blink is eyes that were open, were closed and are open again within a second. Where the eyes were not seen open
-   (glasses, narrow eyes), a nod is asked for instead, so that nobody is kept out by their face.
+4. Between two tasks the head comes back to where it was at first, and only then the next is asked: coming back from a
+   turn is no turn, and no nod.
+5. A blink is eyes that were open, were closed and are open again within a second. Where the eyes were not seen open
+   (glasses, narrow eyes), or no blink is seen for some seconds, another task is asked for instead, so that nobody is
+   kept out by their face.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ NOD_DEG = 12.0
 CLOSER = 1.25  # times the distance between the eyes
 OPEN, CLOSED = 0.6, 0.3  # probability that the eyes are open
 BLINK_S = 1.0
+BLINK_WAIT_S = 4.0
 FORGIVEN = 1
+AHEAD_DEG = 10.0  # from how the head was held at first
 HINTS = {
     Task.TURN_RIGHT: Hint.TURN_RIGHT,
     Task.TURN_LEFT: Hint.TURN_LEFT,
@@ -62,6 +67,8 @@ class Challenge:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._tasks = list(tasks)
         self._asked: list[Pose] = []
+        self._rest: Pose | None = None
+        self._away = False  # the head is not back yet
         self._erred = False  # the mistake of now was counted
         self.done = 0
         self.mistakes = 0
@@ -74,6 +81,8 @@ class Challenge:
     @property
     def hint(self) -> Hint | None:
         """What the person is told."""
+        if self._away:
+            return Hint.LOOK
         return None if self.task is None else HINTS[self.task]
 
     @property
@@ -85,8 +94,13 @@ class Challenge:
         """One more frame of this face."""
         if self.task is None:
             return
-        if not self._asked and self.task is Task.BLINK and pose.eyes_open < OPEN:
+        self._rest = self._rest or pose
+        self._away = not self._asked and not ahead(self._rest, pose)
+        if self._away:
+            return
+        if self.task is Task.BLINK and self._cannot_blink(pose):
             self._tasks[self.done] = self._instead()
+            self._asked.clear()
         self._asked.append(pose)
         if answered(self.task, self._asked):
             self.done += 1
@@ -97,10 +111,21 @@ class Challenge:
         self.mistakes += wrong and not self._erred
         self._erred = wrong
 
+    def _cannot_blink(self, pose: Pose) -> bool:
+        """Whether these eyes are not seen open, or not seen to close."""
+        if not self._asked:
+            return pose.eyes_open < OPEN
+        return pose.at - self._asked[0].at > BLINK_WAIT_S
+
     def _instead(self) -> Task:
         """A task for eyes that are not seen to be open."""
         others = [task for task in (Task.NOD, Task.TURN_LEFT, Task.CLOSER) if task not in self._tasks]
         return others[0]
+
+
+def ahead(rest: Pose, pose: Pose) -> bool:
+    """Whether the head is held as it was at first."""
+    return abs(pose.yaw - rest.yaw) <= AHEAD_DEG and abs(pose.pitch - rest.pitch) <= AHEAD_DEG
 
 
 def answered(task: Task, seen: Sequence[Pose]) -> bool:

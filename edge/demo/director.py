@@ -8,13 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from edge.audit.entry import Entry, Kind
-from edge.demo import footage, prop
+from edge.demo import acting, footage, prop
+from edge.demo.acting import Acts
+from edge.demo.fakes import Fake
+from edge.demo.footage import Stand
 from edge.demo.layers import Pixels
+from edge.demo.screen import ScreenReader
 from edge.demo.stage import Stage
 from edge.demo.visits import Around, Card, Flaw, Visit, said
 from edge.errors import Reason
@@ -25,6 +29,8 @@ _LOOK_S = 0.02
 _ANSWER_S = 20.0
 _PASSAGE_S = 15.0
 _DEVICE_S = 30.0
+_FURTHER_PX = 92.0  # between the eyes of somebody who may be asked to come closer
+_AGAIN_S = 2.0  # after which somebody does again what is still asked
 _WALK_ON_S = 0.4  # until the person is out of the beams
 _SWAPPED = 2  # frames, after which a photo takes somebody's place
 _SETTLED = footage.FRAMES // 2  # the frame in the middle of a clip, when everything has settled
@@ -84,8 +90,10 @@ class Prepared:
 class Director:
     """Directs visits on a stage."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, screen: ScreenReader | None = None) -> None:
+        """``screen`` is what people read who are asked to do something; None where nobody is."""
         self._stage = stage
+        self._screen = screen
         self._next = 0  # first entry of the log that no visit has looked at yet
 
     def open(self) -> None:
@@ -127,12 +135,21 @@ class Director:
     def _prepare(self, visit: Visit, seed: int) -> Prepared:
         stage, portraits = self._stage, self._stage.wanted.portraits
         card = footage.card_clip(shown(stage, visit), visit.hold, seed)
-        face = footage.face_clip(portraits, visit.stands, seed)
+        face = footage.face_clip(portraits, self._placed(visit), seed)
         if visit.swapped_in is not None:
             face[_SWAPPED:] = footage.face_clip(portraits, (visit.swapped_in,), seed)[_SWAPPED:]
         for name, clip in (("card", card), ("face", face)):
             footage.write(stage.scene / f"{_file(visit)}-{name}.npy", clip)
         return Prepared(visit, (card[_SETTLED], face[_SETTLED]))
+
+    def _placed(self, visit: Visit) -> tuple[Stand | Fake, ...]:
+        """Where people stand; who may be asked to come closer begins further away."""
+        if self._screen is None:
+            return visit.stands
+        return tuple(
+            replace(each, eyes_px=min(each.eyes_px, _FURTHER_PX)) if isinstance(each, Stand) else each
+            for each in visit.stands
+        )
 
     def _played(self, prepared: Prepared) -> Outcome:
         visit, name = prepared.visit, _file(prepared.visit)
@@ -143,7 +160,7 @@ class Director:
             self._before(visit)
             self._stage.person(visit.person)
             began = time.monotonic()
-            asked = self._show(name, "freeze" if visit.frozen else "loop")
+            asked = self._show(name, visit)
             decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
             took_s = time.monotonic() - began
             passage = None
@@ -155,22 +172,32 @@ class Director:
             self._stage.play("nobody")
             return Outcome(visit, f"waited for {stuck}", pictures=prepared.pictures)
         finally:
-            for part in ("card", "face"):
-                (self._stage.scene / f"{name}-{part}.npy").unlink(missing_ok=True)
+            for clip in self._stage.scene.glob(f"{name}-*.npy"):
+                clip.unlink()
         refused = _reason(decision)
         actual = said(refused, _kind(passage))
         pictures = prepared.pictures if asked else prepared.pictures[:1]
         return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), pictures)
 
-    def _show(self, name: str, how: str) -> bool:
+    def _show(self, name: str, visit: Visit) -> bool:
         """Hold the card up until the gate answers; then look into the camera, if it asks for that. Whether it did."""
         self._stage.play(f"{name}-card")
         answers = {Indication.LOOK, Indication.WELCOME, Indication.REFUSED, Indication.OUT_OF_SERVICE}
         if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
             return False
-        self._stage.play(f"{name}-face", how)
-        self._await_light(answers - {Indication.LOOK}, "an answer to the face")
+        self._stage.play(f"{name}-face", "freeze" if visit.frozen else "loop")
+        actor = self._actor(visit)
+        self._await_light(answers - {Indication.LOOK}, "an answer to the face", meanwhile=actor)
         return True
+
+    def _actor(self, visit: Visit) -> Callable[[], None]:
+        """Somebody alone before a camera that works does something about what the screen asks."""
+        match visit.stands:
+            case (Stand(),) if self._screen is not None and not visit.frozen and visit.swapped_in is None:
+                (stand,) = self._placed(visit)
+                assert isinstance(stand, Stand)
+                return Actor(self._stage, self._screen, stand, visit.acts, _file(visit)).look
+        return lambda: None
 
     def _before(self, visit: Visit) -> None:
         match visit.around:
@@ -196,9 +223,16 @@ class Director:
             case Around.NOTHING:
                 return []
 
-    def _await_light(self, wanted: set[Indication], what: str) -> Indication:
+    def _await_light(
+        self, wanted: set[Indication], what: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> Indication:
         values = {indication.value: indication for indication in wanted}
-        return _awaited(lambda: values.get(self._stage.panel()), _ANSWER_S, what)
+
+        def ask() -> Indication | None:
+            meanwhile()
+            return values.get(self._stage.panel())
+
+        return _awaited(ask, _ANSWER_S, what)
 
     def _await_entry(self, kinds: tuple[Kind, ...], within_s: float) -> Entry:
         names = " or ".join(kind.name.lower().replace("_", "-") for kind in kinds)
@@ -213,6 +247,34 @@ class Director:
     def _find(self, fits: Callable[[Entry], bool]) -> Entry | None:
         size = self._stage.log.size()
         return next((entry for entry in self._stage.log.entries(self._next, size - self._next) if fits(entry)), None)
+
+
+class Actor:
+    """Reads the screen and acts; each act is composed when it is asked for, which takes as long as people take."""
+
+    def __init__(self, stage: Stage, screen: ScreenReader, stand: Stand, acts: Acts, name: str) -> None:
+        self._stage, self._screen, self._acts, self._name = stage, screen, acts, name
+        self._stand = stand
+        self._answered = ""
+        self._next_at = 0.0
+        self._number = 0
+
+    def look(self) -> None:
+        """See what is asked, and do something about it; once more when it is still asked after a while."""
+        hint, now = self._screen.hint, time.monotonic()
+        if now < self._next_at or (hint == self._answered and now < self._next_at + _AGAIN_S):
+            return
+        self._answered = hint
+        task = acting.done(self._acts, hint)
+        if task is None:
+            return
+        self._number += 1
+        clip = f"{self._name}-act-{self._number}"
+        frames = acting.clip(self._stage.wanted.portraits, self._stand, task, self._number)
+        footage.write(self._stage.scene / f"{clip}.npy", frames)
+        self._stage.play(clip, "once")
+        self._stand = acting.ended(self._stand, task)
+        self._next_at = time.monotonic() + len(frames) / self._stage.wanted.fps
 
 
 def stages_of(decision: Entry | None, passage: Entry | None) -> dict[str, int]:

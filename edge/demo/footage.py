@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -98,6 +99,18 @@ def face_clip(folder: Path, stands: tuple[Stand | Fake, ...], seed: int) -> list
         picture = scene.lobby().copy()
         for stand, figure in zip(stands, figures, strict=True):
             _place(picture, figure, _swaying(stand, step, away), 7 * speed)
+        layers.over(picture, scene.wings())
+        frames.append(scene.expose(picture, rng))
+    return frames
+
+
+def composed(shown: Iterable[tuple[Figure, Stand]], seed: int) -> list[Pixels]:
+    """One person before the gate, frame by frame as given, swaying a little."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for step, (figure, stand) in enumerate(shown):
+        picture = scene.lobby().copy()
+        _place(picture, figure, _swaying(stand, step, 0.0), 0.0)
         layers.over(picture, scene.wings())
         frames.append(scene.expose(picture, rng))
     return frames

@@ -20,8 +20,9 @@ from rich.table import Table
 
 from edge.demo import sheet
 from edge.demo.director import Director, Outcome
+from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
-from edge.demo.visits import VISITS, Visit
+from edge.demo.visits import VISITS, Visit, under_tasks
 from edge.devices.checkpoints import CheckpointReader
 from edge.settings import read_toml
 from edge.vision.leaks import leaks
@@ -87,18 +88,22 @@ def run(
     found = Run(wanted.profile, *models_of(wanted))
     profile = read_toml(ROOT / "config" / "profiles" / f"{wanted.profile}.toml")
     frames = profile["attack_frames"] if found.attacks_detected else 1
+    tasks = bool(profile.get("tasks"))
     found.planned = tuple(
-        visit
+        under_tasks(visit) if tasks else visit
         for visit in visits
         if (found.attacks_detected or not visit.needs_detector)
+        and (tasks or not visit.needs_tasks)
         and visit.frames <= (frames if found.attacks_detected else 1)
     )
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
-        director = Director(stage)
-        director.open()
-        _begin(stage, found, console)
-        _play(director, stage, found, console)
+        web = stage.settings.web
+        with ScreenReader(web.host, web.port) as screen:
+            director = Director(stage, screen if tasks else None)
+            director.open()
+            _begin(stage, found, console)
+            _play(director, stage, found, console)
         _check_log(stage, found, console, stop_gate=not serve)
         _check_privacy(stage, found, console)
         _summary(found, console)
@@ -186,7 +191,7 @@ def _begin(stage: Stage, found: Run, console: Console) -> None:
     console.print(f"Footage is composed now, kept in {where}, and deleted after each visit.")
     console.print(f"Models: set {found.models}. Profile: {found.profile}.", highlight=False)
     if not found.attacks_detected:
-        left_out = ", ".join(visit.name for visit in VISITS if visit.needs_detector)
+        left_out = ", ".join(visit.name for visit in VISITS if visit.needs_detector and not visit.needs_tasks)
         console.print(f"[bold yellow]{NO_DETECTOR}[/] Only the pilot profile may run like this. Left out: {left_out}.")
     console.print(f"Operator's page: {stage.pages}\n", highlight=False)
 

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tomllib
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ from edge.vision.sessions import present
 ROOT = Path(edge.__file__).resolve().parents[1]
 _NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
 _SYNC_KEY = "mqtt-key"
+_TASK_S = 3.0  # that somebody takes for one thing that is asked
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Stage:
             certificate=site.certificate,
             key=_SYNC_KEY,
             collector_key=self.broker.collector_key,
+            spread_s=0.0,
         )
         return configuration.settings(
             self.folder,
@@ -192,6 +195,7 @@ class Stage:
         most = self.wanted.capture_s
         if most is None:
             return profile
+        most += _TASK_S * tomllib.loads(profile).get("tasks", 0)
 
         def shorter(found: re.Match[str]) -> str:
             return f"capture_s = {min(most, float(found[1]))}"

@@ -6,10 +6,11 @@ wrong around the gate meanwhile, and the one outcome that is right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from edge.audit.entry import Kind
+from edge.demo.acting import Acts
 from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Hold, Stand
 from edge.errors import Reason
@@ -89,6 +90,8 @@ class Visit:
         swapped_in: a photo that takes the place of whoever stands there after two frames.
         frozen: whether the camera hangs on one picture once the card was read.
         frames: of a probe that the profile must judge so that this can be told at all; one frame tells no movement.
+        acts: what the person does where the profile asks to turn, nod, blink or come closer.
+        needs_tasks: whether only a profile that asks for such tasks can get it right.
     """
 
     name: str
@@ -103,12 +106,19 @@ class Visit:
     swapped_in: Fake | None = None
     frozen: bool = False
     frames: int = 1
+    acts: Acts = Acts.AS_ASKED
+    needs_tasks: bool = False
 
     @property
     def expected(self) -> str:
         """The right outcome in words."""
         passage = Kind.NOT_TAKEN if self.person == "turns-back" else Kind.TAKEN
         return said(self.refused, passage)
+
+
+def under_tasks(visit: Visit) -> Visit:
+    """The same visit where tasks are asked for: they come before the judgement, and a picture cannot do them."""
+    return replace(visit, refused=Reason.TASK_NOT_DONE) if visit.refused is Reason.PRESENTATION_ATTACK else visit
 
 
 def said(refused: Reason | None, passage: Kind | None) -> str:
@@ -193,6 +203,34 @@ VISITS: tuple[Visit, ...] = (
         needs_detector=True,
         swapped_in=Fake("obama2", Medium.PHONE),
         frames=3,
+    ),
+    Visit(
+        "does as asked",
+        "The holder turns, nods, blinks or comes closer, as the screen asks.",
+        Card(),
+        (_HOLDER,),
+        needs_detector=True,
+        needs_tasks=True,
+    ),
+    Visit(
+        "does nothing",
+        "The holder looks into the camera and does nothing that is asked.",
+        Card(),
+        (_HOLDER,),
+        Reason.TASK_NOT_DONE,
+        needs_detector=True,
+        acts=Acts.NOTHING,
+        needs_tasks=True,
+    ),
+    Visit(
+        "does something else",
+        "Somebody does something else than what is asked, as a film of an earlier visit would.",
+        Card(),
+        (_HOLDER_AGAIN,),
+        Reason.TASK_NOT_DONE,
+        needs_detector=True,
+        acts=Acts.OTHERWISE,
+        needs_tasks=True,
     ),
     Visit(
         "frozen camera",

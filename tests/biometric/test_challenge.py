@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from edge.biometric.challenge import HINTS, Challenge, Pose, drawn
-from edge.biometric.values import Task
+from edge.biometric.values import Hint, Task
 
 
 def seen(at: float, yaw: float = 0, pitch: float = 0, eyes_open: float = 1, eyes_px: float = 100) -> Pose:
@@ -78,3 +78,29 @@ def test_tasks_are_drawn_without_repeating_and_all_of_them_come_up() -> None:
     assert all(len(set(draw)) == 2 for draw in draws)
     assert len(set(draws)) == 20
     assert drawn(0, Random(1).sample) == ()
+
+
+def test_coming_back_from_a_turn_is_no_turn_the_other_way() -> None:
+    challenge = Challenge([Task.TURN_LEFT, Task.TURN_RIGHT])
+    for yaw in (0, 20, 35, 20, 5, 0):
+        challenge.see(seen(0, yaw=yaw))
+    assert challenge.done == 1
+    challenge.see(seen(0, yaw=-20))
+    assert challenge.done == 2
+
+
+def test_between_two_tasks_the_person_is_told_to_look_ahead_again() -> None:
+    challenge = Challenge([Task.TURN_LEFT, Task.NOD])
+    hints = []
+    for yaw in (0, 20, 35, 5):
+        challenge.see(seen(0, yaw=yaw))
+        hints.append(challenge.hint)
+    assert hints == [Hint.TURN_LEFT, Hint.NOD, Hint.LOOK, Hint.NOD]
+
+
+def test_eyes_that_are_not_seen_to_close_are_asked_to_nod_after_a_while() -> None:
+    challenge = Challenge([Task.BLINK])
+    for number in range(10):
+        challenge.see(seen(number / 2))
+    assert challenge.task is Task.NOD
+    assert not challenge.done

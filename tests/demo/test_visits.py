@@ -26,7 +26,8 @@ def issuers() -> Issuers:
 
 def test_every_promised_outcome_is_among_the_visits() -> None:
     promised = CARD_REASONS | {Reason.NO_MATCH, Reason.SEVERAL_FACES, Reason.NO_PROBE, Reason.NOT_A_CREDENTIAL, None}
-    assert {visit.refused for visit in VISITS} == promised | {Reason.PRESENTATION_ATTACK, Reason.CAMERA_FAULT}
+    watched = {Reason.PRESENTATION_ATTACK, Reason.CAMERA_FAULT, Reason.TASK_NOT_DONE}
+    assert {visit.refused for visit in VISITS} == promised | watched
     assert {visit.around for visit in VISITS} == set(Around)
     assert {visit.expected for visit in VISITS} >= {"granted, taken", "granted, not taken"}
 
@@ -42,9 +43,11 @@ def test_both_dialects_and_both_algorithms_are_admitted() -> None:
     assert {card.algorithm for card in cards} == set(Algorithm)
 
 
-def test_only_attacks_and_templates_are_left_out_where_the_standard_set_is_not() -> None:
+def test_only_attacks_templates_and_tasks_are_left_out_where_the_standard_set_is_not() -> None:
     left_out = [
-        visit.refused is Reason.PRESENTATION_ATTACK or (isinstance(visit.shows, Card) and visit.shows.template > 0)
+        visit.needs_tasks
+        or visit.refused is Reason.PRESENTATION_ATTACK
+        or (isinstance(visit.shows, Card) and visit.shows.template > 0)
         for visit in VISITS
     ]
     assert [visit.needs_detector for visit in VISITS] == left_out

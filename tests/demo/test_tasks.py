@@ -1,0 +1,76 @@
+"""Tasks end to end: the processes ask, the kiosk page says what, and somebody does it, something else, or nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from edge.biometric.values import Task
+from edge.demo import acting
+from edge.demo.acting import Acts
+from edge.demo.fakes import Fake, Medium
+from edge.demo.footage import Stand
+from edge.demo.stage import ROOT, Stage, Wanted, models_of
+from edge.demo.visits import VISITS, under_tasks
+from edge.errors import Reason
+
+WITH_TASKS = [visit for visit in VISITS if visit.needs_tasks]
+
+
+@pytest.mark.timeout(120)
+def test_who_does_what_the_screen_asks_is_admitted_and_who_does_not_is_refused() -> None:
+    if models_of(Wanted())[0] != "standard":
+        pytest.skip("the standard set is not here")
+    command = [sys.executable, "-m", "edge", "demo", "--json", "--profile", "egate"]
+    for visit in WITH_TASKS:
+        command += ["--only", visit.name]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110)
+    run = json.loads(done.stdout)
+    assert {visit["name"]: visit["actual"] for visit in run["visits"]} == {
+        "does as asked": "granted, taken",
+        "does nothing": "denied: task-not-done",
+        "does something else": "denied: task-not-done",
+    }
+    assert run["visits"][0]["facts"]["tasks"] == 2
+    assert run["good"], done.stderr[-2000:]
+
+
+def test_what_is_done_is_what_is_shown_or_something_else_or_nothing() -> None:
+    for task in Task:
+        assert acting.done(Acts.AS_ASKED, task.value) is task
+        assert acting.done(Acts.OTHERWISE, task.value) not in (task, None)
+        assert acting.done(Acts.NOTHING, task.value) is None
+    assert acting.done(Acts.AS_ASKED, "look-here") is None
+
+
+@pytest.mark.parametrize("task", Task)
+def test_an_act_begins_at_rest_and_only_who_comes_closer_does_not_come_back(task: Task) -> None:
+    first, *_, last = acting.moments(task)
+    assert first == acting.Moment()
+    assert (last.near > 1) is (task is Task.CLOSER)
+    assert last.yaw == pytest.approx(0, abs=1e-6)
+    assert last.pitch == pytest.approx(0, abs=1e-6)
+
+
+def test_no_two_consecutive_frames_of_an_act_are_equal() -> None:
+    stand = Stand("obama2", eyes_px=60.0)
+    frames = acting.clip(ROOT / "models" / "portraits", stand, Task.BLINK, 1)
+    assert all(np.any(one != other) for one, other in pairwise(frames))
+
+
+def test_where_tasks_are_asked_for_a_picture_is_refused_because_it_did_nothing() -> None:
+    attacks = [visit for visit in VISITS if visit.stands and isinstance(visit.stands[0], Fake)]
+    assert attacks
+    assert {under_tasks(visit).refused for visit in attacks} == {Reason.TASK_NOT_DONE}
+    assert Fake("obama2", Medium.PAPER) == attacks[0].stands[0]
+
+
+def test_a_demo_with_tasks_has_the_patience_that_they_take() -> None:
+    stage = Stage(Wanted())
+    assert "capture_s = 8.0" in stage._impatient("tasks = 0\ncapture_s = 20.0\n")
+    assert "capture_s = 14.0" in stage._impatient("tasks = 2\ncapture_s = 20.0\n")

@@ -59,7 +59,7 @@ def measure_updates(cards: int, issuers: int = 50) -> dict[str, float]:
         took: list[float] = []
         states = []
         for _ in range(_UPDATES):
-            office.list_status(ISS, token())
+            office.lists.list_status(ISS, token())
             states.append(dict(office.publish()))
         trusted = Trusted(TrustReader(folder / "trust.db"), [office.list_key()], folder / "floors")
         keeper.take(bundle.fetch_from(states[0]))
@@ -161,10 +161,10 @@ def _statuses(cards: int, chance: random.Random) -> bytes:
 def _office(folder: Path, cards: int, issuers: int) -> tuple[Office, Any]:
     office = Office.begin(folder / "office", "bench")
     key = ed25519.Ed25519PrivateKey.generate()
-    office.add_issuer(ISS, {"keys": [{"public": _pem(key.public_key()), "kids": ["k"]}]})
+    office.book.add_issuer(ISS, {"keys": [{"public": _pem(key.public_key()), "kids": ["k"]}]})
     for number in range(issuers - 1):
         other = ec.generate_private_key(ec.SECP256R1()).public_key()
-        office.add_issuer(f"https://issuer-{number}.example", {"keys": [{"public": _pem(other), "kids": ["k"]}]})
+        office.book.add_issuer(f"https://issuer-{number}.example", {"keys": [{"public": _pem(other), "kids": ["k"]}]})
     chance = random.Random(7)  # noqa: S311 -- the same cards each time
     packed = zlib.compress(_statuses(cards, chance), 9)
     issued = [int(time.time()) - 100_000]

@@ -1,5 +1,6 @@
-"""``edge trust init | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator | command |
-publish | export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks through it.
+"""``edge trust init | rotate | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator |
+command | publish | export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks
+through it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ def add(actions: Actions) -> None:
     revoke.add_argument("iss")
     revoke.add_argument("kid")
     revoke.add_argument("--since", required=True, metavar="DATE", help="2026-11-22 or 2026-11-22T10:00:00+00:00")
+
+    rotate = _action(
+        actions, "rotate", _rotate, "new keys for a role, or one of its keys; publish says it to the gates"
+    )
+    rotate.add_argument("what", help="root, targets, live, or one key: root-2, targets-1")
+    rotate.add_argument("--key", action="append", default=[], metavar="URI", help="in a token: pkcs11:...; repeatable")
 
     status = _action(actions, "list-status", _list_status, "pass an issuer's token status list (CWT) on to the gates")
     status.add_argument("iss")
@@ -116,7 +123,7 @@ def _said(act: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namesp
 
     def told(args: argparse.Namespace) -> int:
         from edge.errors import DeviceError
-        from edge.sync.office import OfficeError
+        from edge.sync.book import OfficeError
 
         try:
             return act(args)
@@ -154,9 +161,9 @@ def _add_issuer(args: argparse.Namespace) -> int:
     for iss, entry in _imported(args).items():
         if args.profile:
             entry["profile"] = json.loads(args.profile)
-        office.add_issuer(iss, entry)
+        office.book.add_issuer(iss, entry)
         print(f"{iss}: {len(entry.get('keys', ()))} keys, {len(entry.get('roots', ()))} roots")
-    office.save()
+    office.book.save()
     return 0
 
 
@@ -185,8 +192,8 @@ def _imported(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def _remove_issuer(args: argparse.Namespace) -> int:
     office = _office(args)
-    office.remove_issuer(args.iss)
-    office.save()
+    office.book.remove_issuer(args.iss)
+    office.book.save()
     return 0
 
 
@@ -195,37 +202,44 @@ def _revoke_key(args: argparse.Namespace) -> int:
 
     since = datetime.fromisoformat(args.since)
     office = _office(args)
-    office.revoke_key(args.iss, args.kid, since if since.tzinfo else since.replace(tzinfo=UTC))
-    office.save()
+    office.book.revoke_key(args.iss, args.kid, since if since.tzinfo else since.replace(tzinfo=UTC))
+    office.book.save()
+    return 0
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    office = _office(args)
+    names = office.rotate(args.what, args.key)
+    print(f"new: {', '.join(names)}. Destroy what is left of the old keys; publish, so that the gates follow.")
     return 0
 
 
 def _list_status(args: argparse.Namespace) -> int:
     office = _office(args)
-    uri = office.list_status(args.iss, args.file.read_bytes())
-    office.save()
+    uri = office.lists.list_status(args.iss, args.file.read_bytes()).uri
+    office.book.save()
     print(f"{args.iss}: {uri}")
     return 0
 
 
 def _withdraw(args: argparse.Namespace) -> int:
     office = _office(args)
-    office.withdraw(args.iss, args.names)
-    office.save()
+    office.book.withdraw(args.iss, args.names)
+    office.book.save()
     return 0
 
 
 def _deny(args: argparse.Namespace) -> int:
     office = _office(args)
-    office.deny(args.site, args.site_key.read_bytes(), args.iss, args.names)
-    office.save()
+    office.book.deny(args.site, args.site_key.read_bytes(), args.iss, args.names)
+    office.book.save()
     return 0
 
 
 def _operator(args: argparse.Namespace) -> int:
     office = _office(args)
-    office.let_command(args.name, args.key.read_text(encoding="ascii"), args.may)
-    office.save()
+    office.book.let_command(args.name, args.key.read_text(encoding="ascii"), args.may)
+    office.book.save()
     return 0
 
 
@@ -276,7 +290,7 @@ def _publish(args: argparse.Namespace) -> int:
         connection = Connection(link, args.client)
         try:
             connection.open()
-            offer(connection, office.book["name"], files)
+            offer(connection, office.name, files)
         finally:
             connection.close()
     print(f"{count} files published{' on ' + args.host if args.host else ''}")
@@ -297,7 +311,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     office = _office(args)
-    for entry in office.book["issuers"]:
+    for entry in office.book.issuers:
         keys = entry.get("keys", [])
         lost = sum(1 for key in keys if "compromised_since" in key)
         revoked = f", {lost} revoked" if lost else ""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import unquote
 
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey
 from tuf.api import exceptions
 from tuf.api.metadata import (
     DelegatedRole,
@@ -58,6 +59,9 @@ _LIMITS: Final = UpdaterConfig(
 )
 Fetch = Callable[[str, int], bytes | None]
 """The bytes at a path of the repository, at most so many; None when they are not there."""
+Signing = Signer
+"""Who signs metadata, with a key here or elsewhere."""
+
 logging.getLogger("tuf").setLevel(logging.ERROR)
 
 
@@ -190,8 +194,7 @@ def _told(error: Exception) -> str:
 
 # --- the operator's side ---
 
-Signers = Mapping[str, list[CryptoSigner]]
-"""Who signs which role."""
+TOP: Final = ("root", "targets", "snapshot", "timestamp")
 
 
 @dataclass
@@ -207,11 +210,16 @@ class Repository:
     roots: dict[int, bytes]
 
     @classmethod
-    def begin(cls, signers: Signers, thresholds: Mapping[str, int], expires: Mapping[str, datetime]) -> Repository:
-        """A new repository; ``publish`` signs it the first time."""
+    def begin(
+        cls, keys: Mapping[str, list[Key]], thresholds: Mapping[str, int], expires: Mapping[str, datetime]
+    ) -> Repository:
+        """A new repository of these keys for the four top roles; nothing of it is signed yet."""
         root = Root(expires=expires["root"], consistent_snapshot=True)
+        for role in TOP:
+            for key in keys[role]:
+                root.add_key(key, role)
+            root.roles[role].threshold = thresholds.get(role, 1)
         made = cls({"root": _unsigned(root)}, {})
-        made.keys(signers, thresholds)
         made.roles["targets"] = _unsigned(Targets(expires=expires["targets"]))
         made.roles["snapshot"] = _unsigned(Snapshot(expires=expires["snapshot"]))
         made.roles["timestamp"] = _unsigned(Timestamp(expires=expires["timestamp"]))
@@ -234,15 +242,38 @@ class Repository:
             newest[role] = max(newest.get(role, (-1, b"")), (int(number), text))
         return cls({unquote(role): Metadata.from_bytes(text) for role, (_, text) in newest.items()}, roots)
 
-    def keys(self, signers: Signers, thresholds: Mapping[str, int]) -> None:
-        """Say whose keys stand for the four top roles; the next root says it to the gates."""
+    def swap(self, old: Key, new: Key) -> None:
+        """Put a new key into the place of an old one; every threshold stays what it was.
+
+        Raises:
+            ValueError: the root does not know the old key.
+        """
         root: Root = self.roles["root"].signed
-        for role in ("root", "targets", "snapshot", "timestamp"):
-            for old in list(root.roles[role].keyids):
-                root.revoke_key(old, role)
-            for signer in signers[role]:
-                root.add_key(signer.public_key, role)
-            root.roles[role].threshold = thresholds.get(role, 1)
+        roles = [role for role in TOP if old.keyid in root.roles[role].keyids]
+        if not roles:
+            raise ValueError("the published root does not know the key that is to be replaced")
+        for role in roles:
+            root.revoke_key(old.keyid, role)
+            root.add_key(new, role)
+
+    def names(self, key: Key) -> bool:
+        """Whether the root names this key."""
+        return key.keyid in self.roles["root"].signed.keys
+
+    def stands(self, role: str) -> bool:
+        """Whether a top role is signed by those who may, as it is now."""
+        metadata, root = self.roles[role], self.roles["root"].signed
+        try:
+            root.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+        except exceptions.UnsignedMetadataError:
+            return False
+        return True
+
+    def delegated(self, role: str, key: Key) -> bool:
+        """Whether exactly this key signs for a delegated role."""
+        delegations = self.roles["targets"].signed.delegations
+        known = {} if delegations is None else delegations.roles or {}
+        return role in known and known[role].keyids == [key.keyid]
 
     def delegate(self, role: str, keys: list[Key], paths: list[str], expires: datetime, threshold: int = 1) -> None:
         """Let other keys sign for some paths."""
@@ -252,8 +283,10 @@ class Repository:
         roles = targets.delegations.roles
         assert roles is not None
         roles[role] = DelegatedRole(role, [key.keyid for key in keys], threshold, True, paths)
-        for key in keys:
-            targets.delegations.keys[key.keyid] = key
+        targets.delegations.keys.update({key.keyid: key for key in keys})
+        used = {keyid for each in roles.values() for keyid in each.keyids}
+        for keyid in set(targets.delegations.keys) - used:
+            del targets.delegations.keys[keyid]
         if role not in self.roles:
             self.roles[role] = _unsigned(Targets(expires=expires))
 
@@ -272,7 +305,7 @@ class Repository:
         signed.targets = wanted
         return changed
 
-    def sign(self, role: str, signers: list[CryptoSigner], expires: datetime, more: list[CryptoSigner] = []) -> None:  # noqa: B006 -- never changed
+    def sign(self, role: str, signers: Sequence[Signing], expires: datetime, more: Sequence[Signing] = ()) -> None:
         """A new version of a role; ``more`` are the keys of the root before, which must sign the new one too."""
         metadata = self.roles[role]
         metadata.signed.version += 1
@@ -296,9 +329,13 @@ class Repository:
         """Let the timestamp name the newest snapshot."""
         self.roles["timestamp"].signed.snapshot_meta = MetaFile(self.roles["snapshot"].signed.version)
 
+    def root_files(self) -> dict[str, bytes]:
+        """Every root there was, by path, oldest first."""
+        return {f"{METADATA}{number}.root.json": text for number, text in sorted(self.roots.items())}
+
     def published(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """Everything that gates fetch, in an order in which each piece may be put out; the timestamp is last."""
-        out = {f"{METADATA}{number}.root.json": text for number, text in sorted(self.roots.items())}
+        out = self.root_files()
         for role, metadata in self.roles.items():
             targets = getattr(metadata.signed, "targets", None)
             for path in targets or ():
@@ -317,9 +354,34 @@ def _unsigned(signed: Any) -> Metadata[Any]:
     return Metadata(signed)
 
 
-def signer_of(private: Any) -> CryptoSigner:
+class _Elsewhere(Signing):
+    """A P-256 key that is not in this process."""
+
+    def __init__(self, key: Key, sign: Callable[[bytes], bytes]) -> None:
+        self._key, self._sign = key, sign
+
+    @property
+    def public_key(self) -> Key:
+        return self._key
+
+    @classmethod
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: Any = None) -> Signing:
+        raise NotImplementedError
+
+    def sign(self, payload: bytes) -> Signature:
+        raw = self._sign(payload)
+        signature = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+        return Signature(self._key.keyid, signature.hex())
+
+
+def signer_of(private: Any) -> Signing:
     """A signer of a private key of ``cryptography``."""
     return CryptoSigner(private)
+
+
+def signer_by(public: Any, sign: Callable[[bytes], bytes]) -> Signing:
+    """A signer of a P-256 key that is elsewhere; ``sign`` gives r || s over the SHA-256 of what it is given."""
+    return _Elsewhere(public_of(public), sign)
 
 
 def public_of(public: Any) -> Key:

@@ -42,7 +42,7 @@ def gate_settings(folder: Path, office: Office, site: Any | None = None) -> Sett
         identity = site.broker.identities["demo/lobby/gate-1"]
         mqtt = replace(mqtt, enabled=True, host=site.broker.host, port=site.broker.port, ca=site.broker.ca)
         mqtt = replace(mqtt, certificate=identity.certificate, key=identity.key.name)
-        mqtt = replace(mqtt, collector_key=site.broker.collector_key)
+        mqtt = replace(mqtt, collector_key=site.broker.collector_key, spread_s=0.0)
         folder = folder / "with-broker"
     credentials = folder if site is None else site.broker.ca.parent
     return replace(
@@ -80,7 +80,7 @@ async def while_it_runs(settings: Settings, wanted: set[str], within_s: float = 
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     made = Office.begin(tmp_path / "office", f"r{time.monotonic_ns()}")
-    made.add_issuer(ISS, an_issuer())
+    made.book.add_issuer(ISS, an_issuer())
     made.publish()
     return made
 
@@ -97,7 +97,7 @@ def test_broker_and_stick_write_the_same_store(site: Any, office: Office, tmp_pa
     connection.open()
     offer(connection, office.name, office.current())
     asyncio.run(while_it_runs(settings, {ISS}))
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     office.publish()
     (settings.trust.bundles / f"two{bundle.SUFFIX}").write_bytes(bundle.pack(office.current()))
     asyncio.run(while_it_runs(settings, {ISS, OTHER}))

@@ -22,9 +22,10 @@ from edge.devices.trusted import Trusted
 from edge.devices.truststore import TrustReader, TrustStore
 from edge.errors import Refusal
 from edge.sync import bundle
+from edge.sync.book import OfficeError
 from edge.sync.connection import Connection, Message
 from edge.sync.metadata import TIMESTAMP, Fetch
-from edge.sync.office import Office, OfficeError
+from edge.sync.office import Office
 from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.updates import PREFIX, Haste, Keeper, Updates, offer
 from edge.trust.cose import signer
@@ -86,7 +87,7 @@ class Gate:
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     made = Office.begin(tmp_path / "office", "demo")
-    made.add_issuer(ISS, an_issuer())
+    made.book.add_issuer(ISS, an_issuer())
     made.publish()
     return made
 
@@ -158,11 +159,11 @@ def test_d01_a_gate_from_the_factory_takes_the_first_list(way: Way, office: Offi
 def test_d02_a_new_issuer_arrives_and_a_removed_one_goes(way: Way, office: Office, gate: Gate) -> None:
     way.offer(office.publish())
     way.take(gate)
-    office.add_issuer(OTHER, an_issuer("k2"))
+    office.book.add_issuer(OTHER, an_issuer("k2"))
     way.offer(office.publish())
     assert way.take(gate)
     assert gate.issuers() == {ISS, OTHER}
-    office.remove_issuer(ISS)
+    office.book.remove_issuer(ISS)
     way.offer(office.publish())
     assert way.take(gate)
     assert gate.issuers() == {OTHER}
@@ -170,7 +171,7 @@ def test_d02_a_new_issuer_arrives_and_a_removed_one_goes(way: Way, office: Offic
 
 def test_d03_an_older_state_is_not_taken_back(way: Way, office: Office, gate: Gate) -> None:
     old = office.publish()
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     way.offer(office.publish())
     way.take(gate)
     way.put(old)
@@ -192,7 +193,7 @@ def test_d04_parts_of_two_states_are_not_mixed(way: Way, office: Office, gate: G
 def test_d05_an_altered_list_leaves_the_whole_old_state_in_force(way: Way, office: Office, gate: Gate) -> None:
     way.offer(office.publish())
     way.take(gate)
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     new = office.publish()
     target = next(path for path in new if path.endswith("main.cose") and "issuers" in path)
     way.put({**new, target: new[target][:-1] + b"\0"})
@@ -208,7 +209,7 @@ def test_d06_the_broker_the_live_key_and_one_targets_key_add_nobody(way: Way, of
     for number in (2, 3):
         (office.folder / "keys" / f"targets-{number}.pem").unlink()
     (office.folder / "keys" / "targets-2.pem").write_bytes((office.folder / "keys" / "live.pem").read_bytes())
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     way.offer(office.publish())
     way.refuses(gate, "UnsignedMetadata")
 
@@ -218,7 +219,7 @@ def test_d07_a_gate_two_roots_behind_follows_them_one_by_one(way: Way, office: O
     way.take(gate)
     office.rotate("root")
     office.rotate("targets")
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     way.offer(office.publish())
     assert way.take(gate)
     assert gate.issuers() == {ISS, OTHER}
@@ -280,7 +281,7 @@ def test_d12_a_lower_bound_far_ahead_refuses_until_it_is_right_again(way: Way, o
 def test_d13_killed_inside_the_commit_the_old_state_stands(way: Way, office: Office, gate: Gate) -> None:
     way.offer(office.publish())
     way.take(gate)
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     new = office.publish()
     script = (
         "import os, signal, sys\n"
@@ -345,10 +346,10 @@ def test_the_live_key_cannot_sign_a_trust_list(way: Way, office: Office, gate: G
     way.offer(office.publish())
     way.take(gate)
     files = {"issuers/main.cose": b"forged", "live/confirmation.cose": b"x"}
-    from edge.sync.metadata import Repository, signer_of
+    from edge.sync.metadata import Repository
 
     repository = Repository.read(office.published())
-    live = [signer_of(office._private("live"))]
+    live = office._live()
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
     repository.put("live", files)
     repository.sign("live", live, later)
@@ -356,7 +357,7 @@ def test_the_live_key_cannot_sign_a_trust_list(way: Way, office: Office, gate: G
     repository.sign("snapshot", live, later)
     repository.stamp()
     repository.sign("timestamp", live, later)
-    way.put(repository.published({**office.files(), **files}))
+    way.put(repository.published({**office.lists.files(), **files}))
     way.take(gate)
     assert gate.issuers() == {ISS}
 
@@ -382,7 +383,7 @@ def test_a_broken_network_process_cannot_add_an_issuer(office: Office, gate: Gat
 def test_a_card_that_goes_back_in_time_is_noticed_by_the_gate(office: Office, gate: Gate) -> None:
     """Another copy of the store, older than what was in force, under a gate that remembers."""
     old = office.publish()
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     gate.take(bundle.fetch_from(office.publish()))
     assert gate.issuers() == {ISS, OTHER}
     gate.store.unlink()
@@ -454,7 +455,7 @@ def test_entries_and_trust_share_one_connection(site: Any, office: Office, gate:
     until(lambda: sender.position.acked == 300)
     way.offer(office.publish())
     until(lambda: gate.issuers() == {ISS})
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     way.offer(office.publish())
     log.grow(500)
     until(lambda: gate.issuers() == {ISS, OTHER})
@@ -478,7 +479,7 @@ def test_a_key_that_is_not_here_is_named(office: Office) -> None:
     for number in (1, 2):
         (office.folder / "keys" / f"targets-{number}.pem").unlink()
     office.publish()  # nothing but the live key is needed every day
-    office.add_issuer(OTHER, an_issuer())
+    office.book.add_issuer(OTHER, an_issuer())
     with pytest.raises(OfficeError, match="targets-1, targets-2, targets-3"):
         office.publish()
 

@@ -35,7 +35,7 @@ def weeks(site: Any, folder: Path, days: int, a_day: int) -> None:
     office = Office.begin(folder / "office", "demo")
     public = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    office.add_issuer("https://id.example", {"keys": [{"public": pem, "kids": ["k"]}]})
+    office.book.add_issuer("https://id.example", {"keys": [{"public": pem, "kids": ["k"]}]})
     office.publish(BUILT_AT)
     keeper = Keeper(TrustStore(folder / "trust.db"), office.anchor(), lambda: BUILT_AT)
     assert keeper.take(bundle.fetch_from(office.current()))

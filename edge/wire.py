@@ -10,7 +10,8 @@ Rules:
 ``edge-gate`` asks, ``edge-vision`` answers, one request at a time. The other processes tell ``edge-gate`` how their
 device is once a second (``Health``), a datagram each: the present state, not the change, so a lost one costs a second.
 ``edge-web`` asks ``edge-vision`` about pictures that somebody handed over, on a socket of their own (``AskStill``), and
-asks ``edge-gate`` to write down every change of the gallery before it makes it (``Record``).
+asks ``edge-gate`` to write down every change of the gallery before it makes it (``Record``), and for what an operator
+wants to do (``orders.py``).
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ from typing import Any
 
 import cbor2
 
+from edge import orders
 from edge.biometric.values import (
     Comparison,
+    Enrolled,
     Hint,
+    Identification,
     ModelSet,
     Picture,
     Probe,
@@ -86,6 +90,22 @@ class AskComparison:
     """Compare that probe with this reference."""
 
     reference: Reference
+    probe: int
+
+
+@dataclass(frozen=True)
+class AskEnrolled:
+    """Does the gallery have a face of this person that can be compared? ``Done``, or ``Refused``."""
+
+    gallery: str
+    claim: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AskSearch:
+    """Compare that probe with everybody in the gallery."""
+
+    gallery: str
     probe: int
 
 
@@ -214,6 +234,8 @@ Message = (
     | AskModels
     | AskProbe
     | AskComparison
+    | AskEnrolled
+    | AskSearch
     | Forget
     | Done
     | Refused
@@ -226,13 +248,17 @@ Message = (
     | Still
     | Record
     | Recorded
+    | orders.Asked
+    | orders.AskedAtConsole
+    | orders.Told
     | Code
     | ModelSet
     | Probe
     | Comparison
+    | Identification
 )
 _NAMED: dict[str, type] = {t.__name__: t for t in typing.get_args(Message)}
-_VALUES: dict[str, type] = {t.__name__: t for t in (Picture, Template)}
+_VALUES: dict[str, type] = {t.__name__: t for t in (Picture, Template, Enrolled)}
 
 
 class WireError(ValueError):
@@ -361,8 +387,10 @@ __all__ = [
     "STILL_LIMIT",
     "AskCode",
     "AskComparison",
+    "AskEnrolled",
     "AskModels",
     "AskProbe",
+    "AskSearch",
     "AskStill",
     "Carried",
     "Done",

@@ -76,6 +76,11 @@ class Commands:
         """Whether an operator closed the gate."""
         return self._locked_down
 
+    def close(self, on: bool) -> None:
+        """Lock the gate down, or lift that; on disk on return."""
+        self._locked_down = on
+        self._keep()
+
     async def hear(self, data: bytes) -> None:
         """Obey a command, or write down why not."""
         now = self._clock.monotonic()

@@ -67,6 +67,7 @@ class Kind(IntEnum):
     DROPPED = 70  # n entries of a flood were counted instead of written
     EXPORT = 71
     PRUNED = 72
+    BODIES_DELETED = 73  # what was kept about people beside the log
     RESERVATION = 80
     COMMIT = 81
     RELEASE = 82
@@ -91,6 +92,7 @@ CRITICAL = frozenset(
         Kind.FORK,
         Kind.TAIL_KEY,
         Kind.PRUNED,
+        Kind.BODIES_DELETED,
         Kind.SHUTDOWN,
     }
 )

@@ -42,7 +42,7 @@ def settings(
         token=Token(module, LABEL, "", KEY_ID, folder / "token.pem"),
         seal=Seal(entries=16, after_s=2.0, not_within_s=0.5),
         mqtt=mqtt,
-        web=Web(HOST, port),
+        web=Web(HOST, port, readers="anyone"),
     )
 
 

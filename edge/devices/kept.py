@@ -6,14 +6,21 @@ import os
 from pathlib import Path
 
 
-def keep(path: Path, text: str) -> None:
+def keep(path: Path, text: str, *, private: bool = False) -> None:
     """Replace the file's content and return when it is on disk, the directory's entry included.
+
+    Args:
+        path: of the file.
+        text: its new content.
+        private: for this process alone to read, from the first byte on.
 
     Raises:
         OSError: it is not; the old content may still be there.
     """
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
+    if private:
+        new.unlink(missing_ok=True)
+    with open(new, "w", encoding="utf-8", opener=_private if private else None) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -23,3 +30,7 @@ def keep(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

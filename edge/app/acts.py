@@ -1,0 +1,133 @@
+"""What an operator's order comes to at the gate: a refused person is let in, the gate is closed or opened again.
+
+Who ordered it and why is verified before (``operators.py``). Rules:
+
+1. Letting somebody in overrides one refusal: the newest visit, not older than ``VISIT_S``, once. It takes the receipt
+   of its own entry, like a grant, and nothing moves before that is on disk.
+2. A gate that is locked down lets nobody in; neither does one where somebody is going through.
+3. Locking down is done at once, and written down; lifting it is written down first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from edge.app.commands import Commands
+from edge.app.operators import NotDoneError
+from edge.audit.entry import Entry, Event, Kind, Value
+from edge.errors import DeviceError
+from edge.orders import No, Order, What
+from edge.passage import Indication
+from edge.ports import Clock, Journal, Log, Receipt
+from edge.trust.operators import Operator
+
+VISIT_S = 60.0
+_LOOKED = 200
+_log = logging.getLogger("edge.gate")
+
+
+class Way(Protocol):
+    """What letting somebody in needs of the doorway."""
+
+    async def let_through(self, receipt: Receipt) -> Kind:
+        """Unlock for one person."""
+        ...
+
+
+class Acts:
+    """Does what operators order."""
+
+    def __init__(
+        self,
+        log: Log,
+        journal: Journal,
+        clock: Clock,
+        way: Way,
+        clear: Callable[[], bool],
+        commands: Commands,
+        show: Callable[[Indication], None] = lambda _: None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            log: the same log that ``journal`` writes.
+            journal: where all of it is written down.
+            clock: of the gate.
+            way: what is opened.
+            clear: whether it is free for somebody.
+            commands: keeps whether the gate is locked down.
+            show: the panel.
+        """
+        self._log, self._journal, self._clock = log, journal, clock
+        self._way, self._clear, self._commands, self._show = way, clear, commands, show
+        self._overridden: tuple[int, int] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def do(self, order: Order, by: Operator) -> int:
+        """Do it; the entry it is written down as.
+
+        Raises:
+            NotDoneError: it cannot be done now.
+            DeviceError: it cannot be written down.
+        """
+        fields: dict[str, Value] = {"by": by.name, "role": by.role.value, "why": order.why.value}
+        match order.what:
+            case What.OVERRIDE:
+                return await self._override(order.visit, fields)
+            case What.LOCK_DOWN:
+                self._commands.close(True)
+                return await self._written(
+                    Kind.COMMAND, {"what": "lock-down", "on": True, "outcome": "obeyed", **fields}
+                )
+            case What.LIFT:
+                lifted: dict[str, Value] = {"what": "lock-down", "on": False, "outcome": "obeyed", **fields}
+                entry = await self._written(Kind.COMMAND, lifted)
+                self._commands.close(False)
+                return entry
+            case What.EXPORT:
+                return await self._written(Kind.EXPORT, {"first": max(0, order.visit), **fields})
+
+    async def _override(self, visit: int, fields: dict[str, Value]) -> int:
+        """Rules 1 and 2."""
+        if self._commands.locked_down():
+            raise NotDoneError(No.CLOSED)
+        refused = self._refused(visit)
+        if not self._clear():
+            raise NotDoneError(No.BUSY)
+        reason = refused.fields.get("reason")
+        told = {**fields, "visit": visit, "reason": reason if isinstance(reason, str) else ""}
+        self._overridden = (refused.epoch, visit)
+        receipt = await self._journal.append(Event(Kind.OVERRIDE, told))
+        task = asyncio.ensure_future(self._let_through(receipt))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return receipt.index
+
+    def _refused(self, visit: int) -> Entry:
+        """The refusal that may be overridden."""
+        epoch, size = self._log.epoch(), self._log.size()
+        if not 0 <= visit < size or size - visit > _LOOKED or (epoch, visit) == self._overridden:
+            raise NotDoneError(No.NO_VISIT)
+        found = self._log.entries(visit, size - visit)
+        if not found or found[0].kind is not Kind.DENIED or found[0].index != visit:
+            raise NotDoneError(No.NO_VISIT)
+        refused, *later = found
+        age_ms = self._clock.monotonic() * 1000 - refused.monotonic_ms
+        others = any(one.kind in (Kind.GRANTED, Kind.DENIED, Kind.OVERRIDE) for one in later)
+        if others or found[-1].boot != refused.boot or not 0 <= age_ms <= VISIT_S * 1000:
+            raise NotDoneError(No.NO_VISIT)
+        return refused
+
+    async def _let_through(self, receipt: Receipt) -> None:
+        self._show(Indication.WELCOME)
+        outcome = await self._way.let_through(receipt)
+        try:
+            await self._journal.append(Event(outcome, {"visit": receipt.index, "commit_us": receipt.commit_us}))
+        except DeviceError as error:
+            _log.error("passage not written: %s", error)
+
+    async def _written(self, kind: Kind, fields: dict[str, Value]) -> int:
+        return (await self._journal.append(Event(kind, fields))).index

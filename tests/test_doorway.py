@@ -5,24 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from edge.audit.entry import Kind
+from edge.audit.entry import Event, Kind
 from edge.devices.simulated import SimulatedClock, SimulatedGate, SimulatedJournal
 from edge.doorway import Doorway
 from edge.errors import DeviceError
-from edge.passage import Happening, Indication, State
+from edge.passage import DISPENSER, INTERLOCK, TURNSTILE, Happening, Indication, Plan, State
 from edge.ports import Receipt
 from edge.settings import Gate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def doorway(gate: SimulatedGate, journal: SimulatedJournal, release_s: float = 1.0, held_s: float = 1.0) -> Doorway:
-    return Doorway(gate, gate, gate, journal, SimulatedClock(), release_s=release_s, held_s=held_s)
+def doorway(
+    gate: SimulatedGate,
+    journal: SimulatedJournal,
+    plan: Plan = TURNSTILE,
+    *,
+    release_s: float = 1.0,
+    held_s: float = 1.0,
+) -> Doorway:
+    return Doorway(gate, gate, gate, journal, SimulatedClock(), release_s=release_s, held_s=held_s, plan=plan)
+
+
+async def granted(journal: SimulatedJournal) -> Receipt:
+    return await journal.append(Event(Kind.GRANTED))
 
 
 async def beside(door: Doorway, story: Coroutine[Any, Any, Any]) -> Any:
@@ -257,6 +269,104 @@ def test_a_door_that_is_left_open_after_a_passage_is_reported(pins: Gate, run: R
             assert door.state is State.DOOR_FORCED
 
         await beside(door, leave_open())
+        gate.close()
+
+    run(story())
+
+
+def kind_of_passage(pins: Gate, passage: Literal["dispenser", "interlock"]) -> Gate:
+    return replace(pins, passage=passage, exit_pin=27, exit_door_pin=6, portion_pin=12, fault_pin=13)
+
+
+@pytest.mark.parametrize(
+    ("person", "outcome", "reported"),
+    [
+        ("through", Kind.TAKEN, []),
+        ("turns-back", Kind.NOT_TAKEN, []),
+        ("tailgate", Kind.NOT_TAKEN, [Kind.TAILGATE]),
+        ("stays", Kind.NOT_TAKEN, []),
+        ("stays-inside", Kind.NOT_TAKEN, []),
+    ],
+)
+def test_two_doors_let_one_person_through_one_after_the_other(
+    pins: Gate, run: Run, tmp_path: Path, person: str, outcome: Kind, reported: list[Kind]
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text(person)
+        gate, journal = SimulatedGate(kind_of_passage(pins, "interlock"), tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, INTERLOCK, held_s=5.0)
+        both = False
+
+        async def look() -> None:
+            nonlocal both
+            while True:
+                both |= gate.unlocked and gate.exit_unlocked
+                await asyncio.sleep(0.005)
+
+        async def visit() -> None:
+            looking = asyncio.ensure_future(look())
+            assert await door.let_through(await granted(journal)) is outcome
+            looking.cancel()
+            assert not gate.unlocked
+            assert not gate.exit_unlocked
+            assert not both
+            await asyncio.sleep(0.05)  # the report is queued behind
+
+        await beside(door, visit())
+        assert [e.kind for e in journal.events if e.kind is not Kind.GRANTED] == reported
+        gate.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("dispenser", "outcome", "came", "reported"),
+    [
+        ("gives", Kind.TAKEN, 3, []),
+        ("jams", Kind.NOT_TAKEN, 0, [Kind.DISPENSER_FAULT]),
+        ("empty", Kind.NOT_TAKEN, 0, []),
+        ("late", Kind.NOT_TAKEN, 1, []),
+    ],
+)
+def test_a_dispenser_gives_out_as_many_portions_as_were_granted(
+    pins: Gate, run: Run, tmp_path: Path, dispenser: str, outcome: Kind, came: int, reported: list[Kind]
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text(dispenser)
+        gate, journal = SimulatedGate(kind_of_passage(pins, "dispenser"), tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, DISPENSER, held_s=0.5)
+
+        async def visit() -> None:
+            assert await door.let_through(await granted(journal), portions=3) is outcome
+            assert door.dispensed == came
+            assert not gate.unlocked
+            await asyncio.sleep(0.05)  # the report is queued behind
+
+        await beside(door, visit())
+        assert [e.kind for e in journal.events if e.kind is not Kind.GRANTED] == reported
+        gate.close()
+
+    run(story())
+
+
+def test_a_fire_frees_the_second_door_at_once_although_the_disk_is_full(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        wired = kind_of_passage(pins, "interlock")
+        gate, journal = SimulatedGate(wired, tmp_path), SimulatedJournal()
+        journal.fault = "disk full"
+        door = doorway(gate, journal, INTERLOCK)
+
+        async def burn() -> None:
+            await asyncio.sleep(0.05)
+            gate.sense(wired.fire_pin, broken=True)
+            await asyncio.sleep(0.1)
+            assert gate.exit_unlocked
+            assert not gate.unlocked
+            gate.sense(wired.fire_pin, broken=False)
+            await asyncio.sleep(0.1)
+            assert not gate.exit_unlocked
+
+        await beside(door, burn())
         gate.close()
 
     run(story())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,46 @@ from typing import Any
 from gpiozero.pins.mock import MockFactory, MockPin
 
 from edge.audit.entry import Event
-from edge.biometric.values import Comparison, ModelSet, Probe, ProbeQuality, Reference, ReferenceKind
+from edge.biometric.values import (
+    Comparison,
+    Enrolled,
+    Identification,
+    ModelSet,
+    Probe,
+    ProbeQuality,
+    Reference,
+    ReferenceKind,
+)
 from edge.devices.gate import GpioGate
-from edge.errors import DeviceError, Refusal
-from edge.passage import Indication
+from edge.errors import DeviceError, Reason, Refusal
+from edge.passage import OPPOSITE, Indication, Sensed
 from edge.ports import Code, Receipt
 from edge.settings import Gate
 from edge.trust.interval import ClockState, Interval
 
 _STEP_S = 0.12
+_PULSE_S = 0.05
+_FULL = 50
+
+_IN = (Sensed.DOOR_OPEN, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR)
+STORIES: Mapping[str, Mapping[str, tuple[Sensed, ...]]] = {
+    "turnstile": {
+        "through": (Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR),
+        "turns-back": (Sensed.BEAM_1, Sensed.BEAM_1_CLEAR),
+        "tailgate": (
+            *(Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
+            *(Sensed.BEAM_2_CLEAR, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR),
+        ),
+        "stays": (),
+    },
+    "interlock": {
+        "through": (*_IN, Sensed.DOOR_CLOSED),
+        "turns-back": (Sensed.DOOR_OPEN, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Sensed.DOOR_CLOSED),
+        "tailgate": (*_IN, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR, Sensed.DOOR_CLOSED),
+        "stays": (),
+    },
+}
+"""What a person does when the entry is released, by the kind of passage and the word on the stage."""
 
 
 class ContactPin(MockPin):  # type: ignore[misc] # gpiozero ships no types
@@ -48,7 +79,8 @@ class SimulatedGate(GpioGate):
         self._pins = pins
         self._stage = stage
         self.factory: Any = MockFactory(pin_class=ContactPin)
-        for pin in (pins.door_pin, pins.beam_1_pin, pins.beam_2_pin, pins.fire_pin, pins.tamper_pin):
+        closed = (pins.door_pin, pins.beam_1_pin, pins.beam_2_pin, pins.fire_pin, pins.tamper_pin)
+        for pin in filter(None, (*closed, pins.exit_door_pin, pins.fault_pin)):
             self.factory.pin(pin).closed = True
         self._walking: set[asyncio.Task[None]] = set()
         self.unlocks = 0
@@ -61,9 +93,12 @@ class SimulatedGate(GpioGate):
         if self._stage is not None:
             with (self._stage / "relay").open("a", encoding="ascii") as movements:
                 movements.write(f"{receipt.index}\n")
-        task = asyncio.get_running_loop().create_task(self._walk())
-        self._walking.add(task)
-        task.add_done_callback(self._walking.discard)
+        self._go(self._walk())
+
+    def unlock_exit(self, receipt: Receipt) -> None:
+        """Energise the release of the second door, and let the simulated person leave."""
+        super().unlock_exit(receipt)
+        self._go(self._leave())
 
     def show(self, indication: Indication) -> None:
         """Show it, and tell the stage, so that the simulated person can react."""
@@ -81,18 +116,61 @@ class SimulatedGate(GpioGate):
         else:
             mock.drive_low()
 
+    def _go(self, story: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(story)
+        self._walking.add(task)
+        task.add_done_callback(self._walking.discard)
+
     async def _walk(self) -> None:
-        """Each plan is a list of beams, broken when positive and cleared when negative."""
-        plans = {
-            "through": (1, 2, -1, -2),
-            "turns-back": (1, -1),
-            "tailgate": (1, 2, -1, 1, -2, 2, -1, -2),
-            "stays": (),
+        """What the person does when the entry is released."""
+        if self._pins.passage == "dispenser":
+            await self._dispense()
+            return
+        plans = STORIES[self._pins.passage]
+        await self._happen(plans.get(self._person(), plans["through"]))
+
+    async def _leave(self) -> None:
+        """What the person does when the exit is released."""
+        if self._person() != "stays-inside":
+            await self._happen((Sensed.EXIT_DOOR_OPEN, Sensed.BEAM_2_CLEAR, Sensed.EXIT_DOOR_CLOSED))
+
+    async def _dispense(self) -> None:
+        """Give out portions for as long as it is enabled, or what ``person`` says: ``jams``, ``empty``, ``late``."""
+        match self._person():
+            case "jams":
+                await self._happen((Sensed.FAULT,))
+            case "empty":
+                return
+            case "late":
+                while self.unlocked:  # noqa: ASYNC110 -- a pin has no event
+                    await asyncio.sleep(_STEP_S)
+                await self._happen((Sensed.PORTION,))
+            case _:
+                for _ in range(_FULL):
+                    await asyncio.sleep(_STEP_S)
+                    if not self.unlocked:
+                        return
+                    await self._happen((Sensed.PORTION,))
+
+    async def _happen(self, story: tuple[Sensed, ...]) -> None:
+        pins = self._pins
+        contacts = {
+            Sensed.BEAM_1: pins.beam_1_pin,
+            Sensed.BEAM_2: pins.beam_2_pin,
+            Sensed.DOOR_OPEN: pins.door_pin,
+            Sensed.EXIT_DOOR_OPEN: pins.exit_door_pin,
+            Sensed.FAULT: pins.fault_pin,
         }
-        pins = {1: self._pins.beam_1_pin, 2: self._pins.beam_2_pin}
-        for move in plans.get(self._person(), plans["through"]):
+        for sensed in story:
             await asyncio.sleep(_STEP_S)
-            self.sense(pins[abs(move)], broken=move > 0)
+            if sensed is Sensed.PORTION:
+                self.sense(pins.portion_pin, broken=False)
+                await asyncio.sleep(_PULSE_S)
+                self.sense(pins.portion_pin, broken=True)
+            elif sensed in contacts:
+                self.sense(contacts[sensed], broken=True)
+            else:
+                self.sense(contacts[OPPOSITE[sensed]], broken=False)
 
     def _person(self) -> str:
         if self._stage is not None:
@@ -156,6 +234,8 @@ class SimulatedVision:
         self.bona_fide: float | None = None
         self.probe_outcome: Refusal | DeviceError | None = None
         self.compare_outcome: Refusal | DeviceError | None = None
+        self.gallery_outcome: Refusal | DeviceError | None = None
+        self.known: list[str] = []
         self.forgotten = 0
         self.wanted: list[ProbeQuality] = []
         self._frame = 0
@@ -185,7 +265,24 @@ class SimulatedVision:
         """The told score."""
         if self.compare_outcome is not None:
             raise self.compare_outcome
-        return Comparison(probe.number, self.score, "simulated", ReferenceKind.SMALL, {"compare": 500})
+        kind = ReferenceKind.GALLERY if isinstance(reference, Enrolled) else ReferenceKind.SMALL
+        return Comparison(probe.number, self.score, "simulated", kind, {"compare": 500})
+
+    async def enrolled(self, reference: Enrolled) -> None:
+        """Known when the claim is among those told."""
+        if self.gallery_outcome is not None:
+            raise self.gallery_outcome
+        if reference.claim not in self.known:
+            raise Refusal(Reason.NOT_ENROLLED)
+
+    async def search(self, gallery: str, probe: Probe) -> Identification:
+        """The first of those told, with the told score."""
+        if self.gallery_outcome is not None:
+            raise self.gallery_outcome
+        if not self.known:
+            raise Refusal(Reason.NOT_RECOGNISED, "nobody is enrolled")
+        candidate = self.known[0].encode()[-16:].rjust(16)
+        return Identification(probe.number, candidate, self.score, len(self.known), "simulated", {"search": 100})
 
     async def forget(self) -> None:
         """Count that the visit was forgotten."""

@@ -172,8 +172,9 @@ class Director:
             self._stage.play("nobody")
             return Outcome(visit, f"waited for {stuck}", pictures=prepared.pictures)
         finally:
-            for clip in self._stage.scene.glob(f"{name}-*.npy"):
-                clip.unlink()
+            for part in ("card", "face", "act-*"):  # the next visit's clips may be there already
+                for clip in self._stage.scene.glob(f"{name}-{part}.npy"):
+                    clip.unlink()
         refused = _reason(decision)
         actual = said(refused, _kind(passage))
         pictures = prepared.pictures if asked else prepared.pictures[:1]

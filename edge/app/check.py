@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.app.calibrated import calibration_of
 from edge.app.gate import policy_of
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
@@ -85,6 +86,9 @@ _REMEDIES = {
 def _profile(settings: Settings) -> Iterator[Finding]:
     policy = policy_of(settings)
     yield Finding("profile", True, f"{policy.name}, FMR {policy.fmr}, attack detection {policy.attack_detection}")
+    if (calibration := calibration_of(settings)) is not None:
+        said = f"attack_threshold {policy.attack_threshold} for {calibration.camera}, made {calibration.made_at}"
+        yield Finding("calibration", True, said)
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

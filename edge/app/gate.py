@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge.accesspoint import AccessPoint, Lane, Verify
 from edge.app.acts import Acts
+from edge.app.calibrated import calibrated, calibration_of
 from edge.app.commands import Commands
 from edge.app.counter import attend
 from edge.app.keeping import keep
@@ -22,8 +23,9 @@ from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
 from edge.app.told import ToldPanel, hear
-from edge.audit.entry import Event, Kind, LogError
+from edge.audit.entry import Event, Kind, LogError, Value
 from edge.audit.tail import recipient
+from edge.biometric.calibration import Calibration
 from edge.biometric.gallery import fmr_for
 from edge.biometric.manifest import Manifest
 from edge.biometric.values import ReferenceKind
@@ -101,9 +103,7 @@ async def run(settings: Settings) -> None:
         acts = Acts(follower, journal, clock, doorway, doorway.is_clear, commands, panel.show)
         operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
-        await journal.append(
-            Event(Kind.CONFIGURATION, {"profile": policy.name, "fmr": str(policy.fmr)}, digests=(policy.digest,))
-        )
+        await journal.append(configuration(policy, calibration_of(settings)))
         point = AccessPoint(
             vision,
             vision,
@@ -202,8 +202,17 @@ def lane_of(policy: Policy, manifest: Manifest, site_key: bytes) -> Lane | None:
     return Lane(threshold, partial(recognised, site_key))
 
 
+def configuration(policy: Policy, calibration: Calibration | None) -> Event:
+    """Which rules are in force from now on, as it is written down."""
+    fields: dict[str, Value] = {"profile": policy.name, "fmr": str(policy.fmr)}
+    if calibration is None:
+        return Event(Kind.CONFIGURATION, fields, digests=(policy.digest,))
+    fields |= {"attack_threshold": str(policy.attack_threshold), "calibrated": calibration.made_at}
+    return Event(Kind.CONFIGURATION, fields, digests=(policy.digest, calibration.digest))
+
+
 def policy_of(settings: Settings) -> Policy:
-    """The profile of this site.
+    """The profile of this site, with the threshold of its camera where somebody calibrated.
 
     Raises:
         SettingsError: it is not there, or a key is wrong.
@@ -215,7 +224,7 @@ def policy_of(settings: Settings) -> Policy:
         )
     if policy.lane == "gallery" and not policy.gallery:
         raise SettingsError(f"profile {policy.name}: a lane without cards needs a gallery")
-    return policy
+    return calibrated(policy, settings)
 
 
 def sent(settings: Settings, epoch: int) -> int:

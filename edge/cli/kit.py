@@ -39,6 +39,11 @@ def add(todo: Any) -> None:
     verify.set_defaults(act=_verify)
     calibrate = todo.add_parser("calibrate", help="this camera's attack_threshold, from people and attacks before it")
     calibrate.add_argument("--apcer", type=float, default=0.02, help="attacks of one species that may pass")
+    what = calibrate.add_mutually_exclusive_group()
+    what.add_argument(
+        "--write", action="store_true", help="put it beside the configuration: in force at the next start"
+    )
+    what.add_argument("--undo", action="store_true", help="take back what was written; the one before holds again")
     calibrate.set_defaults(act=_calibrate)
     for command in (run, calibrate):
         command.add_argument("--recorded", type=Path, metavar="DIR", help="one folder a species instead of the camera")
@@ -198,19 +203,83 @@ def _verify(args: argparse.Namespace) -> int:
 def _calibrate(args: argparse.Namespace) -> int:
     from edge.biometric import presentation
     from edge.errors import DeviceError
+    from edge.settings import SettingsError
 
+    if args.undo:
+        return _undo(args.config)
     try:
-        attempts = list(_attempts(args, _sessions(args)))
+        sessions = _sessions(args)
+        attempts = list(_attempts(args, sessions))
         threshold = presentation.calibrated(attempts, args.apcer)
     except (ValueError, OSError, DeviceError) as error:
         return _wrong(str(error))
     found = presentation.findings(attempts, threshold)
     _table(found, threshold)
-    print(f"# for the profile, this camera only:\nattack_threshold = {threshold:.2f}")
     few = [each.species for each in found if not each.supported]
     if few:
         print(f"# not supported by these data: below {100 * presentation.PROMISED:g} % for {', '.join(few)}", end="")
         print(f" takes {presentation.NEEDED} presentations each without an error")
+    if not args.write:
+        print(f"# for this camera only; --write puts it into force:\nattack_threshold = {threshold:.2f}")
+        return 0
+    try:
+        return _write(args.config, sessions, found, threshold)
+    except (SettingsError, ValueError, OSError) as error:
+        return _wrong(str(error))
+
+
+def _write(config: Path, sessions: ModelSessions, found: Sequence[Finding], threshold: float) -> int:
+    """Put the calibration beside the configuration, unless the gate would refuse it.
+
+    Raises:
+        SettingsError: the configuration is wrong.
+        ValueError: the gate would refuse the calibration.
+        OSError: it cannot be written.
+    """
+    from datetime import UTC, datetime
+
+    from edge.app import calibrated
+    from edge.biometric import presentation
+    from edge.biometric.calibration import Calibration
+    from edge.decision import Policy
+    from edge.settings import load, profile
+
+    settings = load(config)
+    of_profile = profile(settings.site.profile, Policy, settings.source).attack_threshold
+    camera = calibrated.camera_of(settings.camera)
+    models = tuple(sha.hex() for role, (_, sha) in sorted(sessions.models.models.items()) if role.startswith("attack"))
+    people = next(each for each in found if each.species == presentation.BONA_FIDE)
+    attacks = [each for each in found if each.species != presentation.BONA_FIDE and each.errors.of]
+    made = Calibration(
+        camera=camera,
+        models=models,
+        attack_threshold=threshold,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        people=people.errors.of,
+        attacks=sum(each.errors.of for each in attacks),
+        apcer=round(max(each.errors.rate for each in attacks), 5),
+        bpcer=round(people.errors.rate, 5),
+        supported=all(each.supported for each in attacks),
+    )
+    made.threshold(of_profile, camera, models)
+    path = calibrated.write(made, config)
+    print(f"written: {path}: attack_threshold {of_profile:.2f} of the profile becomes {threshold:.2f}")
+    print(f"the log will name it by its digest, {made.digest.hex()}")
+    print("in force from the next start: systemctl restart edge-gate")
+    return 0
+
+
+def _undo(config: Path) -> int:
+    from edge.app import calibrated
+
+    try:
+        before = calibrated.undo(config)
+    except OSError as error:
+        return _wrong(str(error))
+    if before is None:
+        return _wrong(f"there is no {calibrated.place_of(config)}; the profile's attack_threshold is in force")
+    now = "the calibration before it" if before else "the profile's attack_threshold"
+    print(f"taken back; {now} holds again from the next start: systemctl restart edge-gate")
     return 0
 
 

@@ -26,6 +26,9 @@ def add(commands: Any) -> None:
     replay.add_argument(
         "--policy", type=Path, action="append", default=[], metavar="FILE", help="profile; may be given again"
     )
+    replay.add_argument(
+        "--calibration", type=Path, action="append", default=[], metavar="FILE", help="of a gate whose camera has one"
+    )
     replay.set_defaults(act=_act)
 
 
@@ -35,7 +38,7 @@ def _act(args: argparse.Namespace) -> int:
     from edge.settings import SettingsError
 
     try:
-        policies = policies_of(args.policy or sorted(_PROFILES.glob("*.toml")))
+        policies = policies_of(args.policy or sorted(_PROFILES.glob("*.toml")), args.calibration)
         entries = [decode(entry) for entry in read(args.export.read_bytes()).entries if entry is not None]
     except (OSError, LogError, SettingsError) as error:
         print(f"edge replay: {error}", file=sys.stderr)
@@ -58,16 +61,22 @@ class Outcome:
     said: str
 
 
-def policies_of(files: list[Path]) -> dict[bytes, Policy]:
-    """The policies in these files, by digest.
+def policies_of(files: list[Path], calibrations: list[Path] | None = None) -> dict[bytes, Policy]:
+    """The policies in these files, as they are and with each calibration's threshold, by digest.
 
     Raises:
         SettingsError: names the file and the key.
     """
+    from edge.biometric.calibration import Calibration
     from edge.decision import Policy
     from edge.settings import read_toml, section
 
-    read = (section(Policy, read_toml(file), "policy", file.parent, str(file)) for file in files)
+    def of_kind(kind: type, name: str, path: Path) -> Any:
+        return section(kind, read_toml(path), name, path.parent, str(path))
+
+    read: list[Policy] = [of_kind(Policy, "policy", file) for file in files]
+    made: list[Calibration] = [of_kind(Calibration, "calibration", file) for file in calibrations or []]
+    read += [replace(policy, attack_threshold=one.attack_threshold) for policy in read for one in made]
     return {policy.digest: policy for policy in read}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from numpy.typing import NDArray
 
+from edge.app.calibrated import calibration_of, place_of
+from edge.app.gate import configuration, policy_of
 from edge.cli import main
+from edge.cli.replay import policies_of
 from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Stand, face_clip
+from edge.demo.stage import ROOT
+from edge.settings import SettingsError, load
 from edge.vision import kit, sheet
 from edge.vision.sessions import ModelSessions
 
@@ -76,6 +82,71 @@ def test_calibration_says_what_its_data_cannot_support(recorded: Path, capsys: p
     said = capsys.readouterr().out
     assert "attack_threshold = 0." in said
     assert "takes 150 presentations each without an error" in said
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The configuration of a gate."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    config = tmp_path / "config" / "edge.toml"
+    config.write_text(config.read_text().replace('"/opt/edge-gate/models"', f'"{ROOT / "models"}"'))
+    pilot = tmp_path / "config" / "profiles" / "pilot.toml"
+    pilot.write_text(pilot.read_text().replace("attack_threshold = 0.5", "attack_threshold = 0.3"))
+    return config
+
+
+def test_a_calibration_that_is_written_is_in_force_and_can_be_taken_back(
+    recorded: Path, site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate = ["face", "calibrate", "--config", str(site), "--set", "standard"]
+    before = policy_of(load(site))
+    assert main([*calibrate, "--recorded", str(recorded), "--write"]) == 0
+    said = capsys.readouterr().out
+    assert "systemctl restart edge-gate" in said
+    made = calibration_of(load(site))
+    assert made is not None
+    assert made.digest.hex() in said
+    assert (made.people, made.attacks, made.supported) == (1, 1, False)
+    policy = policy_of(load(site))
+    assert policy.attack_threshold == made.attack_threshold >= before.attack_threshold
+    assert policy.digest != before.digest
+    event = configuration(policy, made)
+    assert event.digests == (policy.digest, made.digest)
+    assert event.fields["attack_threshold"] == str(made.attack_threshold)
+    assert set(policies_of([site.parent / "profiles" / "pilot.toml"], [place_of(site)])) == {
+        before.digest,
+        policy.digest,
+    }
+    assert main([*calibrate, "--undo"]) == 0
+    assert "the profile's attack_threshold holds again" in capsys.readouterr().out
+    assert policy_of(load(site)) == before
+    assert main([*calibrate, "--undo"]) == 1
+    assert "there is no" in capsys.readouterr().err
+
+
+def test_undo_brings_the_calibration_before_back(
+    site: Path, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate = ["face", "calibrate", "--config", str(site), "--set", "standard"]
+    for _ in range(2):
+        assert main([*calibrate, "--recorded", str(recorded), "--write"]) == 0
+    place = place_of(site)
+    second = place.read_text()
+    first = place.with_name("calibration.before.toml").read_text()
+    place.write_text(second.replace("0.", "0.9"))
+    assert main([*calibrate, "--undo"]) == 0
+    assert place.read_text() == first
+    assert "the calibration before it holds again" in capsys.readouterr().out
+
+
+def test_a_gate_with_another_camera_than_was_calibrated_does_not_start(
+    site: Path, recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibrate = ["face", "calibrate", "--config", str(site), "--set", "standard"]
+    assert main([*calibrate, "--recorded", str(recorded), "--write"]) == 0
+    site.write_text(site.read_text().replace("width = 2304", "width = 1280"))
+    with pytest.raises(SettingsError, match="is of camera picamera2 0 2304x1296"):
+        policy_of(load(site))
 
 
 def test_a_set_without_a_detector_of_attacks_cannot_be_tried(

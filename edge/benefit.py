@@ -1,0 +1,116 @@
+"""A benefit at the dispenser: reserved on disk, handed out, finished on disk; and finished after a power cut.
+
+Rules:
+
+1. Nothing is handed out before its reservation is on disk, and nothing is reserved while another one is unfinished.
+2. What came out is the dispenser's own count where it has one, else what its pulses told the doorway.
+3. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from edge.audit.entry import Event, Kind
+from edge.errors import DeviceError
+from edge.policy.ledger import Ledger, Reservation, dispensed, finishing, opening, reserving
+from edge.ports import Dispenser, Journal, Receipt
+from edge.trust.cycles import Cycle
+
+_log = logging.getLogger("edge.benefit")
+
+
+class Way(Protocol):
+    """What handing out needs of the doorway."""
+
+    @property
+    def dispensed(self) -> int:
+        """How many portions came at the last grant."""
+        ...
+
+    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+        """Enable the dispenser for one person."""
+        ...
+
+
+class Benefit:
+    """One point that hands out a benefit."""
+
+    def __init__(
+        self, journal: Journal, dispenser: Dispenser, way: Way, read: Callable[[], Ledger], settle_s: float = 0.0
+    ) -> None:
+        """Set up.
+
+        Args:
+            journal: where all of it is written down.
+            dispenser: with its count.
+            way: what enables it.
+            read: makes the ledger of the log; asked at the start, and after an entry of which nobody knows whether it
+                is on disk. Called in a thread.
+            settle_s: how long a portion may still fall after the dispenser was disabled.
+        """
+        self._journal, self._dispenser, self._way, self._read = journal, dispenser, way, read
+        self._settle_s = settle_s
+        self._ledger: Ledger | None = None
+
+    async def ledger(self) -> Ledger:
+        """What the log says, with nothing unfinished.
+
+        Raises:
+            DeviceError: it cannot be read, or what is unfinished cannot be finished now.
+        """
+        if self._ledger is None:
+            read = await asyncio.to_thread(self._read)
+            if read.unfinished:
+                await asyncio.sleep(self._settle_s)
+            self._ledger = read
+        for reservation in self._ledger.unfinished:
+            count = dispensed(reservation, self._dispenser.counted())
+            _log.warning("reservation %d is finished after an interruption", reservation.index)
+            await self._write(finishing(reservation, count, "resumed"))
+        return self._ledger
+
+    async def opened(self, cycle: Cycle) -> None:
+        """A signed message says that this cycle is open: from its entry on the log is its ledger.
+
+        Raises:
+            DeviceError: not on disk; the cycle is not open here.
+        """
+        if not (await self.ledger()).knows(cycle):
+            await self._write(opening(cycle))
+
+    async def hand_out(self, grant: Receipt, mark: bytes, cycle: Cycle) -> Kind:
+        """Reserve, let the dispenser give out, and write down what came of it.
+
+        Raises:
+            DeviceError: nothing was handed out; or something was, and it is finished before the next person.
+        """
+        if (await self.ledger()).benefit(mark) != "free":
+            raise DeviceError("dispenser", "the benefit was reserved meanwhile")
+        reservation = await self._reserved(mark, cycle)
+        outcome = await self._way.let_through(grant, portions=cycle.amount)
+        await self._write(finishing(reservation, self._came(reservation, outcome), outcome.name.lower()))
+        return outcome
+
+    async def _reserved(self, mark: bytes, cycle: Cycle) -> Reservation:
+        counted = self._dispenser.counted()
+        receipt = await self._write(reserving(mark, cycle, counted))
+        return Reservation(mark, cycle.number, cycle.amount, counted, receipt.index)
+
+    def _came(self, reservation: Reservation, outcome: Kind) -> int:
+        """Rule 2."""
+        told = self._way.dispensed
+        counted = dispensed(reservation, self._dispenser.counted())
+        came = told if counted is None else max(told, counted)
+        return max(came, 1) if outcome is Kind.TAKEN else came
+
+    async def _write(self, event: Event) -> Receipt:
+        ledger, self._ledger = self._ledger, None  # whatever ends this call early, the log is read again
+        receipt = await self._journal.append(event)
+        if ledger is not None:
+            ledger.note(event.kind, event.fields, receipt.index)
+        self._ledger = ledger
+        return receipt

@@ -155,6 +155,14 @@ class Lock(Protocol):
         ...
 
 
+class Dispenser(Protocol):
+    """What hands out a benefit; it is enabled by the lock and tells each portion by a pulse (``Sensed.PORTION``)."""
+
+    def counted(self) -> int | None:
+        """How many portions it ever handed out, by a count of its own that survives a power cut; None: it has none."""
+        ...
+
+
 class Panel(Protocol):
     """Lights and buzzer: pattern as well as colour, so that nobody depends on seeing colours."""
 

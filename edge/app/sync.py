@@ -20,7 +20,7 @@ from edge.devices.truststore import TrustStore
 from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError
 from edge.sync.connection import Link
-from edge.sync.sender import Sender, pinned
+from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.topics import Address
 from edge.sync.updates import Bundles, Haste, Keeper, Updates
 from edge.sync.witnessing import Neighbours, neighbourhood, witness_key
@@ -59,6 +59,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         log,
         checkpoints,
         settings.paths.outbox,
+        pace=Pace(first_s=mqtt.spread_s),
         facts=lambda: {"software": __version__},
         commands=passing,
         updates=updates,

@@ -15,7 +15,6 @@ Rules:
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -30,6 +29,7 @@ from edge.errors import DeviceError, Refusal
 from edge.sync.batch import Ack, Batch, sign, unpack
 from edge.sync.connection import INBOX, Connection, Link, Message
 from edge.sync.epochs import broken
+from edge.sync.pauses import Pauses
 from edge.sync.received import Received, Taken, Tampered
 from edge.sync.sender import Pace, pinned
 from edge.sync.silence import Silence
@@ -132,7 +132,7 @@ class Collector:
         return self._trouble
 
     def _run(self) -> None:
-        attempts = 0
+        pauses = Pauses(self._pace.first_s, self._pace.connect_s, self._pace.connect_most_s)
         try:
             while not self._stopping.is_set():
                 since = time.monotonic()
@@ -140,9 +140,8 @@ class Collector:
                     self._connected()
                 except DeviceError as error:
                     self._say(str(error))
-                attempts = 0 if time.monotonic() - since > self._pace.connect_most_s else attempts + 1
-                most = min(self._pace.connect_most_s, self._pace.connect_s * 2 ** min(attempts, 20))
-                self._stopping.wait(random.uniform(0, most))  # noqa: S311 -- spreads load, keeps no secret
+                stood = time.monotonic() - since > self._pace.connect_most_s
+                self._stopping.wait(pauses.after(stood=stood))
         except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
             self._fault = fault
 

@@ -7,15 +7,14 @@ Rules:
 2. The position moves only by a signed acknowledgement that agrees with our own tree (``window``). The broker's PUBACK
    moves nothing: a broker that acknowledges and forgets loses nothing of ours.
 3. What comes in and is no such acknowledgement is ignored, counted, said once per connection and shown for a minute.
-4. After a loss the next attempt comes within a random part of a growing pause (full jitter), so that a thousand gates
-   do not come back at once.
+4. The first attempt, and each one after a loss, comes within a random part of a pause (``pauses``), so that a thousand
+   gates do not come back at once.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import random
 import secrets
 import threading
 import time
@@ -34,6 +33,7 @@ from edge.sync.batch import CHECKPOINTS, ENTRIES, Batch, fitting, pack, verify
 from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
+from edge.sync.pauses import Pauses
 from edge.sync.topics import Address
 from edge.sync.updates import Updates
 from edge.sync.window import Window
@@ -48,13 +48,18 @@ _EVENTS = "application/vnd.edge-gate.entries+zlib"
 
 @dataclass(frozen=True)
 class Pace:
-    """How often things are tried, in seconds: doubled from the first to the second of each pair."""
+    """How often things are tried, in seconds: doubled from the first to the second of each pair.
+
+    Attributes:
+        first_s: within which the first connection comes, and the next one after a connection that stood.
+    """
 
     connect_s: float = 2.0
     connect_most_s: float = 900.0
     retry_s: float = 5.0
     retry_most_s: float = 60.0
     state_s: float = 30.0
+    first_s: float = 0.0
 
 
 class Entries(Protocol):
@@ -167,8 +172,9 @@ class Sender:
         return self._position
 
     def _run(self) -> None:
-        attempts = 0
+        pauses = Pauses(self._pace.first_s, self._pace.connect_s, self._pace.connect_most_s)
         try:
+            self._stopping.wait(pauses.first())
             while not self._stopping.is_set():
                 before, since = self._position, time.monotonic()
                 try:
@@ -176,9 +182,7 @@ class Sender:
                 except DeviceError as error:
                     self._say(error.message if error.device == "broker" else str(error))
                 stood = self._position != before or time.monotonic() - since > _STOOD_S
-                attempts = 0 if stood else attempts + 1
-                most = min(self._pace.connect_most_s, self._pace.connect_s * 2 ** min(attempts, 20))
-                self._stopping.wait(random.uniform(0, most))  # noqa: S311 -- spreads load, keeps no secret
+                self._stopping.wait(pauses.after(stood=stood))
         except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
             self._fault = fault
         finally:

@@ -165,18 +165,3 @@ def test_d15_nobody_takes_over_the_session_of_another_gate(site: Any) -> None:
         here.turn(0.05)  # would raise if the session had been taken over
     thief.close()
     here.close()
-
-
-def test_d20_gates_that_lost_their_broker_come_back_spread_out() -> None:
-    """The pause is a random part of a growing one: in no second do more than a few of a thousand come."""
-    import random
-
-    chance = random.Random(169)
-    most = [min(900.0, 2.0 * 2**attempt) for attempt in range(10)]
-    seconds: dict[int, int] = {}
-    for _ in range(1000):
-        at = 0.0
-        for attempt in range(6):
-            at += chance.uniform(0, most[attempt])
-        seconds[int(at)] = seconds.get(int(at), 0) + 1
-    assert max(seconds.values()) < 40

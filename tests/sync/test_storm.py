@@ -1,0 +1,120 @@
+"""D20: a broker that comes back is not overrun by the gates that lost it."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.demo import broker as brokers
+from edge.settings import load
+from edge.sync.pauses import Pauses
+from edge.sync.received import counted
+from edge.sync.sender import Pace, Sender, pinned
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "edge.toml"
+GATES = tuple(f"demo/lobby/gate-{number}" for number in range(1, 31))
+
+
+def until(true: Callable[[], object], within_s: float = 15) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+@given(
+    first=st.floats(0, 120),
+    step=st.floats(0.01, 10),
+    most=st.floats(0.01, 900),
+    stood=st.lists(st.booleans(), max_size=40),
+    dice=st.randoms(use_true_random=False),
+)
+def test_d20_each_pause_is_a_random_part_of_what_the_failures_before_it_allow(
+    first: float, step: float, most: float, stood: list[bool], dice: random.Random
+) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def noted(least: float, greatest: float) -> float:
+        asked.append((least, greatest))
+        return dice.uniform(least, greatest)
+
+    pauses, failures = Pauses(first, step, most, noted), 0
+    assert 0 <= pauses.first() <= first
+    for each in stood:
+        failures = 0 if each else failures + 1
+        allowed = max(first, min(most, step * 2**failures))
+        assert 0 <= pauses.after(stood=each) <= allowed
+        assert asked[-1] == (0.0, allowed)  # from nothing on: every gate has its own moment
+
+
+@pytest.mark.parametrize("dead_s", [0, 5, 60, 600, 7200])
+def test_d20_a_thousand_gates_that_lost_their_broker_come_back_spread_out(dead_s: float) -> None:
+    """By the default pace, whether the broker is away for a moment or for hours."""
+    dice, pace = random.Random(169), Pace(first_s=load(CONFIG).mqtt.spread_s)
+    seconds: Counter[int] = Counter()
+    for _ in range(1000):
+        pauses = Pauses(pace.first_s, pace.connect_s, pace.connect_most_s, dice.uniform)
+        at = pauses.after(stood=True)
+        while at < dead_s:
+            at += pauses.after(stood=False)
+        seconds[int(at)] += 1
+    assert max(seconds.values()) < 60  # of 1,000 in the worst second
+
+
+DOOR = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128) as door:
+    began, left = time.monotonic(), float(sys.argv[2])
+    while left > 0:
+        door.settimeout(left)
+        try:
+            door.accept()[0].close()
+        except TimeoutError:
+            break
+        print(time.monotonic() - began)
+        left = began + float(sys.argv[2]) - time.monotonic()
+"""
+
+
+def knocks(port: int, seconds: float) -> list[float]:
+    """Somebody at the broker's place who closes every door again; when each came."""
+    words = [sys.executable, "-S", "-c", DOOR, str(port), str(seconds)]
+    return [float(line) for line in subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()]
+
+
+def test_d20_gates_of_a_broker_that_dies_knock_one_by_one_and_lose_nothing(site: Any, tmp_path: Path) -> None:
+    pace = Pace(connect_s=0.6, connect_most_s=1.2, retry_s=0.5, state_s=5.0, first_s=1.2)
+    with brokers.start(tmp_path / "broker", GATES) as broker:
+        storm = type(site)(broker, tmp_path)
+        logs = {name: storm.log(name, 5) for name in GATES}
+        storm.collector()
+        key = pinned(broker.collector_key)
+        senders = [
+            Sender(storm.address(name), storm.link(name), key, log, log, tmp_path / name / "sync.db", pace=pace)
+            for name, log in logs.items()
+        ]
+        for sender in senders:
+            sender.start()
+        until(lambda: all(sender.position.acked == 5 for sender in senders))
+        broker.kill()
+        came = knocks(broker.port, 1.2)
+        for name in GATES:
+            storm.log(name, 5)
+        broker.start()
+        until(lambda: all(sender.position.acked == 10 for sender in senders), 20)
+        for sender in senders:
+            sender.stop()
+        storm.end()
+    assert len(came) >= len(GATES) // 2
+    assert max(sum(start <= at < start + 0.2 for at in came) for start in came) < 0.7 * len(came)
+    assert set(counted(tmp_path / "received.db").values()) == {10}

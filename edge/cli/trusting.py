@@ -21,6 +21,10 @@ def add(actions: Actions) -> None:
     """Add the operator's actions to ``trust``."""
     init = _action(actions, "init", _init, "begin: keys, an empty list, a first publication")
     init.add_argument("--name", default="main", help="of the repository, as it stands in topics (default: main)")
+    for option, what in (("root", "up to three times"), ("targets", "up to three times"), ("list", "once")):
+        init.add_argument(
+            f"--{option}-key", action="append", default=[], metavar="URI", help=f"in a token, pkcs11:..., {what}"
+        )
 
     issuer = _action(actions, "add-issuer", _add_issuer, "trust an issuer, or more keys of one")
     issuer.add_argument("iss", help="as it stands in credentials; for --gateway a prefix before the country")
@@ -122,11 +126,13 @@ def _said(act: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namesp
     """Mistakes as one sentence: 1."""
 
     def told(args: argparse.Namespace) -> int:
+        from edge.devices.tokenkey import Tokens
         from edge.errors import DeviceError
         from edge.sync.book import OfficeError
 
         try:
-            return act(args)
+            with Tokens(_pin) as args.tokens:
+                return act(args)
         except (OfficeError, DeviceError, ValueError, OSError) as error:
             print(f"edge trust: {error}", file=sys.stderr)
             return 1
@@ -137,17 +143,34 @@ def _said(act: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namesp
 def _office(args: argparse.Namespace) -> Office:
     from edge.sync.office import Office
 
-    return Office(args.office)
+    return Office(args.office, args.tokens)
+
+
+def _pin(name: str) -> str:
+    """The PIN of the token with this key: a systemd credential, or typed without echo."""
+    import getpass
+    import os
+
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if folder and (file := Path(folder) / f"{name.removesuffix('.next')}-pin").exists():
+        return file.read_text(encoding="utf-8").strip()
+    return getpass.getpass(f"PIN of the token with {name}: ")
 
 
 def _init(args: argparse.Namespace) -> int:
     from edge.sync.office import Office
 
-    office = Office.begin(args.office, args.name)
+    places: dict[str, str] = {}
+    for role, given in (("root", args.root_key), ("targets", args.targets_key)):
+        if len(given) > 3:
+            raise ValueError(f"there are three {role} keys")
+        places |= {f"{role}-{number}": uri for number, uri in enumerate(given, 1)}
+    if len(args.list_key) > 1:
+        raise ValueError("there is one list key")
+    places |= dict.fromkeys(["list"][: len(args.list_key)], "".join(args.list_key))
+    office = Office.begin(args.office, args.name, places, args.tokens)
     office.publish()
-    print(
-        f"The keys are in {office.folder / 'keys'}. Keep root-*, targets-* and list.pem offline, with different people."
-    )
+    print(f"The keys are in {office.keys.folder}. Keep root-*, targets-* and list.pem offline, with different people.")
     print("For [trust] in a gate's edge.toml:")
     print(f'roots = ["{office.list_key()}"]')
     print(f'repository = "{args.name}"')

@@ -30,7 +30,7 @@ from edge.trust.whole import CHARTER, MAIN
 DAYS: Final = {"root": 730, "targets": 180, "live": 21, "snapshot": 21, "timestamp": 21}
 _ROLES: Final = {"root": 3, "targets": 3}
 _AGREE: Final = 2
-_LIVE_PATHS: Final = ["live/*", "status/*/*", "hashes/*", "denied/*"]
+_LIVE_PATHS: Final = ["live/*", "status/*/*", "hashes/*", "denied/*", "members/*", "cycles/*"]
 KEYS: Final = ("root-1", "root-2", "root-3", "targets-1", "targets-2", "targets-3", "list", "live")
 
 
@@ -58,14 +58,16 @@ class Office:
         Raises:
             OfficeError: there is one already.
         """
-        Book.begin(folder / "office.json", name)
-        office = cls(folder, tokens)
-        office.keys.folder.mkdir(parents=True, exist_ok=True)
-        office.keys.folder.chmod(0o700)
+        if (folder / "office.json").exists():
+            raise OfficeError(f"{folder} is an office already")
+        keys = Keyring(folder / "keys", tokens)
+        keys.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for key in KEYS:
-            office.keys.make(key, (places or {}).get(key, ""))
+            if not keys.here(key):  # a token failed half-way the last time
+                keys.make(key, (places or {}).get(key, ""))
         (folder / "lists").mkdir(exist_ok=True)
-        return office
+        Book.begin(folder / "office.json", name)
+        return cls(folder, tokens)
 
     @property
     def name(self) -> str:

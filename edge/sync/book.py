@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edge.trust.members import membership
 from edge.trust.withdrawn import keyed, short
 
 Entry = dict[str, Any]
@@ -33,6 +34,8 @@ class Book:
         authorities: who else signs lists, each for issuers of its own.
         operators: who may command gates.
         withdrawn, denied: hashes in hexadecimal, by issuer and by site.
+        members: hashes in hexadecimal, by site and list.
+        cycles: open ones, by site and programme.
         sources: where an issuer's keys and status lists are fetched from.
         versions: of each signed list.
         signed: digest and moment of what was signed last.
@@ -50,6 +53,8 @@ class Book:
         self.operators: list[Entry] = written["operators"]
         self.withdrawn: dict[str, list[str]] = written["withdrawn"]
         self.denied: dict[str, list[str]] = written["denied"]
+        self.members: dict[str, dict[str, list[str]]] = written.get("members", {})
+        self.cycles: dict[str, dict[str, Entry]] = written.get("cycles", {})
         self.sources: dict[str, Entry] = written.get("sources", {})
         self.versions: dict[str, int] = written["versions"]
         self.signed: dict[str, list[Any]] = written["signed"]
@@ -124,6 +129,35 @@ class Book:
     def deny(self, site: str, site_key: bytes, iss: str, names: Iterable[str]) -> None:
         """Deny cards at one site."""
         _listed(self.denied, site, (keyed(site_key, iss, name.encode()) for name in names))
+
+    def enlist(self, site: str, site_key: bytes, listed: str, iss: str, names: Iterable[str]) -> None:
+        """Put cards or their holders onto one of a site's own lists."""
+        lists = self.members.setdefault(site, {})
+        _listed(lists, listed, (membership(site_key, listed, iss, name.encode()) for name in names))
+
+    def strike(self, site: str, site_key: bytes, listed: str, iss: str, names: Iterable[str]) -> None:
+        """Take them off again."""
+        gone = {membership(site_key, listed, iss, name.encode()).hex() for name in names}
+        lists = self.members.setdefault(site, {})
+        lists[listed] = [one for one in lists.get(listed, []) if one not in gone]
+
+    def open_cycle(self, site: str, programme: str, cycle: str, amount: int, disputed_until: datetime) -> int:
+        """Open a programme's next cycle, which closes the one before; its number."""
+        numbers = [each["number"] for open_ in self.cycles.values() for each in open_.values()]
+        number: int = max([*numbers, self.versions.get("cycle", 0)]) + 1
+        self.versions["cycle"] = number
+        told = {"cycle": cycle, "number": number, "amount": amount, "disputed_until": int(disputed_until.timestamp())}
+        self.cycles.setdefault(site, {})[programme] = told
+        return number
+
+    def close_cycle(self, site: str, programme: str) -> None:
+        """Close a programme's cycle.
+
+        Raises:
+            OfficeError: none is open.
+        """
+        if self.cycles.get(site, {}).pop(programme, None) is None:
+            raise OfficeError(f"no cycle of {programme} is open at {site}")
 
     def let_command(self, name: str, public: str, may: list[str]) -> None:
         """Let somebody command gates."""

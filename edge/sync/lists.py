@@ -23,7 +23,9 @@ from edge.errors import Refusal
 from edge.sync.book import Book, OfficeError
 from edge.sync.keyring import Keyring
 from edge.trust import charter as charters
+from edge.trust.cycles import Cycle, write_cycles
 from edge.trust.list import parse, write_list
+from edge.trust.members import write_members
 from edge.trust.status import StatusList, open_status_list
 from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, mark, write_confirmation
 from edge.trust.withdrawn import write_denied, write_hashes
@@ -49,6 +51,7 @@ class Lists:
         self._write_main(now)
         self._write_charter(now)
         self._write_withdrawn(now)
+        self._write_sites(now)
         files = {path: data for path, data in self.files().items() if path != CONFIRMATION}
         self._write(CONFIRMATION, write_confirmation(files, (now, now + LIVES), self.keys.signer("live")))
 
@@ -119,6 +122,18 @@ class Lists:
             path = f"denied/{site}.cose"
             self._write(path, write_denied(self._next(path), site, _bytes(hashes), (now, ends), key))
 
+    def _write_sites(self, now: datetime) -> None:
+        """What belongs to one site: its lists of people, and which benefits are open there."""
+        times, key = (now, now + LIVES), self.keys.signer("live")
+        for site, lists in self.book.members.items():
+            path = f"members/{site}.cose"
+            packed = {name: _bytes(hashes) for name, hashes in lists.items()}
+            self._write(path, write_members(self._next(path), site, packed, times, key))
+        for site, cycles in self.book.cycles.items():
+            path = f"cycles/{site}.cose"
+            told = [_cycle(programme, each) for programme, each in sorted(cycles.items())]
+            self._write(path, write_cycles(self._next(path), site, told, times, key))
+
     def _changed(self, path: str, content: Any, now: datetime) -> int:
         """The next version of a list if it must be signed again, else 0."""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -142,6 +157,11 @@ class Lists:
 
 def _status_path(iss: str, uri: str) -> str:
     return f"status/{mark(iss)}/{hashlib.sha256(uri.encode()).hexdigest()[:16]}.cwt"
+
+
+def _cycle(programme: str, told: dict[str, Any]) -> Cycle:
+    until = datetime.fromtimestamp(told["disputed_until"], UTC)
+    return Cycle(programme, told["cycle"], told["number"], told["amount"], until)
 
 
 def _bytes(hashes: Iterable[str]) -> list[bytes]:

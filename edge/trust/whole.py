@@ -21,17 +21,20 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from edge.errors import Reason, Refusal
 from edge.trust.charter import Charter, open_charter
 from edge.trust.cose import Signer
+from edge.trust.cycles import Cycles, open_cycles
 from edge.trust.keys import Key, pinned, public_from, spki
 from edge.trust.list import Issuer, TrustList, normal, open_list
+from edge.trust.members import Members, open_members
 from edge.trust.signed import Purpose, Times, seal, unseal
 from edge.trust.status import StatusList, open_status_list
 from edge.trust.withdrawn import Hashes, Withdrawn, open_denied, open_hashes
 
+T = TypeVar("T", Members, Cycles)
 MAIN: Final = "issuers/main.cose"
 CHARTER: Final = "charter.cose"
 CONFIRMATION: Final = "live/confirmation.cose"
@@ -49,6 +52,8 @@ class Whole:
         floors: version, or seconds of issue, of each file in force.
         faults: what was wrong with files that are not in force.
         opened: each verified file, by path: its digest and what it was, so that it is not verified again.
+        members: the site's own lists of people.
+        cycles: which benefits are open at the site.
     """
 
     trust: TrustList
@@ -58,6 +63,8 @@ class Whole:
     floors: Mapping[str, int] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     opened: Mapping[str, tuple[bytes, Any]] = field(default_factory=dict, repr=False)
+    members: Members = field(default_factory=lambda: Members(""))
+    cycles: Cycles = field(default_factory=Cycles)
 
 
 def mark(issuer: str) -> str:
@@ -123,9 +130,11 @@ class _Opening:
             raise Refusal(Reason.NO_TRUST, "the charter is missing")
         trust = self._issuers(main, charter)
         withdrawn = Withdrawn(self._statuses(trust), self._hashes(charter), self._denied(charter))
+        members, cycles = self._members(charter), self._cycles(charter)
         trust = self._confirmed(trust, charter)
         times = max(self._times, default=None)
-        return Whole(trust, charter, withdrawn, times, self._floors, tuple(self._faults), self._opened)
+        faults = tuple(self._faults)
+        return Whole(trust, charter, withdrawn, times, self._floors, faults, self._opened, members, cycles)
 
     def _same(self, path: str) -> Any:
         """What was opened before of exactly these bytes, or None."""
@@ -197,6 +206,34 @@ class _Opening:
             self._faults.append(f"denied/{self._site}.cose: for another site")
             return None
         found: Hashes = one[1]
+        return found
+
+    def _members(self, charter: Charter) -> Members:
+        """The site's lists of people; none without a good file."""
+
+        def read(data: bytes, floor: int) -> Members:
+            return self._ours(open_members(data, charter.live, floor))
+
+        found: Members | None = self._file(f"members/{self._site}.cose", read, lambda one: one.version)
+        return found or Members(self._site)
+
+    def _cycles(self, charter: Charter) -> Cycles:
+        """Which benefits are open at the site; none without a good file."""
+
+        def read(data: bytes, floor: int) -> Cycles:
+            return self._ours(open_cycles(data, charter.live, floor))
+
+        found: Cycles | None = self._file(f"cycles/{self._site}.cose", read, lambda one: one.version)
+        return found or Cycles(self._site)
+
+    def _ours(self, found: T) -> T:
+        """What is signed for this site.
+
+        Raises:
+            Refusal: wrong-audience.
+        """
+        if found.site != self._site:
+            raise Refusal(Reason.WRONG_AUDIENCE, "for another site")
         return found
 
     def _confirmed(self, trust: TrustList, charter: Charter) -> TrustList:

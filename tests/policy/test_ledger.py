@@ -27,10 +27,13 @@ from edge.policy.ledger import (
     reserving,
 )
 from edge.policy.presence import MOST, Pass, Presence, passes
+from edge.sync.book import OfficeError
+from edge.sync.office import Office
 from edge.trust.cose import signer
 from edge.trust.cycles import Cycle, open_cycles, write_cycles
 from edge.trust.keys import pinned
 from edge.trust.members import membership, open_members, write_members
+from edge.trust.whole import open_whole
 from edge.trust.withdrawn import Card
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -238,3 +241,31 @@ def test_an_older_pass_that_comes_late_moves_nothing_and_the_oldest_goes_first()
         presence.note(Pass(number.to_bytes(4), "inside", 300 + number))
     assert presence.last((b"a",), 400) is None
     assert presence.inside("inside", 0) == MOST
+
+
+def test_lists_and_cycles_of_the_site_come_with_everything_else_that_is_signed(tmp_path: Any) -> None:
+    """From the operator's desk to what the gate believes; those of another site stay there."""
+    office = Office.begin(tmp_path / "office", "pilot")
+    book = office.book
+    book.enlist("hall", SITE_KEY, "staff", "https://id.example", ["741", "852"])
+    book.strike("hall", SITE_KEY, "staff", "https://id.example", ["852"])
+    book.enlist("mill", SITE_KEY, "staff", "https://id.example", ["963"])
+    assert book.open_cycle("hall", "rice", "2026-10", 1, RICE.disputed_until) == 1
+    assert book.open_cycle("mill", "rice", "2026-10", 1, RICE.disputed_until) == 2
+    assert book.open_cycle("hall", "rice", "2026-11", 2, RICE.disputed_until) == 3
+    book.save()
+    office.publish(NOW)
+    files = Office(tmp_path / "office").lists.files()
+    whole = open_whole(files, [office.list_key()], {}, site="hall")
+    assert whole.faults == ()
+    assert whole.members.of(Card("https://id.example", (b"741",)), SITE_KEY) == {"staff"}
+    assert whole.members.of(Card("https://id.example", (b"852",)), SITE_KEY) == frozenset()
+    assert whole.members.of(Card("https://id.example", (b"963",)), SITE_KEY) == frozenset()
+    assert {name: (one.cycle, one.number) for name, one in whole.cycles.open.items()} == {"rice": ("2026-11", 3)}
+    swapped = files | {"members/hall.cose": files["members/mill.cose"]}
+    found = open_whole(swapped, [office.list_key()], whole.floors, site="hall", before=whole)
+    assert any("another site" in fault for fault in found.faults)
+    assert found.members == whole.members, "a list for somebody else leaves ours in force"
+    book.close_cycle("hall", "rice")
+    with pytest.raises(OfficeError):
+        book.close_cycle("hall", "rice")

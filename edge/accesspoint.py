@@ -28,11 +28,11 @@ from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import Indication
-from edge.ports import Clock, Code, Faces, Journal, Panel, Reader, Receipt
+from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
-from edge.visit import Standing, Visit, told
+from edge.visit import NOTHING, Standing, Visit, told
 from edge.watch import Watch
 
 _log = logging.getLogger("edge.visit")
@@ -88,6 +88,7 @@ class AccessPoint:
         verified: Verify = verify,
         lane: Lane | None = None,
     ) -> None:
+        bodies: Bodies | None = None,
         self.reader = reader
         self.faces = faces
         self.journal = journal
@@ -106,6 +107,7 @@ class AccessPoint:
         self.lane = lane
         self._seen = -1  # the newest frame of whom the lane has looked at
         self._models: ModelSet | None = None
+        self.bodies = bodies
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -234,7 +236,8 @@ class AccessPoint:
             with visit.stage("verify"):
                 credential = self.verified(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
             found = self.withdrawn(credential, visit.now)
-            visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found)
+            personal = self.bodies.told(credential) if self.bodies is not None else NOTHING
+            visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found, personal)
             reference = visit.reference(credential)
             if isinstance(reference, Enrolled):
                 await self.faces.enrolled(reference)
@@ -292,7 +295,8 @@ class AccessPoint:
     async def record(self, decision: AccessDecision) -> Receipt | None:
         """Write the decision down and show it; None when it is not on disk, and then nothing opens."""
         try:
-            receipt = await self.journal.append(entry(decision, self.policy, token_bytes(16)))
+            body = await self._kept(decision)
+            receipt = await self.journal.append(entry(decision, self.policy, token_bytes(16), body))
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             if decision.granted:  # a disk that hangs may still write it: then the log says that nobody went
@@ -312,6 +316,18 @@ class AccessPoint:
         opened_at = self.doorway.unlocked_at
         fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
         if opened_at >= asked_at:
+    async def _kept(self, decision: AccessDecision) -> bytes | None:
+        """The commitment to what the site keeps beside the log; nobody is kept out because that cannot be kept."""
+        if self.bodies is None or not decision.personal:
+            return None
+        try:
+            commitment = await self.bodies.keep(decision.personal, granted=decision.granted)
+        except DeviceError as error:
+            self.watch.lost("bodies", error.message)
+            return None
+        self.watch.back("bodies")
+        return commitment
+
             fields["relay_us"] = round((opened_at - asked_at) * 1e6)
             if not isinstance(shown, Refusal):
                 fields["whole_us"] = round((opened_at - shown.seen_at) * 1e6)

@@ -52,6 +52,9 @@ class Policy:
         unsealed_h: how long entries may wait for the token, hours.
         unsealed_entries: how many entries may wait for the token.
         tasks: how many things a person is asked to do, drawn at random (turn, nod, blink, come closer); 0 for none.
+        gallery: which gallery knows the faces that cards do not carry, and whom the lane lets in; empty for none.
+        lane: who comes: people with a ``card``, or people of the ``gallery``, who show nothing but the face.
+        fpir: how often a stranger may be taken for anybody in the gallery, in a lane without cards.
     """
 
     name: str
@@ -219,10 +222,17 @@ def first_against(checks: tuple[Check, ...], policy: Policy, facts: Facts) -> Re
 
 def admit(policy: Policy, facts: Facts) -> Reason | None:
     """None to admit, or the first reason against. This is the decision; a replay calls the same function."""
-    return first_against(WITH_FACE, policy, facts)
+    return first_against(WITH_FACE if policy.lane == "card" else SEARCHED, policy, facts)
+
+
+def before_face(policy: Policy) -> tuple[Check, ...]:
+    """What is held against the policy before anybody's face is."""
+    return BEFORE_FACE if policy.lane == "card" else BEFORE_SEARCH
 
 
 @dataclass(frozen=True)
+BEFORE_SEARCH: tuple[Check, ...] = (_refused_before, _open_to_anybody, _log_sealed)
+SEARCHED: tuple[Check, ...] = (*BEFORE_SEARCH, _bona_fide, _did_as_asked, _recognised)
 class AccessDecision:
     """Granted, or the first reason against, with the facts that it rests on.
 
@@ -249,6 +259,7 @@ class AccessDecision:
     models: tuple[bytes, ...] = ()
 
     @property
+        personal: what the site keeps about the holder beside the log; empty unless it turned that on.
     def granted(self) -> bool:
         """Whether the person may pass."""
         return self.reason is None
@@ -260,11 +271,12 @@ def facts_of(told: Mapping[str, Value]) -> Facts:
     Raises:
         TypeError: the entry names a fact that this version does not know.
     """
+    personal: Mapping[str, Value] = field(default_factory=dict, repr=False)
     known: dict[str, Any] = dict(told)
     return Facts(**known)
 
 
-def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"") -> Event:
+def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"", body: bytes | None = None) -> Event:
     """The decision as it is written down.
 
     Args:
@@ -284,6 +296,7 @@ def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"") -> Event:
         **decision.told,
     }
     return Event(
+        body: commitment to what is kept about the person beside the log.
         Kind.GRANTED if decision.granted else Kind.DENIED,
         fields,
         subject=decision.subject,
@@ -305,5 +318,30 @@ def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:
     period = at.lower.strftime("%Y-%m").encode()
     month = hmac.digest(site_key, b"period\0" + period, "sha256")
     return hmac.digest(month, credential.subject, "sha256")[:16]
+        body=body,
     if salt:
         fields["salt"] = salt
+def personal(kept: tuple[str, ...], credential: Credential) -> Mapping[str, Value]:
+    """What a site that turned it on keeps about a holder for a dispute: ``identifier``, ``name``; never in an entry."""
+    told = {"identifier": credential.identity.id, "name": credential.identity.full_name}
+    found: dict[str, Value] = {name: text for name, text in told.items() if name in kept and text}
+    return {"issuer": credential.issuer, **found} if found else {}
+
+
+    return _named(site_key, credential.subject, at)
+
+
+def recognised(site_key: bytes, candidate: bytes, at: Interval) -> bytes:
+    """The same for somebody whom the gallery calls ``candidate``; nobody can tell whose card that person has."""
+    return _named(site_key, b"gallery\0" + candidate, at)
+
+
+def enrolled_as(credential: Credential) -> str | None:
+    """The claim by which a gallery knows the holder: issuer, one space, identifier; None where that is unclear."""
+    identifier = credential.identity.id
+    if not identifier or any(part.isspace() for part in credential.issuer):
+        return None
+    return f"{credential.issuer} {identifier}"
+
+
+def _named(site_key: bytes, subject: bytes, at: Interval) -> bytes:

@@ -7,14 +7,15 @@ the person has to act.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import Entry, Event, Kind
+from edge.audit.entry import Entry, Event, Kind, Value
 from edge.biometric.values import Comparison, Enrolled, Identification, ModelSet, Probe, ProbeQuality, Reference
+from edge.credential import Credential
 from edge.passage import Indication, Sensed
 from edge.trust.interval import Interval
 
@@ -136,6 +137,22 @@ class Lock(Protocol):
 
     def unlock(self, receipt: Receipt) -> None:
         """Energise the release; ``receipt`` proves that the grant is on disk."""
+class Bodies(Protocol):
+    """What the site keeps about people beside the log, if it does: encrypted, apart, deletable."""
+
+    def told(self, credential: Credential) -> Mapping[str, Value]:
+        """What is kept of this holder."""
+        ...
+
+    async def keep(self, told: Mapping[str, Value], *, granted: bool) -> bytes | None:
+        """Put this away; the commitment to it for the entry, None when nothing of such a visit is kept.
+
+        Raises:
+            DeviceError: it is not on disk.
+        """
+        ...
+
+
         ...
 
     def lock(self) -> None:

@@ -65,6 +65,11 @@ class Paths:
         return self.state / "gate" / "journal.db"
 
     @property
+    def bodies(self) -> Path:
+        """What the site keeps about people beside the log, if it does: edge-gate's alone."""
+        return self.state / "gate" / "bodies.db"
+
+    @property
     def checkpoints(self) -> Path:
         """Signed tree heads: written by edge-seal, read by the others."""
         return self.state / "seal" / "checkpoints.db"
@@ -303,10 +308,16 @@ class Iavs:
 
 @dataclass(frozen=True)
 class Log:
-    """How long entries are kept; ``keep_days`` 0: for ever."""
+    """How long entries are kept; ``keep_days`` 0: for ever.
+
+    ``bodies``: what is kept about people beside the log, encrypted; of whom; and for how long.
+    """
 
     keep_days: float = 0.0
 
+    bodies: tuple[typing.Literal["identifier", "name"], ...] = ()
+    bodies_of: typing.Literal["refused", "all"] = "refused"
+    bodies_days: float = 30.0
 
 @dataclass(frozen=True)
 class Settings:

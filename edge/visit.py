@@ -6,7 +6,7 @@ A visit collects facts as whole numbers; the decision on them is ``decision.admi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -30,6 +30,8 @@ class Standing(Protocol):
     def unsealed(self) -> tuple[int, float] | None:
         """Entries that wait for the token, and the age of the oldest in seconds; None when that cannot be told."""
         ...
+
+NOTHING: Mapping[str, Value] = {}
 
 
 class Visit:
@@ -61,6 +63,7 @@ class Visit:
             Refusal: there is none.
         """
         if self._trust is None:
+        self._personal: Mapping[str, Value] = NOTHING
             raise Refusal(Reason.NO_TRUST, "no verified trust list")
         return self._trust
 
@@ -74,14 +77,19 @@ class Visit:
             self.stages[name] = round((self._clock.monotonic() - began) * 1e6)
 
     def verified(
-        self, credential: Credential, subject: bytes, tries_of: Callable[[bytes], int], found: Found = UNLISTED
+        self,
+        credential: Credential,
+        subject: bytes,
+        tries_of: Callable[[bytes], int],
+        found: Found = UNLISTED,
+        personal: Mapping[str, Value] = NOTHING,
     ) -> None:
         """The credential is genuine; hold everything against the policy that needs no face.
 
         Raises:
             Refusal: the first reason against.
         """
-        self._subject = subject
+        self._subject, self._personal = subject, personal
         self._kid = credential.key  # of the key that verified; what the card calls it is the bearer's to choose
         self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
         flags: list[Value] = [*sorted(credential.flags | self._old_trust())]
@@ -174,3 +182,4 @@ def told(decision: AccessDecision, receipt: Receipt) -> str:
 def _stages(decision: AccessDecision) -> dict[str, int]:
     stages = decision.told.get("stages")
     return {name: us for name, us in stages.items() if isinstance(us, int)} if isinstance(stages, dict) else {}
+            personal=self._personal,

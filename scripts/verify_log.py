@@ -28,7 +28,9 @@ What is checked, for every epoch that is given:
    checkpoint (RFC 9338), and no cosignature in the name of one of them is false.
 9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
 
-10. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log.
+10. Bodies that come with it (encrypted, personal) are those that entries committed to: SHA-256 of salt and body. None
+   is there that an entry says was deleted (kind 73), and no more are missing than such entries say.
+11. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log.
 
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
@@ -59,7 +61,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
-EPOCH_OPEN, KEY_ROTATION, TAIL_KEY, PRUNED = 60, 61, 64, 72
+EPOCH_OPEN, KEY_ROTATION, TAIL_KEY, PRUNED, BODIES_DELETED = 60, 61, 64, 72, 73
 
 
 Row = tuple[bytes | None, bytes | None, bytes | None]
@@ -110,6 +112,43 @@ class Log:
 
     epochs: list[Epoch] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    bodies: Bodies | None = None
+
+
+class Bodies:
+    """Rule 10: what is kept beside the entries, and what entries say of it."""
+
+    def __init__(self) -> None:
+        self.given: dict[bytes, str] = {}
+        self.committed: set[bytes] = set()
+        self.gone: set[str | bytes] = set()
+        self.deleted = 0
+
+    def add(self, period: str, salt: bytes, body: bytes) -> None:
+        """One that was given."""
+        self.given[hashlib.sha256(salt + body).digest()] = period
+
+    def note(self, fields: dict[int, Any]) -> None:
+        """What an entry says."""
+        if isinstance(fields.get(14), bytes):
+            self.committed.add(fields[14])
+        if fields.get(7) == BODIES_DELETED:
+            told = fields[9]
+            named = [told.get("periods"), told.get("bodies")]
+            self.gone |= {one for some in named if isinstance(some, list) for one in some if type(one) in (str, bytes)}
+            self.deleted += told["count"] if type(told.get("count")) is int else 0
+
+    def check(self) -> None:
+        """After all entries."""
+        for commitment, period in self.given.items():
+            if commitment not in self.committed:
+                raise Finding(TAMPERED, f"a body of {period} was changed: no entry committed to it")
+            if commitment in self.gone or period in self.gone:
+                raise Finding(TAMPERED, f"a body of {period} is there that an entry says was deleted")
+        missing = len(self.committed) - len(self.given)
+        if missing > self.deleted:
+            raise Finding(INCOMPLETE, f"{missing - self.deleted} bodies are missing, and no entry says so")
+        print(f"{len(self.given)} bodies are those that were committed to, {missing} were deleted")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -220,8 +259,11 @@ def from_export(path: Path) -> Log:
                 rows.append((None, leaf, None))
             case ["checkpoint", bytes(cose)]:
                 log.checkpoints.append(checkpoint_from(cose))
+            case ["body", str(period), bytes(salt), bytes(body)]:
+                log.bodies = log.bodies or Bodies()
+                log.bodies.add(period, salt, body)
             case _:
-                raise Finding(TAMPERED, "the export holds something else than entries and checkpoints")
+                raise Finding(TAMPERED, "the export holds something else than entries, checkpoints and bodies")
     return log
 
 
@@ -468,8 +510,9 @@ def check_epoch(
     held: list[Checkpoint],
     tail: Tail | None,
     older: list[Checkpoint],
+    bodies: Bodies | None,
 ) -> tuple[int, int]:
-    """Rules 1, 2, 4, 5, 6 and 9 for one epoch; returns its size and how many entries are sealed."""
+    """Rules 1, 2, 4, 5, 6, 9 and 10 for one epoch; returns its size and how many entries are sealed."""
     tree, due, last_good = Tree(), list(checkpoints), 0
     gone: list[int] = []
     told: list[tuple[int, int]] = []
@@ -489,6 +532,8 @@ def check_epoch(
                 told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
                 introduced[key_id(point)] = point
+        if bodies is not None:
+            bodies.note(fields)
         if tail is not None:
             tail.check(index, leaf, tag, fields, epoch.origin or "")
         done = tree.add(leaf)
@@ -604,7 +649,8 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
             raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
     seen, entries, sealed = set(), 0, 0
     for epoch in log.epochs:
-        size, covered = check_epoch(epoch, by_epoch.get(epoch.number or 0, []), keys, held, tail, log.checkpoints)
+        of_epoch = by_epoch.get(epoch.number or 0, [])
+        size, covered = check_epoch(epoch, of_epoch, keys, held, tail, log.checkpoints, log.bodies)
         if epoch.number in seen:
             raise Finding(TAMPERED, f"epoch {epoch.number} is given twice")
         seen.add(epoch.number)
@@ -623,6 +669,8 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
         raise Finding(INCOMPLETE, f"there is no checkpoint of epoch {newest}: nothing in it is sealed")
     if max(by_epoch) > newest:
         raise Finding(TAMPERED, f"epoch {newest} was continued: epoch {max(by_epoch)} is sealed and not here")
+    if log.bodies is not None and not set(by_epoch) - seen:
+        log.bodies.check()
     if missing := sorted(set(by_epoch) - seen):
         raise Finding(INCOMPLETE, f"the entries of epoch {missing[0]} are not given; what is given is good")
     checkpoints_said = f"{sealed} sealed by {len(log.checkpoints)} checkpoints"
@@ -707,7 +755,7 @@ def told_receipt(given: str) -> str:
 
 
 def verify_receipt(text: str, keys: dict[bytes, bytes]) -> None:
-    """Rule 10 without the log: it was sealed."""
+    """Rule 11 without the log: it was sealed."""
     if not text.startswith("GATE1:"):
         raise Finding(INCOMPLETE, "the number of a receipt proves nothing without the log")
     index, leaf, checkpoint = receipt_from(text)
@@ -722,7 +770,7 @@ def number_of(epoch: int, index: int, leaf: bytes) -> str:
 
 
 def with_receipt(text: str, log: Log) -> None:
-    """Rule 10: look out for the entry while the others are checked."""
+    """Rule 11: look out for the entry while the others are checked."""
     number, leaf = text.upper(), None
     if text.startswith("GATE1:"):
         index, leaf, held = receipt_from(text)
@@ -809,7 +857,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--held", type=Path, action="append", default=[], help="a checkpoint that somebody else holds")
     parser.add_argument("--witnesses", type=Path, metavar="POLICY", help="who has to have cosigned (rule 8)")
     parser.add_argument("--collector", type=Path, help="the collector's private key: checks tags of entries (rule 7)")
-    parser.add_argument("--receipt", metavar="TEXT", help="a receipt, alone or with the log (rule 10)")
+    parser.add_argument("--receipt", metavar="TEXT", help="a receipt, alone or with the log (rule 11)")
     parser.add_argument("--prove", type=int, metavar="INDEX", help="write the proof of this entry")
     parser.add_argument("--blind", action="store_true", help="the proof tells the hash of the entry only")
     parser.add_argument("--out", type=Path, help="where the proof goes")

@@ -16,7 +16,7 @@ from edge.app.acts import Acts
 from edge.app.calibrated import calibrated, calibration_of
 from edge.app.commands import Commands
 from edge.app.counter import attend
-from edge.app.keeping import keep
+from edge.app.keeping import keep, keep_bodies
 from edge.app.manifest import manifest_of
 from edge.app.operators import Operators
 from edge.app.recorder import record
@@ -32,6 +32,7 @@ from edge.biometric.values import ReferenceKind
 from edge.credential import verify
 from edge.decision import Policy, pseudonym, recognised
 from edge.devices.acknowledged import acknowledged
+from edge.devices.bodies import SqliteBodies
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -103,6 +104,8 @@ async def run(settings: Settings) -> None:
         acts = Acts(follower, journal, clock, doorway, doorway.is_clear, commands, panel.show)
         operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
+        bodies = bodies_of(settings, site_key, clock)
+        closing.callback(bodies.close)
         await journal.append(configuration(policy, calibration_of(settings)))
         point = AccessPoint(
             vision,
@@ -121,6 +124,7 @@ async def run(settings: Settings) -> None:
             verified=verifier_of(settings),
             lane=lane_of(policy, manifest, site_key),
         )
+            bodies=bodies if settings.log.bodies else None,
         try:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(doorway.run())
@@ -137,6 +141,7 @@ async def run(settings: Settings) -> None:
                 parts.create_task(keep(settings.log.keep_days, journal, follower, checkpoints, clock, elsewhere))
                 notify("READY=1")
         finally:
+                parts.create_task(keep_bodies(settings.log, bodies, journal))
             doorway.stop()
             await vision.close()
             with contextlib.suppress(DeviceError):
@@ -236,6 +241,12 @@ def sent(settings: Settings, epoch: int) -> int:
 
 def collector_of(settings: Settings) -> bytes | None:
     """Who may check the tags of entries that wait for the token; without a collector there are no tags."""
+def bodies_of(settings: Settings, site_key: bytes, clock: SystemClock) -> SqliteBodies:
+    """What this site keeps about people beside the log; where it was turned off, what is still there goes in time."""
+    told, path, origin = settings.log, settings.paths.bodies, settings.site.origin
+    return SqliteBodies(path, origin, site_key, clock, told.bodies, refused_only=told.bodies_of == "refused")
+
+
     if not settings.mqtt.enabled:
         return None
     try:

@@ -5,6 +5,7 @@ Rules:
 1. Nothing goes before it is so many days old, by the earliest that now can be.
 2. Nothing goes that no checkpoint covers, or, where entries are sent out, that the collector has not signed for.
 3. A little at a time, so that nobody at the entrance waits for it.
+4. What is kept about people beside the log goes sooner, day by day (``devices/bodies.py``).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from edge.devices.bodies import SqliteBodies
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
 from edge.errors import DeviceError
 from edge.ports import Clock
+from edge.settings import Log
 
 _FIRST_S, _EVERY_S, _BETWEEN_S = 60.0, 3600.0, 1.0
 _log = logging.getLogger("edge.gate")
@@ -50,6 +53,18 @@ async def keep(
             await prune(days, journal, log, checkpoints, clock, elsewhere)
         except DeviceError as error:
             _log.warning("old entries are still there: %s", error)
+        await asyncio.sleep(_EVERY_S)
+
+
+async def keep_bodies(log: Log, bodies: SqliteBodies, journal: SqliteJournal) -> None:
+    """Take away what was kept about people long enough, no longer than entries; once an hour, until cancelled."""
+    days = min(log.bodies_days, log.keep_days) if log.keep_days > 0 else log.bodies_days
+    while True:
+        try:
+            await bodies.settle(journal)
+            await bodies.expire(days, journal)
+        except DeviceError as error:
+            _log.warning("what was kept about people is still there: %s", error)
         await asyncio.sleep(_EVERY_S)
 
 

@@ -1,7 +1,8 @@
 """A log on the move: as a CBOR sequence (RFC 8742), and as C2SP tiles.
 
-A sequence is a header, the entries in order (or the hashes of those that were pruned), the checkpoints, and an end that
-counts the items, so that a cut-off file is noticed. Tiles are what other tools of transparency logs read.
+A sequence is a header, the entries in order (or the hashes of those that were pruned), the checkpoints, bodies where
+they were asked for, and an end that counts the items, so that a cut-off file is noticed. Tiles are what other tools of
+transparency logs read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge.audit.body import Body
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import LogError, deterministic
 from edge.audit.tree import Nodes
@@ -28,7 +30,11 @@ TILE = 256
 
 
 def sequence(
-    origin: str, epoch: int, entries: Iterable[tuple[bytes | None, bytes]], checkpoints: Iterable[Checkpoint]
+    origin: str,
+    epoch: int,
+    entries: Iterable[tuple[bytes | None, bytes]],
+    checkpoints: Iterable[Checkpoint],
+    bodies: Iterable[Body] = (),
 ) -> Iterator[bytes]:
     """The items of an export, each encoded.
 
@@ -37,6 +43,7 @@ def sequence(
         epoch: of the log.
         entries: the entry, None when it is pruned, and its leaf hash; from index 0.
         checkpoints: all that are kept, of earlier epochs too.
+        bodies: what is kept beside the entries, only when it was asked for; it stays encrypted.
     """
     yield deterministic({"format": FORMAT, "version": 1, "origin": origin, "epoch": epoch})
     items = 1
@@ -46,6 +53,9 @@ def sequence(
     for checkpoint in checkpoints:
         items += 1
         yield deterministic(["checkpoint", checkpoint.encode()])
+    for body in bodies:
+        items += 1
+        yield deterministic(["body", body.period, body.salt, body.encoded])
     yield deterministic(["end", items])
 
 
@@ -106,12 +116,14 @@ class Export:
         epoch: of the log.
         entries: in order, None where one was pruned.
         checkpoints: as they are encoded.
+        bodies: kept beside the entries, encrypted.
     """
 
     origin: str
     epoch: int
     entries: tuple[bytes | None, ...]
     checkpoints: tuple[bytes, ...]
+    bodies: tuple[Body, ...] = ()
 
 
 def read(content: bytes) -> Export:
@@ -127,6 +139,7 @@ def read(content: bytes) -> Export:
         raise LogError("the export is cut off")
     entries: list[bytes | None] = []
     checkpoints: list[bytes] = []
+    bodies: list[Body] = []
     for item in items[1:-1]:
         match item:
             case ["entry", bytes(entry)]:
@@ -135,9 +148,12 @@ def read(content: bytes) -> Export:
                 entries.append(None)
             case ["checkpoint", bytes(cose)]:
                 checkpoints.append(cose)
+            case ["body", str(period), bytes(salt), bytes(encoded)]:
+                bodies.append(Body(period, salt, encoded))
             case _:
-                raise LogError("the export holds something else than entries and checkpoints")
-    return Export(str(items[0].get("origin")), int(items[0].get("epoch", 0)), tuple(entries), tuple(checkpoints))
+                raise LogError("the export holds something else than entries, checkpoints and bodies")
+    origin, epoch = str(items[0].get("origin")), int(items[0].get("epoch", 0))
+    return Export(origin, epoch, tuple(entries), tuple(checkpoints), tuple(bodies))
 
 
 def _items(content: bytes) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""``edge audit verify|export|show|prove``: look at this gate's log.
+"""``edge audit verify|export|show|prove|body|forget``: look at this gate's log, and at what is kept beside it.
 
 ``scripts/verify_log.py`` verifies the same files without any code of the gate; that is what an auditor uses.
 """
@@ -29,6 +29,8 @@ def add(commands: Any) -> None:
         ("export", _export, "write the log into one file, or into a directory of tiles"),
         ("show", _show, "print the newest entries"),
         ("prove", _prove, "write the proof that one entry is in the sealed log"),
+        ("body", _body, "print what is kept about the person of one entry, where the site keeps anything"),
+        ("forget", _forget, "delete what is kept about the person of one entry; stop edge-gate before"),
     ):
         action = actions.add_parser(name, help=says)
         action.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
@@ -36,11 +38,16 @@ def add(commands: Any) -> None:
         if name == "export":
             action.add_argument("out", type=Path, help="file, or directory with --tiles")
             action.add_argument("--tiles", action="store_true", help="C2SP tiles instead of a CBOR sequence")
+            action.add_argument("--bodies", action="store_true", help="take along what is kept beside it, encrypted")
             action.add_argument("--note-key", type=Path, help="with --tiles: sign the checkpoint text too (P-256, PEM)")
         if name == "prove":
             action.add_argument("index", type=int, help="of the entry")
             action.add_argument("out", type=Path, help="file to write")
             action.add_argument("--blind", action="store_true", help="tell the entry's hash instead of the entry")
+        if name in ("body", "forget"):
+            action.add_argument("index", type=int, help="of the entry")
+        if name == "forget":
+            action.add_argument("--why", required=True, help="goes into the log: nothing about the person")
         if name == "show":
             action.add_argument("--last", type=int, default=20, help="how many")
 
@@ -52,7 +59,7 @@ def _verify(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     if args.tiles:
         return _with_log(args, lambda settings, log, checkpoints: _tiles(args, settings, log, checkpoints))
-    return _with_log(args, lambda settings, log, checkpoints: _sequence(args.out, settings, log, checkpoints))
+    return _with_log(args, lambda settings, log, checkpoints: _sequence(args, settings, log, checkpoints))
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -124,15 +131,82 @@ def _verified(settings: Settings, log: Follower, checkpoints: CheckpointReader) 
     return 0
 
 
-def _sequence(out: Path, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+def _sequence(args: argparse.Namespace, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+    from edge.audit.entry import decode
     from edge.audit.export import sequence
+    from edge.devices.bodies import bodies_in
 
     heads = _with_cosignatures(settings, checkpoints.after(0, 0, 1 << 40))
-    with out.open("wb") as file:
-        for item in sequence(settings.site.origin, log.epoch(), _rows(log), heads):
+    committed: set[bytes | None] = set()
+
+    def rows() -> Iterator[tuple[bytes | None, bytes]]:
+        for entry, leaf in _rows(log):
+            if args.bodies and entry is not None:
+                committed.add(decode(entry).body)
+            yield entry, leaf
+
+    kept = bodies_in(settings.paths.bodies) if args.bodies else []
+    bodies = (body for body in kept if body.commitment in committed)  # looked at after the entries were
+    with args.out.open("wb") as file:
+        for item in sequence(settings.site.origin, log.epoch(), rows(), heads, bodies):
             file.write(item)
-    print(f"{log.size()} entries and {len(heads)} checkpoints written to {out}")
+    print(f"{log.size()} entries and {len(heads)} checkpoints written to {args.out}")
+    if args.bodies:
+        print(f"and {len({body.commitment for body in kept} & committed)} bodies, encrypted")
     return 0
+
+
+def _body(args: argparse.Namespace) -> int:
+    def act(settings: Settings, log: Follower, _: CheckpointReader) -> int:
+        from edge.app.service import secret
+        from edge.devices.bodies import told_by
+
+        commitment = _commitment(log, args.index)
+        told = told_by(settings.paths.bodies, settings.site.origin, secret(settings.paths, "site-key"), commitment)
+        print("deleted" if told is None else ", ".join(f"{name}={_short(value)}" for name, value in told.items()))
+        return 0 if told is not None else 1
+
+    return _with_log(args, act)
+
+
+def _forget(args: argparse.Namespace) -> int:
+    def act(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
+        import asyncio
+
+        from edge.app.gate import alone, bodies_of
+        from edge.app.service import secret
+        from edge.devices.clock import SystemClock
+        from edge.devices.journal import LastHead, SqliteJournal
+
+        commitment, folder = _commitment(log, args.index), settings.paths.journal.parent
+        with alone(folder / "lock"):
+            clock, origin = SystemClock(settings.clock, folder / "clock-floor"), settings.site.origin
+            last = LastHead.of(checkpoints.last())
+            journal = SqliteJournal.open(settings.paths.journal, origin, settings.site.gate, clock, last)
+            bodies = bodies_of(settings, secret(settings.paths, "site-key"), clock)
+            try:
+                gone = asyncio.run(bodies.forget(commitment, args.why, journal))
+            finally:
+                bodies.close()
+                journal.close()
+        print(f"what was kept of entry {args.index} is " + ("deleted, and the log says so" if gone else "gone already"))
+        return 0
+
+    return _with_log(args, act)
+
+
+def _commitment(log: Follower, index: int) -> bytes:
+    """What the entry says of its body.
+
+    Raises:
+        LogError: nothing was kept beside this entry.
+    """
+    from edge.audit.entry import LogError
+
+    found = log.entries(index, 1)
+    if not found or found[0].body is None:
+        raise LogError(f"nothing was kept beside entry {index}")
+    return found[0].body
 
 
 def _with_cosignatures(settings: Settings, heads: list[Checkpoint]) -> list[Checkpoint]:

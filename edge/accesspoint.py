@@ -157,6 +157,7 @@ class AccessPoint:
             except DeviceError:
                 self._seen = -1  # another camera, another count
                 raise
+                await asyncio.sleep(_LOOK_S)
             else:
                 self._seen = probe.frame
                 return probe
@@ -177,6 +178,7 @@ class AccessPoint:
                     finally:
                         await self.forget()
 
+                        await asyncio.sleep(_LOOK_S)
     async def _next(self, shown: Callable[[], Awaitable[T]]) -> T:
         """What comes next, with the panel at rest and the models known meanwhile."""
         resting = asyncio.ensure_future(self._rest())

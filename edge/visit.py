@@ -11,9 +11,21 @@ from dataclasses import replace
 from typing import Protocol
 
 from edge.audit.entry import Value
-from edge.biometric.values import Comparison, ModelSet, Probe, Reference
+from edge.biometric.values import Comparison, Enrolled, Identification, ModelSet, Probe, Reference, ReferenceKind
 from edge.credential import Credential
-from edge.decision import BEFORE_FACE, AccessDecision, Facts, Policy, admit, first_against, scaled
+from edge.decision import (
+    BEFORE_REFERENCE,
+    BEFORE_SEARCH,
+    AccessDecision,
+    Check,
+    Facts,
+    Policy,
+    admit,
+    before_face,
+    enrolled_as,
+    first_against,
+    scaled,
+)
 from edge.errors import Reason, Refusal
 from edge.ports import Clock, Receipt
 from edge.trust.list import TrustList
@@ -103,7 +115,18 @@ class Visit:
             card_status=found.status.value,
             status_age_s=found.age_s,
         )
-        if (against := first_against(BEFORE_FACE, self._policy, self.facts)) is not None:
+        self._against(BEFORE_REFERENCE)
+
+    def may_search(self) -> None:
+        """Somebody came who shows nothing: hold what is known against the policy.
+
+        Raises:
+            Refusal: the first reason against.
+        """
+        self._against(BEFORE_SEARCH)
+
+    def _against(self, checks: tuple[Check, ...]) -> None:
+        if (against := first_against(checks, self._policy, self.facts)) is not None:
             raise Refusal(against)
 
     def _old_trust(self) -> set[str]:
@@ -124,14 +147,21 @@ class Visit:
             raise Refusal(Reason.NO_ATTACK_DETECTION, f"model set {models.name} cannot see whether tasks are done")
 
     def reference(self, credential: Credential) -> Reference:
-        """The face to compare with.
+        """The face to compare with: the card's own, else what the policy's gallery may know of its holder.
 
         Raises:
-            Refusal: the credential has none.
+            Refusal: there is neither.
         """
-        if credential.reference is None:
+        if credential.reference is not None:
+            return credential.reference
+        claim = enrolled_as(credential) if self._policy.gallery else None
+        if claim is None:
             raise Refusal(Reason.NO_REFERENCE)
-        return credential.reference
+        return Enrolled(self._policy.gallery, claim)
+
+    def enrolled(self) -> None:
+        """The gallery knows the holder's face."""
+        self.facts = replace(self.facts, enrolled=True)
 
     def probed(self, probe: Probe) -> None:
         """A face was found good enough."""
@@ -145,9 +175,18 @@ class Visit:
         self._told |= {"model": comparison.model, "kind": comparison.kind.value}
         self.facts = replace(self.facts, score=scaled(comparison.score), threshold=scaled(threshold))
 
+    def searched(self, found: Identification, threshold: float, subject: bytes) -> None:
+        """The face was held against everybody in the gallery; nobody is named whom the threshold does not name."""
+        self.stages |= found.took_us
+        self._told |= {"model": found.model, "kind": ReferenceKind.GALLERY.value, "gallery": self._policy.gallery}
+        score, least = scaled(found.score), scaled(threshold)
+        self.facts = replace(self.facts, score=score, threshold=least, among=found.among)
+        if score >= least:
+            self._subject = subject
+
     def refused(self, reason: Reason, detail: str) -> None:
         """A step ended the visit; what the policy would have said itself is left to the policy."""
-        if first_against(BEFORE_FACE, self._policy, self.facts) is not reason:
+        if first_against(before_face(self._policy), self._policy, self.facts) is not reason:
             self.facts = replace(self.facts, refusal=reason.code)
         self._detail = detail[:120]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from edge.accesspoint import AccessPoint
+from edge.accesspoint import AccessPoint, Lane
 from edge.audit.entry import Event, Kind
 from edge.credential.issue import SPEC_EXAMPLE, issue
 from edge.decision import Policy, pseudonym
@@ -67,6 +67,13 @@ class Standing:
         return self.waiting
 
 
+def _threshold(model: str, among: int) -> float:
+    """Measured up to 2,000 people."""
+    if among > 2000:
+        raise ValueError("not measured")
+    return 0.93
+
+
 class House:
     """One entrance with everything simulated."""
 
@@ -95,6 +102,7 @@ class House:
             lambda model, kind: 0.93,
             partial(pseudonym, bytes(32)),
             result_s=0.05,
+            lane=Lane(_threshold, lambda name, now: bytes(reversed(name))) if policy.lane == "gallery" else None,
         )
 
     def card(self, key: ed25519.Ed25519PrivateKey = KEY, **claims: Any) -> str:
@@ -383,3 +391,134 @@ def test_the_next_person_is_served_only_when_the_one_before_is_out_of_the_way(at
         assert house.gate.unlocks == 2
 
     at_work(story)
+
+
+# cards without a face, and lanes without cards
+
+WITH_GALLERY = replace(PILOT, gallery="staff")
+STAFF = replace(PILOT, gallery="staff", lane="gallery", attack_detection="required")
+CLAIM = f"{ISSUER} {NUMBER}"
+
+
+def test_a_card_without_a_face_lets_in_whom_the_gallery_knows(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        house.vision.known = [CLAIM]
+        decision = await house.visit(house.card(face=None))
+        assert decision.kind is Kind.GRANTED
+        assert decision.fields["kind"] == "gallery"
+        facts: Any = decision.fields["facts"]
+        assert (facts["reference"], facts["enrolled"]) == (False, True)
+        assert NUMBER not in repr(decision)
+
+    at_work(story, WITH_GALLERY)
+
+
+@pytest.mark.parametrize(
+    ("given", "policy", "reason"),
+    [
+        ({"known": []}, WITH_GALLERY, Reason.NOT_ENROLLED),
+        ({"known": [CLAIM]}, PILOT, Reason.NO_REFERENCE),
+        ({"known": [CLAIM], "score": 0.5}, WITH_GALLERY, Reason.NO_MATCH),
+        ({"known": [f"https://elsewhere.example {NUMBER}"]}, WITH_GALLERY, Reason.NOT_ENROLLED),
+        ({"gallery_outcome": Refusal(Reason.GALLERY_FAULT, "locked")}, WITH_GALLERY, Reason.GALLERY_FAULT),
+        ({"gallery_outcome": DeviceError("camera", "gone")}, WITH_GALLERY, Reason.CAMERA_FAULT),
+    ],
+)
+def test_a_card_without_a_face_is_refused_for_its_reason(
+    at_work: Callable[..., None], given: dict[str, Any], policy: Policy, reason: Reason
+) -> None:
+    async def story(house: House) -> None:
+        vars(house.vision).update(given)
+        decision = await house.visit(house.card(face=None))
+        assert (decision.kind, decision.fields["reason"]) == (Kind.DENIED, reason.code)
+        assert house.gate.unlocks == 0
+
+    at_work(story, policy)
+
+
+def test_the_gallery_is_not_asked_about_a_card_with_a_face(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        house.vision.gallery_outcome = Refusal(Reason.GALLERY_FAULT, "locked")
+        assert (await house.visit(house.card())).kind is Kind.GRANTED
+
+    at_work(story, WITH_GALLERY)
+
+
+def test_nobody_is_asked_to_look_whom_the_gallery_does_not_know(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        await house.visit(house.card(face=None))
+        assert house.vision.wanted == []
+
+    at_work(story, WITH_GALLERY)
+
+
+async def _comes(house: House) -> Event:
+    """Somebody stands in the lane, and steps away after the decision."""
+    seen = len(house.journal.events)
+    while not (found := [e for e in house.journal.events[seen:] if e.kind in (Kind.GRANTED, Kind.DENIED)]):  # noqa: ASYNC110 -- the simulated journal has no event
+        await asyncio.sleep(0.01)
+    house.vision.probe_outcome = Refusal(Reason.NO_PROBE)
+    return found[0]
+
+
+def test_a_lane_without_cards_lets_in_whom_it_recognises(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        house.vision.known, house.vision.bona_fide = ["amina", "ben"], 0.99
+        decision = await _comes(house)
+        assert decision.kind is Kind.GRANTED
+        facts: Any = decision.fields["facts"]
+        assert (facts["score"], facts["threshold"], facts["among"]) == (9500, 9300, 2)
+        assert (decision.fields["kind"], decision.fields["gallery"]) == ("gallery", "staff")
+        assert decision.subject is not None
+        assert b"amina" not in decision.subject
+
+    at_work(story, STAFF)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"score": 0.92}, Reason.NOT_RECOGNISED),
+        ({"known": []}, Reason.NOT_RECOGNISED),
+        ({"bona_fide": 0.1}, Reason.PRESENTATION_ATTACK),
+        ({"bona_fide": None}, Reason.NO_ATTACK_DETECTION),
+        ({"known": ["p"] * 3000}, Reason.NOT_MEASURED),
+        ({"gallery_outcome": Refusal(Reason.GALLERY_FAULT, "missing")}, Reason.GALLERY_FAULT),
+        ({"gallery_outcome": DeviceError("models", "gone")}, Reason.MODEL_FAULT),
+    ],
+)
+def test_a_lane_without_cards_refuses_for_its_reason_and_names_nobody(
+    at_work: Callable[..., None], given: dict[str, Any], reason: Reason
+) -> None:
+    async def story(house: House) -> None:
+        vars(house.vision).update({"known": ["amina", "ben"], "bona_fide": 0.99} | given)
+        decision = await _comes(house)
+        assert (decision.kind, decision.fields["reason"]) == (Kind.DENIED, reason.code)
+        if reason is not Reason.PRESENTATION_ATTACK:
+            assert decision.subject is None
+        assert house.gate.unlocks == 0
+
+    at_work(story, STAFF)
+
+
+def test_who_only_passes_by_a_lane_is_no_visit(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        house.vision.known, house.vision.bona_fide = ["amina"], 0.99
+        house.vision.probe_outcome = Refusal(Reason.PROBE_QUALITY, "far away")
+        await asyncio.sleep(0.3)
+        assert not [e for e in house.journal.events if e.kind in (Kind.GRANTED, Kind.DENIED)]
+        house.vision.probe_outcome = Refusal(Reason.TASK_NOT_DONE)
+        assert (await _comes(house)).fields["reason"] == Reason.TASK_NOT_DONE.code
+
+    at_work(story, STAFF)
+
+
+def test_a_card_is_nothing_in_a_lane_without_cards(at_work: Callable[..., None]) -> None:
+    async def story(house: House) -> None:
+        house.vision.probe_outcome = Refusal(Reason.NO_PROBE)
+        house.vision.shown.put_nowait(house.card())
+        await asyncio.sleep(0.3)
+        assert house.vision.shown.qsize() == 1
+        assert not [e for e in house.journal.events if e.kind in (Kind.GRANTED, Kind.DENIED)]
+
+    at_work(story, STAFF)

@@ -13,7 +13,7 @@ from edge.settings import Camera, Settings, SettingsError, load, profile, read_t
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "config" / "edge.toml"
-PROFILES = ("pilot", "turnstile", "benefit", "egate")
+PROFILES = ("pilot", "turnstile", "benefit", "egate", "staff")
 OUTPUTS = ("lock_pin", "red_pin", "green_pin", "amber_pin", "buzzer_pin")
 INPUTS = ("door_pin", "beam_1_pin", "beam_2_pin", "exit_request_pin", "fire_pin", "tamper_pin")
 

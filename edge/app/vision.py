@@ -6,10 +6,12 @@ import asyncio
 import logging
 
 from edge.app.manifest import manifest_of
-from edge.app.service import keep_alive, notify, place_for, report_health, wait_for
+from edge.app.service import credential_path, keep_alive, notify, place_for, report_health, secret, wait_for
+from edge.biometric.enrolled import Seals
 from edge.errors import DeviceError
-from edge.settings import Settings
+from edge.settings import Settings, SettingsError
 from edge.vision import selftest
+from edge.vision.enrolled import Galleries
 from edge.vision.server import Vision
 from edge.vision.sessions import ModelSessions
 from edge.vision.stills import Stills
@@ -20,7 +22,7 @@ _log = logging.getLogger("edge.vision")
 async def run(settings: Settings) -> None:
     """Look and answer until cancelled."""
     sessions = await asyncio.to_thread(tested_models, settings)
-    vision = Vision(settings.camera, sessions)
+    vision = Vision(settings.camera, sessions, galleries=Galleries(settings.paths.faces, seals_of(settings)))
     socket = place_for(settings.paths.vision_socket)
     async with asyncio.TaskGroup() as parts:
         parts.create_task(vision.run(socket))
@@ -44,6 +46,20 @@ def tested_models(settings: Settings) -> ModelSessions | DeviceError:
     if not sessions.models.detects_attacks:
         _log.warning("model set %s: attacks by photo or screen are NOT detected", sessions.models.name)
     return sessions
+
+
+def seals_of(settings: Settings) -> Seals | None:
+    """What opens the galleries' records; without the key they are locked.
+
+    Raises:
+        SettingsError: the key is too short.
+    """
+    if not credential_path(settings.paths, "gallery-key").exists():
+        return None
+    try:
+        return Seals(secret(settings.paths, "gallery-key"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def models_for_stills(settings: Settings) -> ModelSessions:

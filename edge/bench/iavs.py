@@ -62,7 +62,7 @@ def search() -> dict[str, Any]:
     """Milliseconds of one search, and the share of mates found, by size and engine."""
     import numpy as np
 
-    from edge.iavs.search import Matrix
+    from edge.biometric.gallery import Matrix
 
     random = np.random.default_rng(1)
     found: dict[str, Any] = {}

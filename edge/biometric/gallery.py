@@ -2,12 +2,13 @@
 
 Rules:
 
-1. One matrix per gallery and model; a template of another model is an error that says so.
-2. Every subject is compared. At some thousands that is one multiplication of a matrix, and nothing is approximated.
-3. The threshold is a false positive identification rate (FPIR): how often somebody who is not enrolled is taken for
+1. One matrix holds templates of one gallery and one model. Rows that were given up are zero at once and are used again;
+   a matrix that has grown leaves no copy behind.
+2. Every row is looked at, so nobody is missed and every score counts. Nothing is approximated.
+3. A candidate is a person, with the best score of all templates; below the threshold nobody is a candidate.
+4. The threshold is a false positive identification rate (FPIR): how often somebody who is not enrolled is taken for
    anybody who is. It grows with the gallery, so the threshold does: each of N comparisons must err less often,
    FMR = 1 - (1 - FPIR)^(1/N), and the manifest says from which score on. Where it cannot, there is none.
-4. A subject with several templates counts once, with the best of them.
 
 Source: ISO/IEC 19795-1, open-set identification; the relation takes comparisons as independent.
 """
@@ -15,7 +16,6 @@ Source: ISO/IEC 19795-1, open-set identification; the relation takes comparisons
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,19 +24,20 @@ from numpy.typing import NDArray
 from edge.biometric.score import unit
 
 Floats = NDArray[np.float32]
+_FIRST = 64
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """Somebody who is alike enough: best first, ``rank`` from 1."""
+class Found:
+    """Somebody above the threshold."""
 
     subject: str = field(repr=False)
+    encounter: str = field(repr=False)
     score: float
-    rank: int
 
 
 def fmr_for(fpir: float, size: int) -> float:
-    """The false match rate of one comparison at which a search among ``size`` subjects has this FPIR.
+    """The false match rate of one comparison at which a search among ``size`` templates has this FPIR.
 
     Raises:
         ValueError: no rate between 0 and 1, or nobody enrolled.
@@ -46,65 +47,100 @@ def fmr_for(fpir: float, size: int) -> float:
     return -math.expm1(math.log1p(-fpir) / size)
 
 
-class Gallery:
-    """The enrolled subjects' templates of one model."""
+class Matrix:
+    """Templates of one gallery and one model."""
 
-    def __init__(self, model: str, dimensions: int) -> None:
-        self.model, self._dimensions = model, dimensions
-        self._rows = np.empty((0, dimensions), np.float32)
-        self._owners: list[str] = []
+    def __init__(self, dimensions: int) -> None:
+        self._rows = np.zeros((_FIRST, dimensions), np.float32)
+        self._who: list[tuple[str, str] | None] = []
+        self._free: list[int] = []
+        self._of: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(set(self._owners))
+        """How many templates there are."""
+        return len(self._who) - len(self._free)
 
-    def enrol(self, subject: str, model: str, template: Floats) -> None:
-        """Add one template of a subject.
+    @property
+    def subjects(self) -> int:
+        """How many people there are."""
+        return len(self._of)
 
-        Raises:
-            ValueError: it is another model's, or not of its size, or has no direction.
-        """
-        self._same(model, template)
-        self._rows = np.vstack([self._rows, unit(template)])
-        self._owners.append(subject)
-
-    def remove(self, subject: str) -> int:
-        """Forget a subject; returns how many templates that were."""
-        stays = np.array([owner != subject for owner in self._owners], bool)
-        gone = len(self._owners) - int(stays.sum())
-        self._rows[~stays] = 0
-        self._rows = np.ascontiguousarray(self._rows[stays]) if gone else self._rows
-        self._owners = [owner for owner in self._owners if owner != subject]
-        return gone
-
-    def threshold(self, fpir: float, score_at: Callable[[float], float]) -> float:
-        """The score from which on a candidate counts.
-
-        Args:
-            fpir: false positive identification rate of the whole search.
-            score_at: the manifest's threshold of this model at a false match rate.
+    def put(self, subject: str, encounter: str, template: Floats) -> None:
+        """Add a template.
 
         Raises:
-            ValueError: the manifest's data do not support the rate that this takes (``UnsupportedRate``).
+            ValueError: it is not of this matrix's size, or has no direction.
         """
-        return score_at(fmr_for(fpir, max(1, len(self))))
+        self._same(template)
+        template = unit(template)
+        at = self._free.pop() if self._free else self._next()
+        self._rows[at] = template
+        self._who[at] = (subject, encounter)
+        self._of.setdefault(subject, []).append(at)
 
-    def search(self, model: str, probe: Floats, threshold: float, most: int = 10) -> list[Candidate]:
-        """The subjects from the threshold on, best first.
+    def drop(self, subject: str) -> None:
+        """Forget a person."""
+        for at in self._of.pop(subject, ()):
+            self._rows[at] = 0.0
+            self._who[at] = None
+            self._free.append(at)
+
+    def templates(self, subject: str) -> Floats:
+        """All templates of a person, one a row."""
+        return np.asarray(self._rows[self._of.get(subject, [])], np.float32)
+
+    def search(self, probe: Floats, threshold: float, most: int) -> list[Found]:
+        """The people from the threshold on, most alike first.
 
         Raises:
-            ValueError: the probe is of another model.
+            ValueError: the probe is not of this matrix's size.
         """
-        self._same(model, probe)
-        best: dict[str, float] = {}
-        scores = np.clip(self._rows @ unit(probe), -1, 1)
-        for row in np.flatnonzero(scores >= threshold):
-            owner = self._owners[row]
-            best[owner] = max(best.get(owner, -1.0), float(scores[row]))
-        ordered = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:most]
-        return [Candidate(subject, score, rank) for rank, (subject, score) in enumerate(ordered, start=1)]
+        self._same(probe)
+        scores = self._rows[: len(self._who)] @ unit(probe)
+        best: dict[str, Found] = {}
+        above = np.flatnonzero(scores >= threshold)
+        for at in above[np.argsort(scores[above])[::-1]]:
+            who = self._who[at]
+            if who is None or who[0] in best:
+                continue
+            best[who[0]] = Found(who[0], who[1], min(1.0, max(-1.0, float(scores[at]))))
+            if len(best) >= most:
+                break
+        return list(best.values())
 
-    def _same(self, model: str, template: Floats) -> None:
-        if model != self.model:
-            raise ValueError(f"a template of {model[:40]!r} in a gallery of {self.model}")
-        if template.shape != (self._dimensions,):
-            raise ValueError(f"a template of {template.size} dimensions in a gallery of {self._dimensions}")
+    def _same(self, template: Floats) -> None:
+        if template.shape != (self._rows.shape[1],):
+            raise ValueError(f"a template of {template.size} dimensions among such of {self._rows.shape[1]}")
+
+    def _next(self) -> int:
+        at = len(self._who)
+        if at == len(self._rows):
+            grown = np.zeros((2 * at, self._rows.shape[1]), np.float32)
+            grown[:at] = self._rows
+            self._rows.fill(0.0)
+            self._rows = grown
+        self._who.append(None)
+        return at
+
+
+class Index:
+    """All matrices: by gallery, then by model."""
+
+    def __init__(self) -> None:
+        self._matrices: dict[tuple[str, str], Matrix] = {}
+
+    def put(self, gallery: str, model: str, subject: str, encounter: str, template: Floats) -> None:
+        """Add a template."""
+        key = (gallery, model)
+        if key not in self._matrices:
+            self._matrices[key] = Matrix(template.size)
+        self._matrices[key].put(subject, encounter, template)
+
+    def drop(self, subject: str) -> None:
+        """Forget a person everywhere."""
+        for matrix in self._matrices.values():
+            matrix.drop(subject)
+
+    def of(self, gallery: str, model: str) -> Matrix | None:
+        """The matrix of a gallery for a model."""
+        return self._matrices.get((gallery, model))

@@ -65,7 +65,10 @@ class Manifest:
         """
         if model not in self.models:
             raise UnsupportedRate(f"no model {model!r} in the manifest")
-        for measured in self.models[model].thresholds:
+        known = self.models[model].thresholds
+        if kind is ReferenceKind.GALLERY and all(measured.kind is not kind for measured in known):
+            kind = ReferenceKind.FULL  # what was enrolled is the template of a whole picture
+        for measured in known:
             if measured.kind is kind:
                 try:
                     return measured.at(fmr)

@@ -29,7 +29,15 @@ class Template:
     picture: Picture | None = None
 
 
-Reference = Picture | Template
+@dataclass(frozen=True)
+class Enrolled:
+    """A biometric reference that the card does not carry: the template of whom the gallery knows by this claim."""
+
+    gallery: str
+    claim: str = field(repr=False)
+
+
+Reference = Picture | Template | Enrolled
 
 
 class ReferenceKind(Enum):
@@ -39,6 +47,7 @@ class ReferenceKind(Enum):
     SMALL = "small"  # picture of the size that fits a QR code
     TEMPLATE = "template"
 
+    GALLERY = "gallery"  # template of a whole picture that was enrolled here
 
 @dataclass(frozen=True)
 class Probe:
@@ -87,6 +96,27 @@ class Comparison:
 
 
 class Hint(Enum):
+@dataclass(frozen=True)
+class Identification:
+    """Who of a gallery the probe is most like. Whether that is alike enough, the threshold says, and mostly it is not.
+
+    Attributes:
+        probe: number of the probe.
+        candidate: what the gallery calls this person, 16 bytes that mean nothing without its key.
+        score: comparison score (cosine), -1 to 1.
+        among: how many people were compared.
+        model: name and version of the embedder.
+        took_us: microseconds per stage.
+    """
+
+    probe: int
+    candidate: bytes = field(repr=False)
+    score: float
+    among: int
+    model: str
+    took_us: dict[str, int]
+
+
     """What would help the person to be seen well. Shown on the way to a probe, never decided on."""
 
     LOOK = "look-here"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge import wire
-from edge.biometric.values import Comparison, Hint, ModelSet, Probe, ProbeQuality, Reference
+from edge.biometric.values import Comparison, Enrolled, Hint, Identification, ModelSet, Probe, ProbeQuality, Reference
 from edge.errors import DeviceError, Reason, Refusal
 from edge.ports import Code
 
@@ -70,9 +70,11 @@ class VisionClient:
         """Say which models are at work."""
         return self._expect(await self._ask(wire.AskModels(), self._answer_s), ModelSet)
 
-    async def probe(self, wanted: ProbeQuality, newer_than: int, deadline_s: float) -> Probe:
+    async def probe(
+        self, wanted: ProbeQuality, newer_than: int, deadline_s: float, reference: Reference | None = None
+    ) -> Probe:
         """Wait for exactly one whole face of the wanted quality in a frame after ``newer_than``."""
-        answer = await self._ask(wire.AskProbe(wanted, newer_than, deadline_s), deadline_s)
+        answer = await self._ask(wire.AskProbe(wanted, newer_than, deadline_s, reference), deadline_s)
         probe = self._expect(answer, Probe)
         self._forward(probe.frame, newer_than, probe.seen_at)
         if probe.eyes_px < wanted.eyes_px or not _share(probe.bona_fide) or probe.tasks < len(wanted.tasks):
@@ -89,6 +91,20 @@ class VisionClient:
         if not -1.0 <= comparison.score <= 1.0:  # also not-a-number
             raise self._lies("a score that is none")
         return comparison
+
+    async def enrolled(self, reference: Enrolled) -> None:
+        """Look whether the gallery has a face of this person that can be compared."""
+        self._expect(await self._ask(wire.AskEnrolled(reference.gallery, reference.claim), self._answer_s), wire.Done)
+
+    async def search(self, gallery: str, probe: Probe) -> Identification:
+        """Compare that probe with everybody in the gallery."""
+        answer = await self._ask(wire.AskSearch(gallery, probe.number), self._answer_s)
+        found = self._expect(answer, Identification)
+        if found.probe != probe.number:
+            raise self._lies("a search for another probe")
+        if not -1.0 <= found.score <= 1.0 or found.among < 1 or len(found.candidate) != 16:
+            raise self._lies("a search that cannot be")
+        return found
 
     async def forget(self) -> None:
         """Drop all pixels and templates of this visit; closing the connection does the same, so this cannot fail."""

@@ -4,7 +4,7 @@ Rules:
 
 1. A face is compared with faces of the same model only.
 2. Below the threshold nobody is a candidate; the threshold of a search is the one at which a stranger is taken for
-   anybody in the gallery as often as the site allows: that rate, divided by the number of templates.
+   anybody in the gallery as often as the site allows (``biometric/gallery.py``).
 3. A non-match is an answer, not an error.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from edge.biometric.gallery import Found, Index, fmr_for
 from edge.biometric.values import ReferenceKind
 from edge.iavs.bir import FACE, OWNER, XML_PATRON, Sample, face, wrapped
 from edge.iavs.desk import Ask, Desk, Seen, similarity
@@ -21,7 +22,6 @@ from edge.iavs.fusion import OWNER as VENDOR
 from edge.iavs.fusion import Calibration, fuse
 from edge.iavs.gallery import View
 from edge.iavs.refused import Refused
-from edge.iavs.search import Found, Index
 from edge.iavs.subjects import Answer, Handler, told
 from edge.wire import StillWork
 
@@ -221,7 +221,7 @@ class Comparing:
             matrix = index.of(gallery, model)
             if matrix is None or not len(matrix):
                 return [], 1.0
-            threshold = self._desk.at(model, probe.kind, self._desk.options.fpir / len(matrix))
+            threshold = self._desk.at(model, probe.kind, fmr_for(self._desk.options.fpir, len(matrix)))
             return matrix.search(probe.vector, threshold, most), threshold
 
         return await self._desk.gallery.look(work)
@@ -234,7 +234,7 @@ class Comparing:
         if len(birs) > LISTED:
             raise Refused("UNSUPPORTED_CAPABILITY", f"at most {LISTED} samples with a request")
         others = [await self._desk.seen(self._desk.reader.one(bir)) for bir in birs]
-        threshold = self._desk.at(probe.still.model, probe.kind, self._desk.options.fpir / len(others))
+        threshold = self._desk.at(probe.still.model, probe.kind, fmr_for(self._desk.options.fpir, len(others)))
         scored = [Found(str(at), "", similarity(probe.vector, each.vector)) for at, each in enumerate(others)]
         return sorted((each for each in scored if each.score >= threshold), key=lambda e: -e.score)[:most], threshold
 

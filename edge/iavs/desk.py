@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from edge.biometric.gallery import Floats
 from edge.biometric.score import unit
 from edge.biometric.values import ReferenceKind
 from edge.errors import DeviceError, Reason, Refusal
@@ -16,7 +17,6 @@ from edge.iavs.bir import Reader, Sample
 from edge.iavs.catalogue import Service
 from edge.iavs.gallery import Gallery, View
 from edge.iavs.refused import Refused
-from edge.iavs.search import Floats
 from edge.iavs.vault import Vault
 from edge.wire import Still, StillWork
 

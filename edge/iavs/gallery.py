@@ -7,7 +7,8 @@ Rules:
 2. No change without an entry: the entry is on disk before the commit, and a change that cannot be recorded is undone.
 3. What is said about a person (samples, templates, biographic and document data) is encrypted, record by record; every
    template names its model.
-4. Deleting overwrites (``secure_delete``), empties the write-ahead log and zeroes the rows of the matrices.
+4. Deleting overwrites (``secure_delete``), empties the write-ahead log, zeroes the rows of the matrices and opens the
+   file anew, for a connection remembers pages and values.
 5. Person-centric data has the encounter ``""``; data of one gallery only has that gallery's name, all other ``""``.
 """
 
@@ -25,8 +26,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from edge.biometric.gallery import Floats, Index
 from edge.iavs.refused import Refused
-from edge.iavs.search import Floats, Index
 from edge.iavs.vault import Vault
 
 T = TypeVar("T")
@@ -353,6 +354,7 @@ class Gallery:
             self._reindex(subject)
         if view.erased:
             self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._begin_anew()
 
     def _reindex(self, subject: str) -> None:
         self.index.drop(subject)
@@ -377,6 +379,14 @@ class Gallery:
         self._path.chmod(0o600)
         for subject in self._view(self._reads).subjects():
             self._reindex(subject)
+
+    def _begin_anew(self) -> None:
+        """Rule 4: pages, bound values and small change that a connection keeps in memory go with it."""
+        old = (self._reads, self._writes)
+        self._writes, self._reads = self._connected(), self._connected()
+        for connection in old:
+            if connection is not None:
+                connection.close()
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None)

@@ -61,7 +61,7 @@ def test_nothing_of_a_deleted_person_is_left(story: Story) -> None:
 
 
 def test_a_grown_matrix_leaves_no_copy_and_a_restart_finds_the_same(tmp_path: Path) -> None:
-    from edge.iavs.search import Matrix
+    from edge.biometric.gallery import Matrix
 
     matrix = Matrix(8)
     first = matrix._rows

@@ -186,6 +186,12 @@ class Connection:
         """Messages handed over that the broker has not answered."""
         return self._in_flight
 
+    @property
+    def heard_at(self) -> float:
+        """When the last bytes came, on the monotonic clock; the beginning of time before any did."""
+        connected: Any = self._client.socket()
+        return float(getattr(connected, "heard_at", float("-inf")))
+
     def take(self) -> list[Message]:
         """What was received since the last time, oldest first."""
         taken = list(self._inbox)
@@ -275,7 +281,12 @@ class _Bounded(ssl.SSLSocket):
     """The library asks for as many bytes as the packet says it has: a packet beyond the limit is not read at all.
 
     It also leaves a socket open whose handshake failed; this one does not.
+
+    Attributes:
+        heard_at: when bytes last came, so that a slow message is told from a missing one.
     """
+
+    heard_at = float("-inf")
 
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands, or close. Small packets do not wait for company: that costs 40 ms for each answer."""
@@ -290,7 +301,10 @@ class _Bounded(ssl.SSLSocket):
         """Receive, unless somebody means to fill our memory."""
         if buflen > PACKET:
             raise ConnectionAbortedError(f"packet of {buflen} bytes")
-        return super().recv(buflen, flags)
+        came = super().recv(buflen, flags)
+        if came:
+            self.heard_at = time.monotonic()
+        return came
 
 
 def _secured(link: Link) -> ssl.SSLContext:

@@ -3,7 +3,8 @@
 Rules:
 
 1. One way for both: whoever brings the files is asked for one after the other by name, and nothing else is taken. So a
-   broker full of junk costs nothing: what was not asked for never arrives, and only one file waits in memory.
+   broker full of junk costs nothing: what was not asked for never arrives, and only one file waits in memory. Large
+   files come in pieces (``pieces``).
 2. Verified in RAM as a whole, then one commit. What was wrong changes nothing, is said once, and is tried again later
    and later, so that a hostile broker cannot keep the entries from going out.
 3. A new timestamp is looked at within a random part of ``spread_s``: a hundred thousand gates do not ask at once.
@@ -18,7 +19,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,11 +29,13 @@ from edge.errors import DeviceError, Refusal
 from edge.sync import bundle
 from edge.sync.connection import Connection, Message
 from edge.sync.metadata import TIMESTAMP, Fetch, verify
+from edge.sync.pieces import PIECE, cut, whole
 from edge.trust.stored import Stored
 
 PREFIX = "trust/v1"
 _PATH = re.compile(r"[mt]/[A-Za-z0-9._%/-]{1,200}")
 _AT_ONCE_S = 15.0
+_PIECE_S = 1.0
 _log = logging.getLogger("edge.sync")
 
 
@@ -43,7 +46,7 @@ class Haste:
     Attributes:
         spread_s: within which a new timestamp is looked at.
         least_s: between two looks, whatever is announced.
-        absent_s: how long a broker may take to bring a retained message before it counts as not there.
+        absent_s: how long nothing at all may come before a retained message counts as not there.
         again_s, again_most_s: pause after a failure, doubled from the first to the second.
         bundles_s: between two looks at the folder of bundles.
     """
@@ -140,7 +143,7 @@ class Updates:
         self._open, self._haste = keeper, haste or Haste()
         self._keeper: Keeper | None = None
         self._due: float | None = None
-        self._last = float("-inf")
+        self._last = self._until = float("-inf")
         self._failures = 0
         self._trying = False
         self._aside: list[Message] = []
@@ -185,9 +188,10 @@ class Updates:
     def _attempt(self, connection: Connection) -> None:
         self._keeper = self._keeper or self._open()
         self._trying = True
-        began = self._last = time.monotonic()
+        self._last = time.monotonic()
+        self._until = self._last + _AT_ONCE_S
         try:
-            if self._keeper.take(lambda path, limit: self._asked(connection, path, limit, began)):
+            if self._keeper.take(lambda path, limit: self._fetched(connection, path, limit)):
                 self.taken += 1
         except Refusal as refusal:
             self._failed(refusal.detail)
@@ -207,29 +211,34 @@ class Updates:
         pause = min(self._haste.again_most_s, self._haste.again_s * 2 ** min(self._failures - 1, 20))
         self._due = time.monotonic() + random.uniform(pause / 2, pause)  # noqa: S311 -- as above
 
-    def _asked(self, connection: Connection, path: str, limit: int, began: float) -> bytes | None:
+    def _fetched(self, connection: Connection, path: str, limit: int) -> bytes | None:
+        """A file, in as many pieces as it has."""
+        if not _PATH.fullmatch(path) or ".." in path:
+            return None
+        return whole(lambda piece: self._asked(connection, piece), path, limit)
+
+    def _asked(self, connection: Connection, path: str) -> bytes | None:
         """Ask for one retained message by its exact topic; whatever else comes is not ours.
 
         Raises:
-            Refusal: it takes too long.
-            DeviceError: the connection broke.
+            DeviceError: the connection broke, or it takes too long.
         """
-        if not _PATH.fullmatch(path) or ".." in path:
-            return None
         topic, found = f"{self._prefix}{path}", None
         connection.subscribe(topic)
-        deadline = time.monotonic() + self._haste.absent_s
-        while found is None and time.monotonic() < deadline:
+        asked = time.monotonic()
+        while found is None and time.monotonic() - max(asked, connection.heard_at) < self._haste.absent_s:
+            if time.monotonic() > self._until:
+                raise DeviceError("trust", "the broker brings the files too slowly")
             connection.turn(0.02)
             for message in connection.take():
                 if message.topic == topic:
-                    found = message.payload[: limit + 1]
+                    found = message.payload
                 else:
                     self._aside.append(message)
         if topic != self.topic:
             connection.unsubscribe(topic)
-        if time.monotonic() - began > _AT_ONCE_S:
-            raise DeviceError("trust", "the broker brings the files too slowly")
+        if found is not None and len(found) == PIECE:
+            self._until += _PIECE_S  # large files may take longer
         return found
 
 
@@ -265,23 +274,37 @@ class Bundles:
         return changed
 
 
-def offer(connection: Connection, repository: str, files: dict[str, bytes], within_s: float = 60.0) -> int:
-    """Put published files onto a broker as retained messages, the timestamp last; how many.
+def offer(connection: Connection, repository: str, files: Mapping[str, bytes], within_s: float = 60.0) -> int:
+    """Put published files onto a broker as retained messages, the timestamp last; how many files.
+
+    Args:
+        connection: of whoever may publish.
+        repository: its name in topics.
+        files: by path.
+        within_s: how long the broker may take for one message.
 
     Raises:
         DeviceError: the broker does not take them.
     """
-    deadline = time.monotonic() + within_s
-    last = files.pop(TIMESTAMP)
-    for wave in (files, {TIMESTAMP: last}):
-        for path, data in wave.items():
+    before = [each for path, data in files.items() if path != TIMESTAMP for each in cut(path, data)]
+    for wave in (before, [(TIMESTAMP, files[TIMESTAMP])]):
+        for path, data in wave:
             connection.publish(Message(f"{PREFIX}/{repository}/{path}", data, retain=True))
-            while connection.in_flight > 4:
-                connection.turn(0.05)
-        while connection.in_flight:
-            connection.turn(0.05)
-            if time.monotonic() > deadline:
-                raise DeviceError("broker", "does not take the files in time")
+            _taken(connection, 4, within_s)
+        _taken(connection, 0, within_s)
         if connection.refused:
             raise DeviceError("broker", f"does not take the files: {connection.refused}")
-    return len(files) + 1
+    return len(files)
+
+
+def _taken(connection: Connection, most: int, within_s: float) -> None:
+    """Wait until no more than ``most`` messages are on their way.
+
+    Raises:
+        DeviceError: the broker takes too long.
+    """
+    deadline = time.monotonic() + within_s
+    while connection.in_flight > most:
+        connection.turn(0.05)
+        if time.monotonic() > deadline:
+            raise DeviceError("broker", "does not take the files in time")

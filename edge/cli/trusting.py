@@ -1,6 +1,6 @@
-"""``edge trust init | rotate | add-issuer | remove-issuer | revoke-key | list-status | withdraw | deny | operator |
-command | publish | export``: the operator's side. With it a pilot needs no other tool; ``edge/sync/README.md`` walks
-through it.
+"""``edge trust init | rotate | add-issuer | fetch | remove-issuer | revoke-key | list-status | withdraw | deny |
+operator | command | publish | export``: the operator's side. With it a pilot needs no other tool;
+``edge/sync/README.md`` walks through it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edge.cli import fetching
 
 if TYPE_CHECKING:
     from edge.sync.office import Office
@@ -41,6 +43,8 @@ def add(actions: Actions) -> None:
     issuer.add_argument("--kid", action="append", default=[], help="with --key: what credentials call it")
     issuer.add_argument("--provider", type=Path, metavar="PEM", help="with --vical: who must have signed it")
     issuer.add_argument("--profile", metavar="JSON", help='how its cards are written: {"no_expiry": true, ...}')
+
+    fetching.describe(_action(actions, "fetch", _fetch, "look at what issuers publish, and take it when told to"))
 
     _action(actions, "remove-issuer", _remove_issuer, "trust an issuer no more").add_argument("iss")
     revoke = _action(actions, "revoke-key", _revoke_key, "believe nothing that a key signed since a moment")
@@ -211,6 +215,10 @@ def _imported(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         raise ValueError("--vical needs --provider")
     provider = x509.load_pem_x509_certificate(args.provider.read_bytes())
     return {args.iss: imports.from_vical(args.vical.read_bytes(), provider)}
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    return fetching.act(args, _office(args))
 
 
 def _remove_issuer(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.errors import Refusal
@@ -27,6 +28,7 @@ Entry = dict[str, Any]
 
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _ED25519: Final = b"\xed\x01"
+_P256: Final = b"\x80\x24"
 
 
 def from_jwks(text: str) -> Entry:
@@ -55,35 +57,77 @@ def from_roots(text: str) -> Entry:
     return {"roots": roots}
 
 
-def from_did(text: str) -> tuple[str, Entry]:
-    """A did:web document: its name, and the keys that it uses for assertions.
+def from_did(text: str, more: Mapping[str, str] | None = None) -> tuple[str, Entry]:
+    """A did:web document, or a controller document: its name, and the keys that it uses for assertions.
+
+    Args:
+        text: the document.
+        more: documents of keys that it names but does not hold (``linked``), by their address.
 
     Raises:
         ValueError: not such a document, or no key in it that we know.
     """
-    document = _json(text)
-    if not isinstance(document, dict) or not str(document.get("id", "")).startswith("did:"):
-        raise ValueError("not a DID document")
-    methods = {method["id"]: method for method in document.get("verificationMethod", [])}
+    document = _controller(text)
+    methods = _methods(document) | {address: _json(one) for address, one in (more or {}).items()}
     asserted = document.get("assertionMethod", list(methods))
-    keys = [_method(methods.get(one, one) if isinstance(one, str) else one) for one in asserted]
-    if not keys:
-        raise ValueError("the DID document has no key for assertions")
+    if not isinstance(asserted, list) or not asserted:
+        raise ValueError("the document has no key for assertions")
+    keys = [_method(methods.get(one) if isinstance(one, str) else one) for one in asserted]
     return document["id"], {"keys": keys}
 
 
+def linked(text: str) -> list[str]:
+    """Addresses of keys for assertions that a document names and does not hold, as MOSIP's controller.json does.
+
+    Raises:
+        ValueError: not such a document.
+    """
+    document = _controller(text)
+    named, methods = document.get("assertionMethod", []), _methods(document)
+    return [one for one in named if isinstance(one, str) and one not in methods and one.startswith("https://")]
+
+
+def _controller(text: str) -> Entry:
+    document = _json(text)
+    if not isinstance(document, dict) or not str(document.get("id", "")).startswith(("did:", "https://")):
+        raise ValueError("not a DID document or controller document")
+    return document
+
+
+def _methods(document: Entry) -> Entry:
+    methods = document.get("verificationMethod", [])
+    if not isinstance(methods, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("id"), str) for one in methods
+    ):
+        raise ValueError("a verification method has no name")
+    return {method["id"]: method for method in methods}
+
+
 def _method(method: Any) -> Entry:
-    if not isinstance(method, Mapping):
+    if not isinstance(method, Mapping) or not isinstance(method.get("id"), str):
         raise ValueError("a verification method is missing")  # noqa: TRY004 -- one kind of error for documents
-    kids = [method["id"], method["id"].partition("#")[2]]
+    kids = [kid for kid in (method["id"], method["id"].partition("#")[2]) if kid]
     if "publicKeyJwk" in method:
         return {**_jwk(method["publicKeyJwk"]), "kids": kids}
-    multibase = str(method.get("publicKeyMultibase", ""))
-    raw = _base58(multibase[1:]) if multibase.startswith("z") else b""
-    if raw[:2] != _ED25519 or len(raw) != 34:
-        raise ValueError(f"the key {method['id']} is of a kind that is not known")
-    x = base64.urlsafe_b64encode(raw[2:]).rstrip(b"=").decode()
-    return {**_jwk({"kty": "OKP", "crv": "Ed25519", "x": x}), "kids": kids}
+    if isinstance(method.get("publicKeyPem"), str):
+        return {"public": method["publicKeyPem"].strip(), "kids": kids}
+    return {**_jwk(_multikey(str(method.get("publicKeyMultibase", "")), method["id"])), "kids": kids}
+
+
+def _multikey(text: str, name: str) -> Entry:
+    """A key in multibase: Ed25519, or P-256 as a compressed point."""
+    raw = _base58(text[1:]) if text.startswith("z") and len(text) < 100 else b""
+    if raw[:2] == _ED25519 and len(raw) == 34:
+        return {"kty": "OKP", "crv": "Ed25519", "x": _base64url(raw[2:])}
+    if raw[:2] == _P256 and len(raw) == 35:
+        point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw[2:]).public_numbers()
+        x, y = (_base64url(number.to_bytes(32, "big")) for number in (point.x, point.y))
+        return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+    raise ValueError(f"the key {name[:200]} is of a kind that is not known")
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def from_gateway(text: str) -> dict[str, Entry]:

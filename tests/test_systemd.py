@@ -20,7 +20,7 @@ SECRETS = {
     "gate": ("site-key", "content-keys"),
     "seal": ("pkcs11-pin",),
     "sync": ("mqtt-key", "witness-key"),
-    "web": ("iavs-key", "iavs-tls-key"),
+    "web": ("iavs-key", "iavs-tls-key", "web-tls-key"),
 }
 
 Unit = dict[str, list[str]]
@@ -240,3 +240,4 @@ def test_the_sockets_of_the_settings_lie_in_those_places() -> None:
     paths = Paths(Path("/s"), Path("/run/edge-gate"), Path("/c"))
     sockets = (paths.health_socket, paths.record_socket, paths.vision_socket, paths.stills_socket, paths.panel_socket)
     assert [socket.parent.name for socket in sockets] == ["gate", "gate", "vision", "stills", "web"]
+    assert {paths.operators_socket.parent.name, paths.console_socket.parent.name} == {"gate"}

@@ -21,6 +21,7 @@ from edge.biometric.values import Hint
 from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Checkpoints, Log
+from edge.web.charted import Charted
 from edge.web.kiosk import Face, Kiosk
 from edge.web.standing import Standing, Told
 
@@ -39,6 +40,7 @@ class Board:
         turn: how often something has changed.
         epoch: of the log that was read.
         standing: what its entries add up to.
+        charted: how busy the gate was lately.
         recent: the newest of them.
         sealed: how many of them a checkpoint covers; None when that cannot be told.
         trouble: why the log cannot be read, for the technician; empty when it can.
@@ -58,6 +60,7 @@ class Board:
         self.turn = 0
         self.epoch: int | None = None
         self.standing = Standing()
+        self.charted = Charted()
         self.recent: deque[Told] = deque(maxlen=RECENT)
         self.sealed: int | None = None
         self.trouble = "the log has not been read yet"
@@ -118,6 +121,7 @@ class Board:
         if epoch != self.epoch or size < self._position:
             self._position = self._beginning(size)
             self.standing = Standing(size=self._position)
+            self.charted = Charted()
             self.recent.clear()
             while self._position < size:
                 await self._read(live=False)
@@ -144,6 +148,7 @@ class Board:
         entries = self._log.entries(self._position, CHUNK)
         for told in map(Told.of, entries):
             self.standing = self.standing.after(told)
+            self.charted = self.charted.after(told)
             self.recent.append(told)
             if live:
                 self._kiosk.told(told, self._monotonic())

@@ -2,12 +2,13 @@
 
 Rules:
 
-1. Only GET and HEAD; the pages change nothing (405 names them).
+1. GET and HEAD; POST only under ``/act/``, where a page of ours sends a small JSON object: the browser must say that it
+   comes from here (Origin, and Sec-Fetch-Site where it is told), and how long it is (405, 403, 411, 413, 415).
 2. The Host header must name this machine: a page of another site that points its own name at our address (DNS
    rebinding) is answered 421.
-3. No request body (413), no address longer than ``TARGET_LIMIT`` (414), and only so many event streams (503, in
+3. No other request body (413), no address longer than ``TARGET_LIMIT`` (414), and only so many event streams (503, in
    ``pages.py``).
-4. Every answer forbids scripts, styles, frames and addresses from elsewhere, and forbids keeping it. No cookies.
+4. Every answer forbids scripts, styles, frames and addresses from elsewhere, and forbids keeping it.
 5. A fault of ours is answered 500 with no detail.
 6. What was asked for is never logged: no path, no query.
 """
@@ -22,8 +23,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.web.asked import LIMIT
+
 TARGET_LIMIT = 2048
 METHODS = ("GET", "HEAD")
+ACTS = "/act/"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -75,10 +79,13 @@ class Guard:
         headers = Headers(scope=scope)
         if not self._ours(headers, scope):
             return _closing("not a name of this gate", 421)
-        if scope["method"] not in METHODS:
-            return _closing("only GET and HEAD", 405, Allow=", ".join(METHODS))
+        acting = scope["path"].startswith(ACTS)
+        if scope["method"] not in (("POST",) if acting else METHODS):
+            return _closing("not done here", 405, Allow="POST" if acting else ", ".join(METHODS))
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > TARGET_LIMIT:
             return _closing("address too long", 414)
+        if acting:
+            return _of_our_page(headers)
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             return _closing("no body, please", 413)
         return None
@@ -93,6 +100,23 @@ class Guard:
         if own_port is not None and port not in (None, own_port):
             return False
         return name in self._names or name == _plain(address) or (name == "localhost" and _loopback(address))
+
+
+def _of_our_page(headers: Headers) -> PlainTextResponse | None:
+    """Rule 1, of a request that may change something."""
+    origins, told = headers.getlist("origin"), headers.get("content-length", "")
+    scheme, _, host = (origins[0] if len(origins) == 1 else "").partition("://")
+    if scheme not in ("http", "https") or host.lower() != headers["host"].lower():
+        return _closing("not from a page of this gate", 403)
+    if headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return _closing("not from a page of this gate", 403)
+    if "transfer-encoding" in headers or not (told.isascii() and told.isdigit()):
+        return _closing("say how long it is", 411)
+    if len(told) > 5 or int(told) > LIMIT:
+        return _closing("too long", 413)
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return _closing("JSON, please", 415)
+    return None
 
 
 def split(host: str) -> tuple[str, int | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge.audit.entry import Kind
 from edge.errors import Reason
 from edge.web.board import Board
+from edge.web.machine import Health
 from edge.web.standing import BUCKETS_S, Times, kind_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -17,9 +18,9 @@ _OUTCOMES = (Kind.GRANTED, Kind.DENIED)
 _PASSAGES = (Kind.TAKEN, Kind.NOT_TAKEN)
 
 
-def text(board: Board, streams: int) -> str:
+def text(board: Board, streams: int, health: Health) -> str:
     """All metrics, one family after another."""
-    return "\n".join([*_gate(board), *_log(board), *_visits(board), *_process(streams)]) + "\n"
+    return "\n".join([*_gate(board), *_log(board), *_visits(board), *_machine(health), *_process(streams)]) + "\n"
 
 
 def _gate(board: Board) -> Iterator[str]:
@@ -34,6 +35,12 @@ def _gate(board: Board) -> Iterator[str]:
     if known.trust_at:
         yield from _family("edge_trust_updated_timestamp_seconds", "gauge", "When the trust list was last renewed.")
         yield f"edge_trust_updated_timestamp_seconds {known.trust_at.timestamp():.3f}"
+    if known.status_at:
+        yield from _family("edge_status_updated_timestamp_seconds", "gauge", "When withdrawn cards were last renewed.")
+        yield f"edge_status_updated_timestamp_seconds {known.status_at.timestamp():.3f}"
+    if known.closed is not None:
+        yield from _family("edge_locked_down", "gauge", "1 when an operator locked the gate down.")
+        yield f"edge_locked_down {int(known.closed)}"
     if known.booted_at:
         yield from _family("edge_gate_start_timestamp_seconds", "gauge", "When edge-gate started.")
         yield f"edge_gate_start_timestamp_seconds {known.booted_at.timestamp():.3f}"
@@ -72,6 +79,17 @@ def _visits(board: Board) -> Iterator[str]:
     yield from _family("edge_stage_seconds", "histogram", "One stage of a visit.")
     for name, times in sorted(known.stages.items()):
         yield from _histogram("edge_stage_seconds", {"stage": name}, times)
+
+
+def _machine(health: Health) -> Iterator[str]:
+    if health.celsius is not None:
+        yield from _family("edge_temperature_celsius", "gauge", "Temperature of the machine.")
+        yield f"edge_temperature_celsius {health.celsius:.1f}"
+    if health.free_bytes is not None and health.size_bytes is not None:
+        yield from _family("edge_storage_free_bytes", "gauge", "Room on the partition with the log.")
+        yield f"edge_storage_free_bytes {health.free_bytes}"
+        yield from _family("edge_storage_size_bytes", "gauge", "Size of the partition with the log.")
+        yield f"edge_storage_size_bytes {health.size_bytes}"
 
 
 def _process(streams: int) -> Iterator[str]:

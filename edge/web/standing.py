@@ -107,6 +107,8 @@ class Standing:
         refusals: denials per reason code.
         whole: from readable code to open gate.
         fire: whether the fire alarm is on.
+        closed: whether an operator locked the gate down, as far as these entries tell; None when they do not.
+        status_at: when lists of withdrawn cards were last renewed.
         stages: microseconds per stage of a visit.
     """
 
@@ -125,6 +127,8 @@ class Standing:
     whole: Times = field(default_factory=Times)
     stages: Mapping[str, Times] = field(default_factory=dict)
     fire: bool = False
+    closed: bool | None = None
+    status_at: datetime | None = None
 
     def after(self, told: Told) -> Standing:
         """The standing when this entry has been heard too. What was lost before the gate's last start is forgotten."""
@@ -157,8 +161,12 @@ class Standing:
                 return replace(standing, devices={**standing.devices, told.text("device") or "unnamed": device})
             case Kind.TRUST_UPDATE:
                 return replace(standing, trust=detail(told), trust_at=told.at)
+            case Kind.STATUS_UPDATE:
+                return replace(standing, status_at=told.at)
             case Kind.FIRE | Kind.FIRE_OVER:
                 return replace(standing, fire=told.kind is Kind.FIRE)
+            case Kind.COMMAND if told.text("what") == "lock-down" and told.text("outcome") == "obeyed":
+                return replace(standing, closed=told.flag("on") is not False)
             case _:
                 return standing
 
@@ -194,7 +202,15 @@ _WORDS: dict[Kind | int, str] = {
     Kind.CLOCK_STEP: "The clock was set.",
     Kind.CONFIGURATION: "The configuration in force was recorded.",
     Kind.TRUST_UPDATE: "The trust list was renewed.",
+    Kind.STATUS_UPDATE: "The lists of withdrawn cards were renewed.",
+    Kind.OVERRIDE: "An operator let the person in.",
+    Kind.EXPORT: "An operator took the log away.",
     Kind.EPOCH_OPEN: "A new epoch of the log has begun.",
+}
+_OPERATOR = {
+    "enrolled": "An operator was enrolled.",
+    "dismissed": "An operator was dismissed.",
+    "tried-in-vain": "Somebody tried in vain to log in.",
 }
 
 
@@ -213,8 +229,21 @@ def sentence(told: Told) -> str:
             return f"{told.text('device') or 'A device'} does not answer."
         case Kind.DEVICE_BACK:
             return f"{told.text('device') or 'A device'} answers again."
+        case Kind.COMMAND:
+            return _commanded(told)
+        case Kind.OPERATOR:
+            return _OPERATOR.get(told.text("what"), "Operators were changed.")
         case _:
             return _WORDS.get(told.kind, f"{kind_name(told.kind).capitalize().replace('-', ' ')}.")
+
+
+def _commanded(told: Told) -> str:
+    if told.text("outcome") != "obeyed":
+        return "A command was refused."
+    if told.text("what") == "lock-down":
+        lifted = told.flag("on") is False
+        return "An operator opened the gate again." if lifted else "An operator locked the gate down."
+    return f"A command was obeyed: {told.text('what') or 'unnamed'}."
 
 
 def detail(told: Told) -> str:
@@ -228,5 +257,9 @@ def detail(told: Told) -> str:
             return f"profile {told.text('profile')}, false match rate {told.text('fmr')}"
         case Kind.EPOCH_OPEN:
             return told.text("why")
+        case Kind.OPERATOR:
+            return told.text("who")
+        case Kind.OVERRIDE | Kind.EXPORT | Kind.COMMAND:
+            return " · ".join(filter(None, (told.text("by"), told.text("why"), told.text("detail"))))
         case _:
             return told.text("detail")

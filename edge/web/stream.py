@@ -8,13 +8,16 @@ state only. An id is the index of the entry in the log, with the epoch before it
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from edge.audit.entry import Kind
 from edge.web.board import Board
+from edge.web.charted import latency
 from edge.web.languages import Language, Saying
+from edge.web.machine import Health
 from edge.web.standing import Standing, Told, detail, kind_name, sentence
 
 STANDING_S = 15.0
@@ -22,7 +25,17 @@ KIOSK_S = 5.0
 FIRST = 50
 
 
-async def entries(board: Board, seen: tuple[int, int] | None) -> AsyncIterator[bytes]:
+@dataclass(frozen=True)
+class Aloud:
+    """What the kiosk may let be heard: tones, sentences."""
+
+    sound: bool = False
+    speech: bool = False
+
+
+async def entries(
+    board: Board, seen: tuple[int, int] | None, health: Callable[[], Health] = Health
+) -> AsyncIterator[bytes]:
     """Entries after the one ``seen`` (epoch and index), else the newest few; the standing when it changes."""
     yield b"retry: 1000\n\n"
     epoch, position, turn = None, 0, -1
@@ -38,9 +51,9 @@ async def entries(board: Board, seen: tuple[int, int] | None) -> AsyncIterator[b
             for told in news:
                 position = told.index + 1
                 yield event("entry", entry(told), f"{epoch}-{told.index}")
-            yield event("standing", standing(board))
+            yield event("standing", standing(board, health()))
         if not await board.news(turn, STANDING_S):
-            yield event("standing", standing(board))
+            yield event("standing", standing(board, health()))
 
 
 def _first(board: Board, seen: tuple[int, int] | None) -> int:
@@ -50,7 +63,7 @@ def _first(board: Board, seen: tuple[int, int] | None) -> int:
     return max(board.standing.size - FIRST, board.recent[0].index if board.recent else 0)
 
 
-async def kiosk(board: Board, languages: Sequence[Language], sound: bool) -> AsyncIterator[bytes]:
+async def kiosk(board: Board, languages: Sequence[Language], aloud: Aloud) -> AsyncIterator[bytes]:
     """The screen whenever it changes, and again every few seconds: a page that hears nothing knows it is cut off."""
     yield b"retry: 500\n\n"
     shown, news = None, False
@@ -58,7 +71,7 @@ async def kiosk(board: Board, languages: Sequence[Language], sound: bool) -> Asy
         turn, now = board.turn, (board.face(), board.standing.detects_attacks)
         if now != shown or not news:
             shown = now
-            yield event("kiosk", screen(board, languages, sound))
+            yield event("kiosk", screen(board, languages, aloud))
         news = await board.news(turn, KIOSK_S)
 
 
@@ -76,13 +89,14 @@ def last_event_id(text: str) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def screen(board: Board, languages: Sequence[Language], sound: bool) -> dict[str, Any]:
+def screen(board: Board, languages: Sequence[Language], aloud: Aloud) -> dict[str, Any]:
     """What the kiosk shows, in all its languages."""
     face = board.face()
     return {
         "screen": face.screen.value,
         "hint": face.hint.value if face.hint else "",
-        "sound": sound,
+        "sound": aloud.sound,
+        "speech": aloud.speech,
         "notice": languages[0].pilot if board.standing.detects_attacks is False else "",
         "words": [saying(language, language.of(face)) for language in languages],
     }
@@ -102,7 +116,7 @@ def entry(told: Told) -> dict[str, Any]:
     }
 
 
-def standing(board: Board) -> dict[str, Any]:
+def standing(board: Board, health: Health) -> dict[str, Any]:
     """The gate as the operator sees it."""
     known: Standing = board.standing
     return {
@@ -117,6 +131,14 @@ def standing(board: Board) -> dict[str, Any]:
         "detects_attacks": known.detects_attacks,
         "trust": known.trust,
         "trust_at": moment(known.trust_at),
+        "status_at": moment(known.status_at),
+        "clock": known.clock,
+        "closed": known.closed,
+        "celsius": health.celsius,
+        "free_bytes": health.free_bytes,
+        "used": health.used,
+        "busy": board.charted.rows(),
+        "latency": latency(known),
         "granted": known.kinds.get(Kind.GRANTED, 0),
         "denied": known.kinds.get(Kind.DENIED, 0),
         "refusals": dict(sorted(known.refusals.items(), key=lambda item: (-item[1], item[0]))),

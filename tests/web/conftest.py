@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
 import edge.web
+from edge import orders
+from edge.app.acts import Acts
+from edge.app.commands import Commands
+from edge.app.counter import attend
+from edge.app.operators import Operators
+from edge.app.service import wait_for
 from edge.audit.entry import Event, Kind, Value
+from edge.audit.export import sequence
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
 from edge.devices.journal import LastHead, SqliteJournal
@@ -21,12 +30,48 @@ from edge.devices.simulated import SimulatedClock
 from edge.passage import Indication
 from edge.ports import Receipt
 from edge.settings import Site, Web
+from edge.trust import operators as known
+from edge.trust.charter import Charter
 from edge.web.board import Board
+from edge.web.counter import Counter
+from edge.web.desk import Desk
 from edge.web.guard import Guard
+from edge.web.machine import Machine
 from edge.web.pages import application
 from edge.web.server import serve
+from edge.web.taking import Taking
 
 SITE = Site("acme", "Harbour <office>", "north", "pilot")
+PASSWORD = "correct horse battery"
+
+
+class Phone:
+    """An authenticator app that has the gate's time."""
+
+    def __init__(self, address: str, clock: SimulatedClock) -> None:
+        text = parse_qs(urlsplit(address).query)["secret"][0]
+        self.secret, self.clock = base64.b32decode(text + "=" * (-len(text) % 8)), clock
+
+    def code(self) -> str:
+        """The one it shows."""
+        return known.code_of(self.secret, known.step_of(self.clock.moment.timestamp()))
+
+    def next(self) -> str:
+        """Wait for one that was not used."""
+        self.clock.go(30)
+        return self.code()
+
+
+@dataclass
+class Way:
+    """A way that is opened with a receipt."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+
+    async def let_through(self, receipt: Receipt) -> Kind:
+        """One person goes through."""
+        self.receipts.append(receipt)
+        return Kind.TAKEN
 
 
 @dataclass
@@ -38,7 +83,37 @@ class Stand:
     board: Board
     app: Guard
     client: httpx.AsyncClient
+    clock: SimulatedClock
+    way: Way
+    commands: Commands
+    operators: Operators
     url: str = ""
+
+    async def setup(self, name: str = "anna", role: known.Role = known.Role.ADMIN) -> str:
+        """A set-up code, as the console prints it."""
+        invited = await self.operators.answer(orders.Invite(name, role))
+        assert isinstance(invited, orders.Invited)
+        return invited.setup
+
+    async def enrolled(self, name: str = "anna", role: known.Role = known.Role.ADMIN) -> Phone:
+        """Somebody with a phone."""
+        setup = await self.setup(name, role)
+        told = await self.operators.answer(orders.Enrol(setup, PASSWORD))
+        assert isinstance(told, orders.Enrolling)
+        phone = Phone(told.address, self.clock)
+        assert isinstance(await self.operators.answer(orders.Confirm(setup, (phone.next(),))), orders.Obeyed)
+        return phone
+
+    async def act(self, name: str, /, token: str = "", origin: str = "", **fields: object) -> httpx.Response:
+        """Send as a page of ours does."""
+        headers = {"Origin": origin or str(self.client.base_url).rstrip("/"), "X-Gate-Page": token}
+        return await self.client.post(f"/act/{name}", json=fields, headers=headers)
+
+    async def logged_in(self, phone: Phone, name: str = "anna") -> str:
+        """Log the client in; the token of its page."""
+        answer = await self.act("login", name=name, password=PASSWORD, codes=[phone.next()])
+        assert answer.status_code == 200, answer.text
+        return str((await self.client.get("/me")).json()["token"])
 
     async def put(self, kind: Kind, **fields: Value) -> Receipt:
         """Write an entry as the gate does."""
@@ -85,16 +160,36 @@ class Folder:
         self, web: Web | None = None, *, port: bool = False, last: LastHead | None = None
     ) -> AsyncIterator[Stand]:
         """The gate at work; with ``port``, on a free port too; ``last``: the head that somebody holds."""
-        journal = SqliteJournal.open(self.path / "journal.db", "urn:gate:a:b:c", "north", SimulatedClock(), last)
+        clock, way = SimulatedClock(), Way()
+        journal = SqliteJournal.open(self.path / "journal.db", "urn:gate:a:b:c", "north", clock, last)
         follower, checkpoints = Follower(self.path / "journal.db"), CheckpointReader(self.path / "checkpoints.db")
-        web = web or Web("127.0.0.1", 0)
+        commands = Commands("urn:gate:a:b:c", Charter, journal, clock, None, self.path / "commands")
+        acts = Acts(follower, journal, clock, way, lambda: True, commands)
+        operators = Operators("north", self.path / "operators", journal, clock, acts.do, commands.locked_down)
+        web = web or Web("127.0.0.1", 0, readers="anyone")
         board = Board(follower, checkpoints)
-        app = application(board, SITE, web)
+        desk = Desk(Counter(self.path / "operators.sock"), open_to_read=web.readers == "anyone")
+
+        def exported() -> Iterable[bytes]:
+            rows = follower.rows(0, follower.size())
+            return sequence("urn:gate:a:b:c", follower.epoch(), rows, [])
+
+        taking = Taking(desk, follower, lambda: iter(exported()), SITE.gate)
+        app = application(board, SITE, web, desk, Machine(self.path, self.path / "thermal"), taking.routes())
         transport = httpx.ASGITransport(app)
-        tasks = [asyncio.create_task(board.follow())]
+        zone = self.path / "thermal" / "thermal_zone0" / "temp"
+        zone.parent.mkdir(parents=True, exist_ok=True)
+        zone.write_text("48312\n", encoding="ascii")
+        console = self.path / "console.sock"
+        console.unlink(missing_ok=True)
+        tasks = [
+            asyncio.create_task(board.follow()),
+            asyncio.create_task(attend(self.path / "operators.sock", console, operators)),
+        ]
+        await wait_for(console)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-                stand = Stand(journal, follower, board, app, client)
+                stand = Stand(journal, follower, board, app, client, clock, way, commands, operators)
                 if port:
                     web, ready = replace(web, port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready)))
@@ -108,6 +203,12 @@ class Folder:
             journal.close()
             follower.close()
             checkpoints.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that cost little: how much they cost is tested elsewhere."""
+    monkeypatch.setattr(known, "COST", 2**8)
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ STATIC = Path(edge.web.__file__).parent / "static"
 )
 def test_a_page_of_another_name_is_not_served(host: str, status: int, folder: Folder, run: Run) -> None:
     async def story() -> None:
-        async with folder.stand(Web("127.0.0.1", 0, names=("gate.local",))) as stand:
+        async with folder.stand(Web("127.0.0.1", 0, names=("gate.local",), readers="anyone")) as stand:
             assert (await stand.client.get("/health/none", headers={"Host": host})).status_code in (status, 404)
             assert (await stand.client.get("/", headers={"Host": host})).status_code == status
 
@@ -128,7 +128,7 @@ def test_no_page_loads_or_runs_anything_from_elsewhere() -> None:
         for forbidden in ("http:", "https:", "//cdn", "@import", "innerHTML", "insertAdjacentHTML", "eval(", " style="):
             assert forbidden not in text, (file.name, forbidden)
         if file.suffix == ".html":
-            assert text.count("<script") == text.count("<script src=") == 1
+            assert text.count("<script") == text.count("<script src=") >= 1
             assert not any(f" on{event}=" in text for event in ("click", "load", "error"))
 
 

@@ -117,6 +117,8 @@ def test_the_metrics_are_those_of_the_readme(folder: Folder, run: Run) -> None:
         async with folder.stand() as stand:
             await stand.put(Kind.BOOT)
             await stand.put(Kind.TRUST_UPDATE, detail="version 2")
+            await stand.put(Kind.STATUS_UPDATE, version=3)
+            await stand.put(Kind.COMMAND, what="lock-down", on=True, outcome="obeyed")
             await stand.read()
             families = set(re.findall(r"^# HELP (\S+)", (await stand.client.get("/metrics")).text, re.MULTILINE))
             readme = (folder.package / "README.md").read_text(encoding="utf-8")

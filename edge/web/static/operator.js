@@ -7,6 +7,8 @@ const VISITS = { granted: "✓ Granted", denied: "✕ Denied", override: "✓ Ov
 const PASSAGES = { taken: "went through", "not-taken": "did not pass" };
 const SCREENS = { idle: "ready", reading: "reading a card", look: "look here", welcome: "welcome", refused: "refused", assisted: "see the reception", alarm: "alarm", fire: "fire alarm", "out-of-service": "out of service" };
 
+const CLOCKS = { synced: "certain", held: "held since it was certain", floor: "only known not to be earlier", unknown: "unknown" };
+
 const by = (id) => document.getElementById(id);
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false });
@@ -38,12 +40,15 @@ function why(entry) {
 function visit(entry) {
   const row = make("tr");
   row.id = "visit-" + entry.index;
+  row.dataset.kind = entry.kind;
+  row.dataset.at = entry.at || "";
   row.append(make("td", time(entry.at)), make("td", VISITS[entry.kind], "outcome " + (entry.kind === "denied" ? "denied" : "granted")), why(entry),
     make("td", "", "passage"), make("td", entry.took_ms === null ? "" : String(entry.took_ms), "number"));
   by("visit-rows").prepend(row);
   by("no-visits").hidden = true;
   if (by("visit-rows").rows.length > ROWS) by("visit-rows").lastElementChild.remove();
   if (caughtUp) by("newest").textContent = entry.sentence;
+  offer();
 }
 
 function happening(entry) {
@@ -76,11 +81,31 @@ function stands(told) {
   by("sealed").textContent = told.sealed === null ? "unknown" : told.sealed.toLocaleString();
   by("profile").textContent = told.profile || "not told yet";
   by("screen").textContent = SCREENS[told.screen] || told.screen;
-  by("trust").replaceChildren(told.trust || "not told yet", told.trust_at ? ", " : "", told.trust_at ? time(told.trust_at) : "");
+  by("trust").replaceChildren(told.trust || "not told yet", told.trust ? ", " : "", ...(told.trust ? since(told.trust_at) : []));
   by("booted").textContent = told.booted_at ? calendar.format(new Date(told.booted_at)) : "not told yet";
   by("newest-at").textContent = told.newest_at ? calendar.format(new Date(told.newest_at)) : "none";
+  by("status-age").replaceChildren(...since(told.status_at));
+  by("clock").textContent = CLOCKS[told.clock] || told.clock || "not told yet";
+  by("celsius").textContent = told.celsius === null ? "not measured here" : Math.round(told.celsius) + " °C" + (told.celsius >= 80 ? " – too hot" : "");
+  by("storage").textContent = told.used === null ? "not known" : Math.round(100 * told.used) + " % used, " + Math.round(told.free_bytes / 1e6).toLocaleString() + " MB free" + (told.used > 0.9 ? " – nearly full" : "");
+  if (told.closed !== null) lockedDown(told.closed);
+  const busy = JSON.stringify(told.busy);
+  if (busy !== by("busy").dataset.told) {
+    by("busy").dataset.told = busy;
+    by("busy").replaceChildren(throughput(told.busy).drawn);
+  }
+  by("latency-rows").replaceChildren(...latency(told.latency));
+  by("no-latency").hidden = told.latency.length > 0;
   devices(told.devices);
   refusals(Object.entries(told.refusals));
+}
+
+// When, and how long ago in words.
+function since(at) {
+  if (!at) return ["not told yet"];
+  const minutes = Math.max(0, Math.round((Date.now() - Date.parse(at)) / 60000));
+  const ago = minutes < 120 ? minutes + " min ago" : minutes < 2880 ? Math.round(minutes / 60) + " h ago" : Math.round(minutes / 1440) + " days ago";
+  return [time(at), " (" + ago + ")"];
 }
 
 function devices(told) {
@@ -100,7 +125,7 @@ function refusals(told) {
   by("refusals").replaceChildren(...told.map(([reason, count]) => {
     const item = make("li");
     const bar = make("span", make("span"), "bar");
-    bar.firstChild.style.width = (100 * count) / most + "%";
+    bar.firstChild.style.width = (100 * count) / most + "%"; // through the object model, which the policy allows
     item.append(make("span", reason), make("span", count.toLocaleString(), "number"), bar);
     return item;
   }));
@@ -124,6 +149,7 @@ function follow() {
     gate.close();
     clearTimeout(silent);
     tell("bad", "No connection to the gate’s pages");
+    know();
     setTimeout(follow, 1000);
   };
   const wait = () => {
@@ -136,8 +162,9 @@ function follow() {
     wait();
     stands(JSON.parse(event.data));
   });
+  gate.addEventListener("over", () => location.replace("/login"));
   gate.onerror = () => (gate.readyState === EventSource.CLOSED ? again() : tell("bad", "No connection to the gate’s pages"));
   wait();
 }
 
-follow();
+addEventListener("load", follow);

@@ -1,6 +1,7 @@
 """The collector's own work: verified entries per second of one process, on SQLite and on PostgreSQL.
 
-PostgreSQL is measured where ``EDGE_POSTGRES`` names a database (``postgresql://...``) that may be written to.
+PostgreSQL is a server of its own on this machine; ``EDGE_POSTGRES`` names another database (``postgresql://...``) that
+may be written to.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from edge.demo import database
 from edge.sync.batch import ENTRIES, Batch, pack, unpack
 from edge.sync.received import Received
 from edge.sync.simulated import SimulatedLog
@@ -23,16 +25,23 @@ LEAST_PER_S = 5000
 
 def measure(console: Console, entries: int = 40_000) -> dict[str, Any]:
     """Unpack, verify and store the batches of one gate, with a commit for every few of them."""
-    figures: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name, console.status(f"{entries} entries into SQLite"):
-        figures["sqlite_per_s"] = round(measure_store(Path(name) / "received.db", entries))
-    where = os.environ.get("EDGE_POSTGRES", "")
-    if where:
-        with console.status(f"{entries} entries into PostgreSQL"):
-            figures["postgresql_per_s"] = round(measure_store(where, entries))
+    with console.status(f"one collector stores {entries} entries"):
+        figures = {name: round(rate) for name, rate in measure_stores(entries).items()}
     slowest = min(figures.values())
     target = {"name": "stored by one collector", "unit": "entries/s", "found": slowest, "met": slowest >= LEAST_PER_S}
     return {**figures, "targets": [target]}
+
+
+def measure_stores(entries: int) -> dict[str, float]:
+    """Verified entries per second of one collector on SQLite, and on PostgreSQL where there is one."""
+    with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
+        figures = {"sqlite_per_s": measure_store(Path(name) / "received.db", entries)}
+    if where := os.environ.get("EDGE_POSTGRES", ""):
+        figures["postgresql_per_s"] = measure_store(where, entries)
+    elif database.programs() is not None:
+        with database.Database() as server:
+            figures["postgresql_per_s"] = measure_store(server.where, entries)
+    return figures
 
 
 def measure_store(where: Path | str, entries: int) -> float:

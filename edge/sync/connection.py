@@ -187,6 +187,12 @@ class Connection:
         return self._in_flight
 
     @property
+    def socket(self) -> ssl.SSLSocket | None:
+        """For whoever waits for many connections at once; None before and after."""
+        opened: Any = self._client.socket()
+        return opened if isinstance(opened, ssl.SSLSocket) else None
+
+    @property
     def heard_at(self) -> float:
         """When the last bytes came, on the monotonic clock; the beginning of time before any did."""
         connected: Any = self._client.socket()

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,56 +12,16 @@ from typing import Any
 import pytest
 
 from edge.demo.broker import COLLECTOR
+from edge.demo.database import Database, programs
 from edge.sync.batch import Batch
 from edge.sync.collector import Collector, signing_key
 from edge.sync.received import Received, Tampered, counted
 from edge.sync.sender import Pace
 from edge.sync.simulated import SimulatedLog
 
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-pytestmark = pytest.mark.skipif(not PROGRAMS, reason="PostgreSQL is not installed")
+pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")
 GATE, OTHER = "demo/lobby/gate-1", "demo/lobby/gate-2"
 PACE = Pace(connect_s=0.05, connect_most_s=0.4)
-
-
-class Database:
-    """One server in a folder of its own, reached by a socket in that folder."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="edge-pg-"))
-        self._as: list[str] = []
-        if os.geteuid() == 0:  # it refuses to be root
-            user = pwd.getpwnam("postgres")
-            os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        self._call("initdb", "-D", str(self.folder / "base"), "-A", "trust", "-U", "edge", "--no-sync")
-        self.where = f"postgresql://edge@/postgres?host={self.folder}"
-        self.start()
-
-    def _call(self, program: str, *words: str) -> None:
-        command = [*self._as, str(PROGRAMS[-1] / program), *words]
-        subprocess.run(command, check=True, capture_output=True, cwd="/")
-
-    def start(self) -> None:
-        options = ["-D", str(self.folder / "base"), "-k", str(self.folder), "-h", ""]
-        self._running = subprocess.Popen(
-            [*self._as, str(PROGRAMS[-1] / "postgres"), *options], stderr=subprocess.DEVNULL, cwd="/"
-        )
-        ready = [str(PROGRAMS[-1] / "pg_isready"), "-q", "-h", str(self.folder), "-U", "edge"]
-        deadline = time.monotonic() + 20
-        while subprocess.run(ready, check=False).returncode:
-            assert time.monotonic() < deadline, "PostgreSQL does not start"
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """Stop at once, as a power cut does."""
-        self._running.send_signal(signal.SIGQUIT)
-        self._running.wait(20)
-
-    def close(self) -> None:
-        self._running.send_signal(signal.SIGINT)
-        self._running.wait(20)
-        shutil.rmtree(self.folder)
 
 
 @pytest.fixture(scope="module")

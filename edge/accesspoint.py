@@ -27,6 +27,7 @@ from edge.credential import Credential, verify
 from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
+from edge.fill import Fill
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.trust.interval import Interval
@@ -87,6 +88,7 @@ class AccessPoint:
         locked_down: Callable[[], bool] = lambda: False,
         verified: Verify = verify,
         lane: Lane | None = None,
+        fill: Fill | None = None,
     ) -> None:
         bodies: Bodies | None = None,
         self.reader = reader
@@ -105,6 +107,7 @@ class AccessPoint:
         self.locked_down = locked_down
         self.verified = verified
         self.lane = lane
+        self.fill = fill or Fill(None, clock)
         self._seen = -1  # the newest frame of whom the lane has looked at
         self._models: ModelSet | None = None
         self.bodies = bodies
@@ -246,7 +249,9 @@ class AccessPoint:
                 visit.enrolled()
             self.panel.show(Indication.LOOK)
             visit.models(await self.faces.models())
-            probe = await self.faces.probe(self.wanted(), code.frame - 1, self.policy.capture_s)
+            async with self.fill.shining() as light:
+                wanted = replace(self.wanted(), light=light)
+                probe = await self.faces.probe(wanted, code.frame - 1, self.policy.capture_s, reference)
             visit.probed(probe)
             comparison = await self.faces.compare(reference, probe)
             visit.compared(comparison, self.threshold(comparison))

@@ -67,11 +67,16 @@ class Faces(Protocol):
         """Say which models are at work."""
         ...
 
-    async def probe(self, wanted: ProbeQuality, newer_than: int, deadline_s: float) -> Probe:
+    async def probe(
+        self, wanted: ProbeQuality, newer_than: int, deadline_s: float, reference: Reference | None = None
+    ) -> Probe:
         """Wait for exactly one whole face of the wanted quality in a frame after ``newer_than``.
 
+        ``reference`` is what it will be compared with, so that this is looked at while the face is waited for.
+
         Raises:
-            Refusal: no-biometric-probe, several-faces or probe-quality when the deadline passes without one.
+            Refusal: no-biometric-probe, several-faces or probe-quality when the deadline passes without one;
+                reference-unusable.
         """
         ...
 
@@ -177,6 +182,14 @@ class Dispenser(Protocol):
 
     def counted(self) -> int | None:
         """How many portions it ever handed out, by a count of its own that survives a power cut; None: it has none."""
+        ...
+
+
+class FillLight(Protocol):
+    """Light on the face, where one is fitted."""
+
+    def fill(self, *, lit: bool) -> None:
+        """Switch it."""
         ...
 
 

@@ -208,6 +208,7 @@ class Gate:
     exit_door_pin: int = 0
     portion_pin: int = 0
     fault_pin: int = 0
+    fill_pin: int = 0
 
 
 @dataclass(frozen=True)

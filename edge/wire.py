@@ -71,11 +71,12 @@ class AskModels:
 
 @dataclass(frozen=True)
 class AskProbe:
-    """Find one whole face in a frame after ``newer_than``."""
+    """Find one whole face in a frame after ``newer_than``; it will be compared with ``reference``."""
 
     wanted: ProbeQuality
     newer_than: int
     deadline_s: float
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import wire
-from edge.biometric.values import Comparison, Picture, Probe, ProbeQuality, ReferenceKind, Template
+from edge.biometric.values import Comparison, LightCode, Picture, Probe, ProbeQuality, ReferenceKind, Template
 from edge.passage import Indication
 from edge.ports import Code
 
@@ -16,6 +16,7 @@ MESSAGES: list[wire.Message] = [
     wire.AskCode(1.0),
     wire.AskModels(),
     wire.AskProbe(ProbeQuality(), 7, 3.0),
+    wire.AskProbe(ProbeQuality(light=LightCode(1.5, 0.2, (True, False))), 7, 3.0, Picture(b"picture")),
     wire.AskComparison(Picture(b"picture"), 1),
     wire.AskComparison(Template(b"template", "model"), 1),
     wire.Forget(),

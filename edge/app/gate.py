@@ -43,6 +43,7 @@ from edge.devices.trustfile import TrustFile
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
+from edge.fill import Fill
 from edge.passage import DISPENSER, INTERLOCK, PLANS, Plan
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.trust.encryption import content_keys
@@ -123,6 +124,7 @@ async def run(settings: Settings) -> None:
             locked_down=commands.locked_down,
             verified=verifier_of(settings),
             lane=lane_of(policy, manifest, site_key),
+            fill=Fill(gate if settings.gate.fill_pin else None, clock),
         )
             bodies=bodies if settings.log.bodies else None,
         try:

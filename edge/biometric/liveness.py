@@ -3,7 +3,8 @@
 Rules:
 
 1. The networks' probability is the ground; each cue that needs no model shifts its log-odds: ``weight`` times what lies
-   beyond ``neutral``, never more than ``limit``. So no cue decides alone, and what cannot be seen shifts nothing.
+   beyond ``neutral``, never more than ``limit``. So no cue decides alone, and what cannot be seen shifts nothing. One
+   exception: no face before this camera leaves the fill light's code without any answer.
 2. Without the networks there is no score: a missing detector is a reason against, whatever the cues say.
 3. Weights, neutral values and limits stand in the manifest with the data behind them; a camera's own are measured with
    ``edge face calibrate``.
@@ -19,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+NO_ANSWER = -1.0
+"""What ``light`` says of a face that the light does nothing to."""
 _SURE = 1e-4  # a probability nearer to 0 or 1 than this is taken as this
 NAMES = ("moire", "border", "parallax", "light")
 
@@ -81,7 +84,7 @@ def light(lit: Sequence[bool], face: Sequence[float], around: Sequence[float]) -
     """How much more the fill light brightens the face than what is beside it, as a factor; None when it says nothing.
 
     A face stands nearer to the light than the wall behind it, and light falls with the square of the distance; in a
-    picture both are equally near (factor 1), on a screen both hardly change.
+    picture both are equally near (factor 1), on a screen both hardly change, and film that is fed in does not at all.
 
     Args:
         lit: the light's code, frame by frame.
@@ -97,5 +100,5 @@ def light(lit: Sequence[bool], face: Sequence[float], around: Sequence[float]) -
         gains.append((float(levels[on].mean()) - dark) / max(dark, 1.0))
     spread = float(np.asarray(face, np.float64)[~on].std()) / max(float(np.asarray(face)[~on].mean()), 1.0)
     if gains[0] <= max(0.01, 3 * spread):
-        return 0.0  # the light does nothing to this face
+        return NO_ANSWER
     return min(10.0, gains[0] / max(gains[1], 0.1 * gains[0]))

@@ -6,6 +6,7 @@ outside by its number only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -145,6 +146,34 @@ class Task(Enum):
 
 
 @dataclass(frozen=True)
+class LightCode:
+    """When the fill light is on while a face is looked for: slots of one length, over and over.
+
+    Attributes:
+        starts_at: when the first slot begins, seconds on the monotonic clock of the machine.
+        slot_s: how long one is.
+        lit: whether the light is on, slot by slot.
+    """
+
+    starts_at: float
+    slot_s: float
+    lit: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.starts_at) and 0.02 <= self.slot_s <= 2 and 2 <= len(self.lit) <= 64):
+            raise ValueError("a light code of 2 to 64 slots of 0.02 to 2 seconds")
+
+    @property
+    def period_s(self) -> float:
+        """How long it takes once."""
+        return self.slot_s * len(self.lit)
+
+    def lit_at(self, at: float) -> bool:
+        """Whether the light is on at this moment."""
+        return self.lit[math.floor((at - self.starts_at) / self.slot_s) % len(self.lit)]
+
+
+@dataclass(frozen=True)
 class ProbeQuality:
     """What a probe must satisfy before it is compared."""
 
@@ -154,6 +183,7 @@ class ProbeQuality:
     frames: int = 1  # good frames of one face, one after another, whose templates make the probe
     attack_frames: int = 5  # the same where attacks are detected: their median counts, single frames err too often
     tasks: tuple[Task, ...] = ()  # what the person has to do first, in this order, with the face that is compared
+    light: LightCode | None = None  # how the fill light shines meanwhile, where one is fitted
 
 
 @dataclass(frozen=True)

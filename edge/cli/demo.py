@@ -12,6 +12,7 @@ def add(commands: Any) -> None:
     demo = commands.add_parser("demo", help="show the main job: cards and faces come to the gate, and it decides")
     demo.add_argument("--models", choices=("best", "default", "standard"), default="best", help="which model set")
     demo.add_argument("--profile", default="pilot", help="name of the site's profile (default: pilot)")
+    demo.add_argument("--light", action="store_true", help="with a fill light that shines a code on the face")
     demo.add_argument("--record", type=Path, metavar="DIR", help="write a contact sheet and run.json into DIR")
     demo.add_argument("--serve", action="store_true", help="keep running, with the pages, until Ctrl-C")
     demo.add_argument("--json", action="store_true", help="print the run as JSON; the rest goes to standard error")
@@ -38,7 +39,7 @@ def _act(args: argparse.Namespace) -> int:
     console = Console(stderr=args.json)
     if not console.is_terminal:
         console.width = 120
-    wanted = Wanted(args.models, args.profile)
+    wanted = Wanted(args.models, args.profile, light=args.light)
     try:
         found = show.run(wanted, console, visits=visits, record=args.record, serve=args.serve)
     except (DeviceError, NotReady, FileNotFoundError, SettingsError) as error:

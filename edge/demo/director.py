@@ -5,12 +5,15 @@ Nothing here talks to the gate: it sees the panel and reads the log, as anybody 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
+
+import numpy as np
 
 from edge.audit.entry import Entry, Kind
 from edge.demo import acting, footage, prop
@@ -138,6 +141,8 @@ class Director:
         face = footage.face_clip(portraits, self._placed(visit), seed)
         if visit.swapped_in is not None:
             face[_SWAPPED:] = footage.face_clip(portraits, (visit.swapped_in,), seed)[_SWAPPED:]
+        if stage.wanted.light and not visit.fed_in:
+            np.save(stage.scene / f"{_file(visit)}-face.light.npy", footage.response(portraits, self._placed(visit)))
         for name, clip in (("card", card), ("face", face)):
             footage.write(stage.scene / f"{_file(visit)}-{name}.npy", clip)
         return Prepared(visit, (card[_SETTLED], face[_SETTLED]))
@@ -172,7 +177,7 @@ class Director:
             self._stage.play("nobody")
             return Outcome(visit, f"waited for {stuck}", pictures=prepared.pictures)
         finally:
-            for part in ("card", "face", "act-*"):  # the next visit's clips may be there already
+            for part in ("card", "face", "face.light", "act-*"):  # the next visit's clips may be there already
                 for clip in self._stage.scene.glob(f"{name}-{part}.npy"):
                     clip.unlink()
         refused = _reason(decision)
@@ -272,7 +277,10 @@ class Actor:
         self._number += 1
         clip = f"{self._name}-act-{self._number}"
         frames = acting.clip(self._stage.wanted.portraits, self._stand, task, self._number)
-        footage.write(self._stage.scene / f"{clip}.npy", frames)
+        scene = self._stage.scene
+        footage.write(scene / f"{clip}.npy", frames)
+        if (answer := scene / f"{self._name}-face.light.npy").exists():
+            shutil.copyfile(answer, scene / f"{clip}.light.npy")
         self._stage.play(clip, "once")
         self._stand = acting.ended(self._stand, task)
         self._next_at = time.monotonic() + len(frames) / self._stage.wanted.fps

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.demo import fakes, layers, people, scene
-from edge.demo.fakes import Fake
+from edge.demo.fakes import Fake, Medium
 from edge.demo.layers import Pixels
 from edge.demo.people import Figure
 from edge.demo.prop import Prop
@@ -31,6 +31,7 @@ FRAMES = 16
 _EDGE = 8  # pixels around what is drawn, for blur
 Part = tuple[slice, slice]
 _FOCAL = 1150.0  # pixels
+_SKIN, _WALL, _GLASS = 30, 4, 1  # percent by which the fill light brightens skin and paper, the room, a screen
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,17 @@ def composed(shown: Iterable[tuple[Figure, Stand]], seed: int) -> list[Pixels]:
         layers.over(picture, scene.wings())
         frames.append(scene.expose(picture, rng))
     return frames
+
+
+def response(folder: Path, stands: tuple[Stand | Fake, ...]) -> Pixels:
+    """How the scene answers the fill light, percent brighter, (h, w): people and paper much, the room behind little."""
+    answer = np.full((HEIGHT, WIDTH), _WALL, np.uint8)
+    for stand in stands:
+        figure = _figure(folder, stand)
+        part, top = _warped(figure.layer, _placed(figure, stand))
+        by = _GLASS if isinstance(stand, Fake) and stand.medium is Medium.PHONE else _SKIN
+        answer[part][top[..., 3] > 127] = by
+    return np.asarray(cv2.GaussianBlur(answer, (0, 0), 3), np.uint8)
 
 
 def both_clip(folder: Path, shown: Prop, hold: Hold, stand: Stand, seed: int) -> list[Pixels]:
@@ -229,11 +241,16 @@ def _glare(top: Pixels, hold: Hold, part: Part) -> None:
     top[..., :3] = cv2.add(np.ascontiguousarray(top[..., :3]), seen)
 
 
-def _place(picture: Pixels, figure: Figure, stand: Stand | Fake, smear: float) -> None:
-    """Draw a person into the picture, in place."""
+def _placed(figure: Figure, stand: Stand | Fake) -> NDArray[np.float64]:
+    """From the figure to the frame."""
     turn = cv2.getRotationMatrix2D(figure.between_eyes, stand.lean, 1.0)
     turn[:, 2] += np.subtract(stand.at, figure.between_eyes)
-    part, top = _warped(figure.layer, np.vstack([turn, (0.0, 0.0, 1.0)]))
+    return np.asarray(np.vstack([turn, (0.0, 0.0, 1.0)]), np.float64)
+
+
+def _place(picture: Pixels, figure: Figure, stand: Stand | Fake, smear: float) -> None:
+    """Draw a person into the picture, in place."""
+    part, top = _warped(figure.layer, _placed(figure, stand))
     if isinstance(stand, Stand) and stand.gain != 1.0:
         top[..., :3] = cv2.convertScaleAbs(np.ascontiguousarray(top[..., :3]), alpha=stand.gain)
     layers.over(picture[part], _smeared(top, smear, vertical=False))

@@ -94,6 +94,7 @@ def run(
         for visit in visits
         if (found.attacks_detected or not visit.needs_detector)
         and (tasks or not visit.needs_tasks)
+        and (wanted.light or not visit.fed_in)
         and visit.frames <= (frames if found.attacks_detected else 1)
     )
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
@@ -191,7 +192,9 @@ def _begin(stage: Stage, found: Run, console: Console) -> None:
     console.print(f"Footage is composed now, kept in {where}, and deleted after each visit.")
     console.print(f"Models: set {found.models}. Profile: {found.profile}.", highlight=False)
     if not found.attacks_detected:
-        left_out = ", ".join(visit.name for visit in VISITS if visit.needs_detector and not visit.needs_tasks)
+        left_out = ", ".join(
+            visit.name for visit in VISITS if visit.needs_detector and not visit.needs_tasks and not visit.fed_in
+        )
         console.print(f"[bold yellow]{NO_DETECTOR}[/] Only the pilot profile may run like this. Left out: {left_out}.")
     console.print(f"Operator's page: {stage.pages}\n", highlight=False)
 

@@ -42,6 +42,7 @@ from edge.vision.sessions import present
 ROOT = Path(edge.__file__).resolve().parents[1]
 _NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
 _SYNC_KEY = "mqtt-key"
+_FILL_PIN = 12
 _TASK_S = 3.0  # that somebody takes for one thing that is asked
 
 
@@ -56,6 +57,7 @@ class Wanted:
         capture_s: how long the gate waits for a face at most; a demo has less patience than a site. None: as the
             profile says.
         fps: of the camera.
+        light: whether the gate has a fill light.
     """
 
     models: Literal["best", "default", "standard"] = "best"
@@ -63,6 +65,7 @@ class Wanted:
     folder: Path = ROOT / "models"
     capture_s: float | None = 8.0
     fps: float = configuration.FPS
+    light: bool = False
 
     @property
     def portraits(self) -> Path:
@@ -167,7 +170,7 @@ class Stage:
             collector_key=self.broker.collector_key,
             spread_s=0.0,
         )
-        return configuration.settings(
+        made = configuration.settings(
             self.folder,
             profile=self.wanted.profile,
             models=Models(self.wanted.models, self.wanted.folder, threads=1),
@@ -177,6 +180,7 @@ class Stage:
             port=_free_port(),
             fps=self.wanted.fps,
         )
+        return replace(made, gate=replace(made.gate, fill_pin=_FILL_PIN)) if self.wanted.light else made
 
     def _write_configuration(self) -> None:
         """Configuration, profiles and secrets, as an installation has them."""

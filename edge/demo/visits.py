@@ -92,6 +92,7 @@ class Visit:
         frames: of a probe that the profile must judge so that this can be told at all; one frame tells no movement.
         acts: what the person does where the profile asks to turn, nod, blink or come closer.
         needs_tasks: whether only a profile that asks for such tasks can get it right.
+        fed_in: whether the footage is fed in in place of the camera's, so that the fill light does nothing to it.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Visit:
     frames: int = 1
     acts: Acts = Acts.AS_ASKED
     needs_tasks: bool = False
+    fed_in: bool = False
 
     @property
     def expected(self) -> str:
@@ -118,7 +120,9 @@ class Visit:
 
 def under_tasks(visit: Visit) -> Visit:
     """The same visit where tasks are asked for: they come before the judgement, and a picture cannot do them."""
-    return replace(visit, refused=Reason.TASK_NOT_DONE) if visit.refused is Reason.PRESENTATION_ATTACK else visit
+    if visit.refused is Reason.PRESENTATION_ATTACK and not visit.fed_in:
+        return replace(visit, refused=Reason.TASK_NOT_DONE)
+    return visit
 
 
 def said(refused: Reason | None, passage: Kind | None) -> str:
@@ -203,6 +207,15 @@ VISITS: tuple[Visit, ...] = (
         needs_detector=True,
         swapped_in=Fake("obama2", Medium.PHONE),
         frames=3,
+    ),
+    Visit(
+        "film fed in",
+        "A good film of the holder is fed in in place of the camera's frames; the fill light does nothing to it.",
+        Card(),
+        (_HOLDER_AGAIN,),
+        Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+        fed_in=True,
     ),
     Visit(
         "does as asked",

@@ -42,7 +42,7 @@ LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float |
 
 
 class GpioGate:
-    """The gate's own pins: implements the ports Lock, Panel and Sensors."""
+    """The gate's own pins: implements the ports Lock, Panel, Sensors and FillLight."""
 
     def __init__(self, pins: Gate, factory: Any = None) -> None:
         self._sensed: asyncio.Queue[Sensed] = asyncio.Queue()
@@ -50,6 +50,7 @@ class GpioGate:
         self._devices: list[Any] = []
         self._relay: Any = None
         self._exit: Any = None
+        self._fill: Any = None
         try:
             with _pins():
                 self._claim_all(pins, factory or _chip())
@@ -67,6 +68,8 @@ class GpioGate:
         lights = (pins.red_pin, pins.green_pin, pins.amber_pin)
         self._lights = [self._claim(gpiozero.LED, pin, factory, initial_value=False) for pin in lights]
         self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
+        if pins.fill_pin:
+            self._fill = self._claim(gpiozero.LED, pins.fill_pin, factory, initial_value=False)
         for pin, closed, opened in (
             (pins.door_pin, Sensed.DOOR_CLOSED, Sensed.DOOR_OPEN),
             (pins.beam_1_pin, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
@@ -118,6 +121,12 @@ class GpioGate:
     def unlocked(self) -> bool:
         """Whether the release is energised, as the pin says."""
         return bool(self._relay.value)
+
+    def fill(self, *, lit: bool) -> None:
+        """Switch the fill light, where one is fitted."""
+        with _pins():
+            if self._fill is not None:
+                self._fill.value = lit
 
     def show(self, indication: Indication) -> None:
         """Set lights and buzzer, once per change so that a blink keeps its rhythm."""

@@ -108,6 +108,14 @@ class SimulatedGate(GpioGate):
             new.write_text(f"{indication.value}\n", encoding="ascii")
             new.replace(self._stage / "panel")
 
+    def fill(self, *, lit: bool) -> None:
+        """Switch it, and tell the stage, so that the scene is lit."""
+        super().fill(lit=lit)
+        if self._stage is not None and self._fill is not None:
+            new = self._stage / "light.new"
+            new.write_text(f"{int(lit)}\n", encoding="ascii")
+            new.replace(self._stage / "light")
+
     def sense(self, pin: int, *, broken: bool) -> None:
         """Break or mend the contact on a pin."""
         mock = self.factory.pin(pin)
@@ -253,7 +261,9 @@ class SimulatedVision:
         attack = {} if self.bona_fide is None else {"attack": ("simulated-attack", bytes(32))}
         return ModelSet("simulated", {"embedder": ("simulated", bytes(32)), **attack})
 
-    async def probe(self, wanted: ProbeQuality, newer_than: int, deadline_s: float) -> Probe:
+    async def probe(
+        self, wanted: ProbeQuality, newer_than: int, deadline_s: float, reference: Reference | None = None
+    ) -> Probe:
         """One face of the wanted quality, or what stood in its way."""
         self.wanted.append(wanted)
         if self.probe_outcome is not None:

@@ -13,7 +13,9 @@ Rules:
    of the probe. The face is followed from box to box through all of it, and its template before the tasks is held
    against those after: who does the tasks is who is compared.
 6. Without the models' attack score there is none; with it, cues without a model shift it (``biometric/liveness.py``).
-7. When time is over the reason given is the most telling one: several faces, if that was seen in two frames or more;
+7. Where a fill light shines a code, the frames of the probe last as long as that, and how the face answers it is one
+   more cue.
+8. When time is over the reason given is the most telling one: several faces, if that was seen in two frames or more;
    else what was wrong with the best face; else that there was none.
 """
 
@@ -33,11 +35,13 @@ from edge.biometric import liveness
 from edge.biometric import template as templates
 from edge.biometric.alignment import eyes_px
 from edge.biometric.challenge import Challenge, Pose
+from edge.biometric.fill import Level, answer
 from edge.biometric.score import cosine, fused
 from edge.biometric.values import Comparison, Hint, Picture, Probe, ProbeQuality, Reference, ReferenceKind, Template
 from edge.errors import DeviceError, Reason, Refusal
 from edge.vision.cues import border, moire
 from edge.vision.frames import Frame
+from edge.vision.lit import level
 from edge.vision.models import Box, Face, Sessions, Vector, of_models
 from edge.vision.pictures import picture
 from edge.vision.quality import SURROUNDINGS, Fault, Sighting, judge, nearest, whole
@@ -55,11 +59,26 @@ class FaceReader:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._templates: dict[int, Vector] = {}
+        self._prepared: tuple[Picture, Vector, ReferenceKind] | None = None
+        self._took: dict[str, int] = {}
         self._numbers = count(int(time.monotonic() * 1000))
 
     def search(self, wanted: ProbeQuality) -> Search:
         """Begin to look for a probe."""
         return Search(self._sessions, wanted, self._keep)
+
+    def prepare(self, reference: Reference) -> None:
+        """Look at what a probe will be compared with, while the face is waited for.
+
+        Raises:
+            Refusal: reference-unusable.
+        """
+        watch = Stopwatch()
+        if isinstance(shown := self._chosen(reference), Picture):
+            vector, kind = template(picture(shown.data), self._sessions)
+            self._prepared = shown, np.array(vector, np.float32), kind
+            watch.lap("prepare")
+            self._took = watch.laps
 
     def compare(self, reference: Reference, number: int) -> Comparison:
         """Compare that probe with the reference.
@@ -72,11 +91,12 @@ class FaceReader:
         if probe is None:
             raise DeviceError("camera", "edge-vision does not know this probe; it was restarted or the visit was over")
         watch = Stopwatch()
-        if isinstance(reference, Template) and reference.picture is not None and not self._ours(reference):
-            reference = reference.picture
-        match reference:
-            case Picture(data):
-                vector, kind = template(picture(data), self._sessions)
+        match reference := self._chosen(reference):
+            case Picture():
+                if self._prepared is None or self._prepared[0] != reference:
+                    self.prepare(reference)
+                assert self._prepared is not None  # a picture that cannot be prepared is refused
+                _, vector, kind = self._prepared
                 watch.lap("reference")
                 score = cosine(probe, vector)
             case Template(data):
@@ -84,10 +104,13 @@ class FaceReader:
                 watch.lap("reference")
                 score, kind = templates.score(probe, data), ReferenceKind.TEMPLATE
         watch.lap("compare")
-        return Comparison(number, score, self._sessions.embedder.name, kind, watch.laps)
+        return Comparison(number, score, self._sessions.embedder.name, kind, watch.laps | self._took)
 
     def forget(self) -> None:
         """Drop all templates of the visit."""
+        if self._prepared is not None:
+            self._prepared[1].fill(0)
+        self._prepared, self._took = None, {}
         for kept in self._templates.values():
             kept.fill(0)
         self._templates.clear()
@@ -96,6 +119,12 @@ class FaceReader:
         number = next(self._numbers)
         self._templates[number] = np.array(vector, np.float32)
         return number
+
+    def _chosen(self, reference: Reference) -> Reference:
+        """The photo in a card whose template is another model's, where it has both."""
+        if isinstance(reference, Template) and reference.picture is not None and not self._ours(reference):
+            return reference.picture
+        return reference
 
     def _ours(self, template: Template) -> bool:
         return template.model == self._sessions.embedder.name
@@ -135,6 +164,7 @@ class Followed:
         last: when and where it was seen last.
         landmarks: of the frames so far, for parallax.
         yaws: degrees, while it did the tasks.
+        levels: of brightness, for the fill light's code.
     """
 
     challenge: Challenge
@@ -143,6 +173,7 @@ class Followed:
     last: tuple[float, Box] | None = None
     landmarks: deque[Vector] = field(default_factory=lambda: deque(maxlen=_LANDMARKS))
     yaws: list[float] = field(default_factory=list)
+    levels: list[Level] = field(default_factory=list)
 
     @property
     def busy(self) -> bool:
@@ -200,12 +231,13 @@ class Search:
             return None
         self.hint = None
         taken = self._take(frame, found, watch)
+        lit = None if self._wanted.light is None else level(frame.seen_at, frame.y, found.box)
         if not (self._face.follow(frame.seen_at, found.box) and self._face.alike(taken.template, self._same_face)):
             self._begin_anew()
             self._face.follow(frame.seen_at, found.box)
-        return self._kept(taken)
+        return self._kept(taken, lit)
 
-    def _kept(self, taken: Taken) -> Probe | None:
+    def _kept(self, taken: Taken, lit: Level | None) -> Probe | None:
         """One more good frame of this face: the one before the tasks, or one of the probe."""
         face = self._face
         face.landmarks.append(taken.sighting.landmarks)
@@ -214,7 +246,14 @@ class Search:
             self.hint = face.challenge.hint
             return None
         face.track.append(taken)
-        return self._probe() if len(face.track) >= self._frames else None
+        if lit is not None:
+            face.levels.append(lit)
+        return self._probe() if len(face.track) >= self._frames and self._saw_the_light() else None
+
+    def _saw_the_light(self) -> bool:
+        """Whether the face was seen for as long as the light's code takes once, where there is one."""
+        light, track = self._wanted.light, self._face.track
+        return light is None or track[-1].seen_at - track[0].seen_at >= light.period_s
 
     def refusal(self) -> Refusal:
         """Why there was no probe, now that time is over."""
@@ -316,6 +355,8 @@ class Search:
         found = {name: median(taken.cues[name] for taken in track) for name in track[0].cues}
         if yaws and max(yaws) - min(yaws) >= _TURNED_DEG:
             found["parallax"] = liveness.parallax(list(self._face.landmarks))
+        if self._wanted.light is not None and (said := answer(self._wanted.light, self._face.levels)) is not None:
+            found["light"] = said
         return liveness.fused(median(scores), found, self._sessions.cues)
 
 

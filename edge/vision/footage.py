@@ -7,6 +7,9 @@ A stage is a directory with footage files ``<name>.npy``, uint8 (n, h, w, 3) in 
 - ``<name>.npy freeze``: stays on the first frame, exactly;
 - ``gone``: the camera is unplugged.
 
+Where ``light`` says ``1``, the fill light shines: each picture is brighter by what ``<name>.light.npy`` says of each
+pixel, uint8 (h, w) in percent; footage without such a file does not answer the light.
+
 ``playing`` is replaced atomically and looked at before each frame; a changed line starts at frame 0.
 """
 
@@ -46,6 +49,8 @@ class FootageCamera:
         how = (self._line or "").split()[1]
         last = self._footage.count - 1
         picture = self._footage.frame(0 if how == "freeze" else min(self._at, last))
+        if self._footage.lit is not None and self._light():
+            picture = np.asarray(cv2.add(picture, cv2.multiply(picture, self._footage.lit, scale=0.01)), np.uint8)
         if (how == "once" and self._at > last) or (how == "loop" and last == 0):
             picture = self._grain(picture)
         self._at = 0 if how == "loop" and self._at >= last else self._at + 1
@@ -78,6 +83,13 @@ class FootageCamera:
                 raise DeviceError("camera", "the stage says something that is no footage")
         self._line, self._at = line, 0
 
+    def _light(self) -> bool:
+        """Whether the fill light shines."""
+        try:
+            return (self._stage / "light").read_text(encoding="ascii").startswith("1")
+        except OSError:
+            return False
+
     def _grain(self, picture: Pixels) -> Pixels:
         """The picture with fresh sensor noise: a larger sheet of it, laid on somewhere else each time."""
         height, width = picture.shape[:2]
@@ -92,8 +104,11 @@ class FootageCamera:
 class _Footage:
     """One file, read frame by frame so that it is not held in memory."""
 
-    def __init__(self, path: Path, offset: int, count: int, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, path: Path, offset: int, count: int, shape: tuple[int, int, int], lit: Pixels | None = None
+    ) -> None:
         self._path, self._offset, self.count, self._shape = path, offset, count, shape
+        self.lit = lit  # how much the fill light adds to each pixel, percent
         self._size = shape[0] * shape[1] * shape[2]
 
     @classmethod
@@ -117,7 +132,8 @@ class _Footage:
             raise DeviceError("camera", f"footage {path.name} is not uint8 (n, h, w, 3)")
         if not 0 < shape[1] * shape[2] * 3 <= _LIMIT_BYTES:
             raise DeviceError("camera", f"footage {path.name} has frames of {shape[2]}x{shape[1]}")
-        return cls(path, int(header.offset), int(shape[0]), (int(shape[1]), int(shape[2]), 3))
+        size = (int(shape[1]), int(shape[2]), 3)
+        return cls(path, int(header.offset), int(shape[0]), size, _lit(path, size[:2]))
 
     def frame(self, index: int) -> Pixels:
         try:
@@ -127,3 +143,17 @@ class _Footage:
         if pixels.size != self._size:
             raise DeviceError("camera", f"footage {self._path.name} ends early")
         return pixels.reshape(self._shape)
+
+
+def _lit(path: Path, size: tuple[int, int]) -> Pixels | None:
+    """How this footage answers the fill light, for each colour of each pixel; None when it does not."""
+    beside = path.with_suffix(".light.npy")
+    if not beside.exists():
+        return None
+    try:
+        percent = np.load(beside)
+    except (OSError, ValueError, EOFError) as error:
+        raise DeviceError("camera", f"footage {beside.name} cannot be read") from error
+    if percent.shape != size or percent.dtype != np.uint8:
+        raise DeviceError("camera", f"footage {beside.name} is not uint8 {size}")
+    return np.asarray(cv2.merge([percent] * 3), np.uint8)

@@ -183,7 +183,7 @@ class Vision:
             Refusal: time is over.
         """
         search = self._looking().search(ask.wanted)
-        after, hints = ask.newer_than, _Hints(writer)
+        after, hints, reference = ask.newer_than, _Hints(writer), ask.reference
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_bounded(ask.deadline_s)):
                 while True:
@@ -192,6 +192,9 @@ class Vision:
                     probe = await self._call(search.look, frame)
                     if probe is not None:
                         return probe
+                    if reference is not None:  # now, because there is time until the next frame
+                        await self._call(self._looking().prepare, reference)
+                        reference = None
                     await hints.tell(search)
                     if frame.number > self._read_number:
                         self._read_number = frame.number

@@ -74,3 +74,16 @@ def test_a_demo_with_tasks_has_the_patience_that_they_take() -> None:
     stage = Stage(Wanted())
     assert "capture_s = 8.0" in stage._impatient("tasks = 0\ncapture_s = 20.0\n")
     assert "capture_s = 14.0" in stage._impatient("tasks = 2\ncapture_s = 20.0\n")
+
+
+@pytest.mark.timeout(90)
+def test_a_face_answers_the_fill_light_and_a_film_that_is_fed_in_does_not() -> None:
+    if models_of(Wanted())[0] != "standard":
+        pytest.skip("the standard set is not here")
+    command = [sys.executable, "-m", "edge", "demo", "--json", "--light", "--only", "film fed in"]
+    command += ["--only", "right holder again"]  # the same film, before the camera
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=80)
+    holder, film = json.loads(done.stdout)["visits"]
+    assert (holder["actual"], film["actual"]) == ("granted, taken", "denied: presentation-attack")
+    assert holder["facts"]["bona_fide"] > 9000 > 5000 > film["facts"]["bona_fide"]
+    assert film["facts"]["score"] >= film["facts"]["threshold"]

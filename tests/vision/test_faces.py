@@ -537,3 +537,52 @@ def test_of_a_card_with_both_the_template_of_this_model_is_compared_and_else_the
     assert foreign.score > 0.9
     with pytest.raises(Refusal, match=r"template of 'arcface 1\.0', this gate runs paint-1"):
         faces.compare(Template(b"anything", "arcface 1.0"), number)
+
+
+class Counting(PaintEmbedder):
+    """Counts the faces that it was asked about."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def embed(self, image: Pixels, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.asked += 1
+        return super().embed(image, landmarks)
+
+
+def test_a_reference_that_was_looked_at_while_the_face_was_awaited_is_not_looked_at_again() -> None:
+    embedder = Counting()
+    faces = FaceReader(PaintSessions(embedder=embedder))
+    faces.prepare(card(1))
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    asked = embedder.asked
+    same = faces.compare(card(1), seen.number)
+    assert (same.score, embedder.asked) == (pytest.approx(1.0), asked)
+    assert same.took_us["reference"] < same.took_us["prepare"]
+
+
+def test_another_reference_than_was_prepared_is_compared_by_its_own_face() -> None:
+    faces = FaceReader(PaintSessions())
+    faces.prepare(card(1))
+    seen = probe(faces, frame((1, (640, 300), 90)))
+    assert faces.compare(card(2), seen.number).score == pytest.approx(0.0)
+    assert faces.compare(card(1), seen.number).score == pytest.approx(1.0)
+
+
+def test_what_was_prepared_does_not_outlive_the_visit() -> None:
+    faces = FaceReader(PaintSessions())
+    faces.prepare(card(1))
+    assert faces._prepared is not None
+    vector = faces._prepared[1]
+    faces.forget()
+    assert faces._prepared is None
+    assert not vector.any()
+
+
+def test_a_template_needs_no_preparing_and_a_photo_beside_another_model_s_does() -> None:
+    embedder = Counting()
+    faces = FaceReader(PaintSessions(embedder=embedder))
+    faces.prepare(Template(bytes(32), "paint-1", card(1)))
+    assert embedder.asked == 0
+    faces.prepare(Template(bytes(32), "other-9", card(1)))
+    assert embedder.asked == 1

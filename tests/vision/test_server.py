@@ -344,3 +344,33 @@ def test_pixels_of_a_visit_are_gone_after_it(run: Run, stage: Stage) -> None:
             assert [ref() for ref in seen] == [None] * len(seen)
 
     run(story())
+
+
+def test_a_reference_that_is_none_is_refused_before_anybody_is_asked_to_look(run: Run, stage: Stage) -> None:
+    async def story() -> None:
+        async with serving(stage) as (_, path):
+            gate = await Gate.at(path)
+            began = time.monotonic()
+            answer = await gate.ask(wire.AskProbe(WANTED, 0, 5.0, Picture(b"no picture")))
+            assert isinstance(answer, wire.Refused)
+            assert answer.reason == "reference-unusable"
+            assert time.monotonic() - began < 2.0
+
+    run(story())
+
+
+def test_the_reference_is_looked_at_while_the_face_is_awaited(run: Run, stage: Stage) -> None:
+    async def story() -> None:
+        async with serving(stage) as (_, path):
+            gate = await Gate.at(path)
+            asking = asyncio.create_task(gate.ask(wire.AskProbe(WANTED, 0, 5.0, card(1))))
+            await asyncio.sleep(0.5)
+            stage.play("person.npy loop")
+            probe = await asking
+            assert isinstance(probe, Probe)
+            answer = await gate.ask(wire.AskComparison(card(1), probe.number))
+            assert isinstance(answer, Comparison)
+            assert answer.score == pytest.approx(1.0)
+            assert answer.took_us["reference"] < answer.took_us["prepare"]
+
+    run(story())

@@ -14,6 +14,7 @@ from pathlib import Path
 from edge import __version__
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
+from edge.biometric.enrolled import Seals
 from edge.biometric.manifest import Manifest
 from edge.biometric.thresholds import UnsupportedRate
 from edge.biometric.values import ReferenceKind
@@ -26,6 +27,7 @@ from edge.iavs.desk import Desk, Options
 from edge.iavs.door import Access
 from edge.iavs.fusion import Calibration
 from edge.iavs.gallery import Gallery
+from edge.iavs.handing import Handing
 from edge.iavs.jose import Invalid, Keys
 from edge.iavs.neighbours import Eye, Pen
 from edge.iavs.server import Port, serve
@@ -47,7 +49,7 @@ async def run(settings: Settings, *, insecure_loopback: bool = False, ready: asy
     """
     chosen = settings.iavs
     vault = vault_of(settings)
-    gallery = Gallery(settings.paths.gallery, vault, chosen.galleries)
+    gallery = Gallery(settings.paths.gallery, vault, chosen.galleries, handing_of(settings))
     try:
         await gallery.open()
     except (sqlite3.Error, ValueError, OSError) as error:
@@ -102,6 +104,25 @@ def vault_of(settings: Settings) -> Vault:
         return Vault(secret(settings.paths, "iavs-key"))
     except ValueError as error:
         raise SettingsError(str(error)) from error
+
+
+def handing_of(settings: Settings) -> Handing | None:
+    """How the gate is told of people; None where it is told of nobody.
+
+    Raises:
+        SettingsError: a gallery is none of this site's, or the credential is not there, or too short.
+    """
+    chosen = settings.iavs
+    handed = {*chosen.at_gate, *chosen.lanes}
+    if unknown := handed - set(chosen.galleries):
+        raise SettingsError(f"iavs.at_gate, iavs.lanes: no gallery {', '.join(sorted(unknown))}")
+    if not handed:
+        return None
+    try:
+        seals = Seals(secret(settings.paths, "gallery-key"))
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return Handing(settings.paths.faces, seals, chosen.at_gate, chosen.lanes)
 
 
 def port_of(settings: Settings, *, insecure_loopback: bool) -> Port:

@@ -15,7 +15,6 @@ from typing import Any
 from edge.iavs.catalogue import Catalogue, Field
 from edge.iavs.comparing import Comparing
 from edge.iavs.desk import Ask, Desk, Seen
-from edge.iavs.gallery import Item, View
 from edge.iavs.refused import Refused
 from edge.iavs.shapes import Misshapen, shaped
 from edge.iavs.subjects import (
@@ -30,6 +29,7 @@ from edge.iavs.subjects import (
     keep,
     told,
 )
+from edge.iavs.view import Item, View
 
 _INPUTS = {
     "subjectID": "id",

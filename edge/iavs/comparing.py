@@ -20,9 +20,9 @@ from edge.iavs.desk import Ask, Desk, Seen, similarity
 from edge.iavs.facerecord import Broken, write
 from edge.iavs.fusion import OWNER as VENDOR
 from edge.iavs.fusion import Calibration, fuse
-from edge.iavs.gallery import View
 from edge.iavs.refused import Refused
 from edge.iavs.subjects import Answer, Handler, told
+from edge.iavs.view import View
 from edge.wire import StillWork
 
 QUALITY = "still-quality-1"

@@ -15,9 +15,10 @@ from edge.biometric.values import ReferenceKind
 from edge.errors import DeviceError, Reason, Refusal
 from edge.iavs.bir import Reader, Sample
 from edge.iavs.catalogue import Service
-from edge.iavs.gallery import Gallery, View
+from edge.iavs.gallery import Gallery
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
+from edge.iavs.view import View
 from edge.wire import Still, StillWork
 
 T = TypeVar("T")

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from edge.iavs.bir import FACE, Sample, wrapped
 from edge.iavs.desk import Ask, Desk, Seen
-from edge.iavs.gallery import Item, View
 from edge.iavs.refused import Refused
+from edge.iavs.view import Item, View
 
 Answer = dict[str, Any]
 Handler = Callable[[Ask], Awaitable[Answer]]
@@ -190,7 +191,7 @@ class Subjects:
         seen = await self._desk.seen(sample)
         if not self._desk.options.keep_pictures:
             content = {"info": sample.info}
-        return seen, Item(BIOMETRIC, FACE, content, (seen.still.model, seen.vector))
+        return seen, Item(BIOMETRIC, FACE, content, (seen.still.model, seen.vector), small=seen.still.small)
 
     async def _set(self, ask: Ask, items: list[Item]) -> Answer:
         subject, gallery = ask.inputs["subjectID"], ask.get("galleryID")
@@ -268,7 +269,7 @@ def keep(view: View, subject: str, items: list[Item], encounter: str, gallery: s
     for kind, label in {(item.kind, item.label) for item in items}:
         view.drop(subject, kind, encounter, gallery, [label])
     for item in items:
-        view.put(subject, Item(item.kind, item.label, item.content, item.template, encounter, gallery))
+        view.put(subject, replace(item, encounter=encounter, gallery=gallery))
 
 
 def update(view: View, subject: str, item: Item, encounter: str, *, merge: bool = False) -> None:
@@ -283,7 +284,7 @@ def update(view: View, subject: str, item: Item, encounter: str, *, merge: bool 
             content = before | item.content
         if not merge:
             view.drop(subject, item.kind, encounter, gallery, [item.label])
-        view.put(subject, Item(item.kind, item.label, content, item.template, encounter, gallery))
+        view.put(subject, replace(item, content=content, encounter=encounter, gallery=gallery))
 
 
 def biographic(said: dict[str, Any]) -> dict[str, Any]:

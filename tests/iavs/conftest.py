@@ -130,7 +130,7 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
         asyncio.create_task(record(records, journal)),
     ]
     vault = Vault(KEY)
-    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"))
+    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"), changes.pop("handing", None))
     await gallery.open()
     options = Options(encounters, fmr=0.001, fpir=0.01)
     eye, pen = Eye(stills), Pen(records)

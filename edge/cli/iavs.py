@@ -124,7 +124,7 @@ def _gallery(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     from edge.app import service
-    from edge.app.iavs import run
+    from edge.app.memory import forgetful
     from edge.settings import SettingsError, load
 
     try:
@@ -132,4 +132,7 @@ def _serve(args: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"edge iavs serve: {error}", file=sys.stderr)
         return 2
+    forgetful()
+    from edge.app.iavs import run
+
     return service.serve("iavs", lambda: run(settings, insecure_loopback=args.insecure_loopback))

@@ -31,6 +31,10 @@ def _run(args: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"edge run {args.part}: {error}", file=sys.stderr)
         return 2
+    if args.part == "web" and settings.iavs.enabled:
+        from edge.app.memory import forgetful
+
+        forgetful()
     part = importlib.import_module(f"edge.app.{args.part}")
     return service.serve(args.part, lambda: part.run(settings))
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import io
+import ipaddress
 import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +27,18 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from starlette.requests import Request
 
+from edge.app import iavs
 from edge.app.recorder import record
-from edge.app.service import wait_for
+from edge.app.service import place_for, wait_for
 from edge.biometric.thresholds import UnsupportedRate
 from edge.biometric.values import ReferenceKind
+from edge.cli import main
 from edge.devices.journal import SqliteJournal
 from edge.iavs.bir import Reader
 from edge.iavs.catalogue import catalogue
@@ -33,11 +49,37 @@ from edge.iavs.neighbours import Eye, Pen
 from edge.iavs.results import Results
 from edge.iavs.services import Services
 from edge.iavs.vault import Vault
+from edge.settings import Settings, load
 from edge.trust.interval import Interval
 from edge.vision.simulated import PaintSessions, paint
 from edge.vision.stills import Stills
 
+ROOT = Path(__file__).parents[2]
 KEY = bytes(range(32))
+PAINT = """
+[models.paint-1]
+role = "embedder"
+about = "painted people"
+licence = "CC0-1.0"
+file = "paint.onnx"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+dimensions = 8
+mirror = false
+input = { name = "input", width = 8, height = 8, colours = "bgr", mean = [0, 0, 0], scale = 1.0 }
+points = [1, 1, 2, 1, 2, 2, 1, 3, 2, 3]
+[[models.paint-1.sources]]
+kind = "folder"
+name = "paint.onnx"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+[[models.paint-1.thresholds]]
+kind = "full"
+fmr = [0.01, 0.001, 0.00001]
+score = [0.3, 0.4, 0.5]
+fnmr = [0.001, 0.002, 0.003]
+genuine = 1000000
+impostor = 1000000000
+data = "paint"
+"""
 ALL = frozenset(catalogue().scopes())
 
 
@@ -176,3 +218,202 @@ def story(tmp_path: Path) -> Callable[[Callable[[Office], Any]], Any]:
 def make_office() -> Callable[..., Any]:
     """Everything at work in a folder, as an asynchronous block."""
     return office
+
+
+def commanded(*arguments: str) -> str:
+    """What a command says."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert main(list(arguments)) == 0
+    return said.getvalue().strip()
+
+
+@dataclass
+class Live:
+    """A running gate office."""
+
+    folder: Path
+    port: int
+    settings: Settings
+
+    def token(self, *arguments: str, certificate: str = "client.pem") -> str:
+        """An access token, as the command line makes it."""
+        given = [str(self.folder / each) if each.endswith(".key") else each for each in arguments]
+        where = ["--config", str(self.folder / "edge.toml"), "--certificate", str(self.folder / certificate)]
+        return commanded("iavs", "token", *where, "--client", "desk", *given)
+
+    def ask(
+        self, method: str, path: str, body: Any = None, token: str = "", client: str | None = "client"
+    ) -> tuple[int, dict[str, Any]]:
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+        if client is not None:
+            context.load_cert_chain(self.folder / f"{client}.pem", self.folder / f"{client}.key")
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=10)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            assert answer.headers["Cache-Control"] == "no-store"
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+def certified(folder: Path, name: str, ca: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None) -> Any:
+    """A key and a certificate, self-signed without a CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key())
+    made = made.issuer_name(subject if ca is None else ca[0].subject).serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+    made = made.add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
+    signer = key if ca is None else ca[1]
+    ski = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    made = made.add_extension(ski, critical=False).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+    )
+    if ca is None:
+        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+        made = made.add_extension(usage, critical=True)
+    else:
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = made.sign(signer, hashes.SHA256())
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate, key
+
+
+def configured(folder: Path) -> Settings:
+    """Certificates, keys, models and a configuration."""
+    ca = certified(folder, "ca", None)
+    for name in ("server", "client", "second"):
+        certified(folder, name, ca)
+    certified(folder, "issuer", None)
+    foreign = certified(folder, "otherca", None)
+    certified(folder, "stranger", foreign)
+    (folder / "credentials").mkdir()
+    (folder / "credentials" / "iavs-key").write_bytes(os.urandom(32))
+    shutil.copy(folder / "server.key", folder / "credentials" / "iavs-tls-key")
+    (folder / "models").mkdir()
+    text = (ROOT / "models" / "models.toml").read_text(encoding="utf-8")
+    (folder / "models" / "models.toml").write_text(text + PAINT, encoding="utf-8")
+    toml = (ROOT / "config" / "edge.toml").read_text(encoding="utf-8")
+    for line, instead in (
+        ("state = ", f'state = "{folder}/state"'),
+        ("run = ", f'run = "{folder}"'),
+        ("credentials = ", f'credentials = "{folder}/credentials"'),
+        ('folder = "/opt', f'folder = "{folder}/models"'),
+        ('source = "floor"', 'source = "system"'),
+        ("readers = ", 'readers = "anyone"'),
+        ("port = 8080", "port = 0"),
+    ):
+        toml = re.sub(f"^{re.escape(line)}.*$", instead, toml, count=1, flags=re.MULTILINE)
+    head, _, tail = toml.partition("[iavs]")
+    for line, instead in (
+        ("enabled = ", "enabled = true"),
+        ("port = ", "port = 0"),
+        ("certificate = ", 'certificate = "server.pem"'),
+        ("ca = ", 'ca = "ca.pem"'),
+        ("issuers = ", 'issuers = "issuers.json"'),
+        ("per_minute = ", "per_minute = 100000"),
+    ):
+        tail = re.sub(f"^{re.escape(line)}.*$", instead, tail, count=1, flags=re.MULTILINE)
+    (folder / "edge.toml").write_text(f"{head}[iavs]{tail}", encoding="utf-8")
+    issuers = commanded("iavs", "token", "--issuers", str(folder / "issuer.key"), "--certificate", "x", "--client", "x")
+    (folder / "issuers.json").write_text(issuers, encoding="utf-8")
+    settings = load(folder / "edge.toml")
+    settings.paths.journal.parent.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+@contextlib.contextmanager
+def at_work(settings: Settings, *, services: bool, sessions: Any = PaintSessions) -> Iterator[int]:
+    """edge-vision for pictures and the pen of edge-gate in a thread, with the services or without; their port."""
+    started: list[Any] = []
+    ready = threading.Event()
+
+    async def serve() -> None:
+        journal = SqliteJournal.open(settings.paths.journal, "urn:gate:test:here:one", "one", Clock())
+        number: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        parts = [
+            asyncio.create_task(Stills(sessions).run(place_for(settings.paths.stills_socket))),
+            asyncio.create_task(record(place_for(settings.paths.record_socket), journal)),
+        ]
+        await wait_for(settings.paths.record_socket)
+        if services:
+            parts.append(asyncio.create_task(iavs.run(settings, ready=number)))
+        else:
+            number.set_result(0)
+        started.extend([await number, asyncio.get_running_loop(), asyncio.current_task()])
+        ready.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for part in reversed(parts):
+                part.cancel()
+                await asyncio.gather(part, return_exceptions=True)
+            journal.close()
+
+    def run() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(20)
+    port, loop, task = started
+    try:
+        yield port
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """A gate office on a free port, in a thread of its own."""
+    folder = tmp_path_factory.mktemp("o")
+    settings = configured(folder)
+    with at_work(settings, services=True) as port:
+        yield Live(folder, port, settings)
+
+
+AS_IT_IS = "import sys; from edge.app import memory; memory.forgetful = lambda: None; from edge.cli import main; main()"
+
+
+@pytest.fixture
+def a_process(tmp_path: Path) -> Callable[..., contextlib.AbstractContextManager[tuple[Live, int]]]:
+    """The real edge-web with the services, and its number."""
+
+    @contextlib.contextmanager
+    def run(sessions: Any, *, forgetful: bool = True) -> Iterator[tuple[Live, int]]:
+        settings = configured(tmp_path)
+        how = ["-m", "edge"] if forgetful else ["-c", AS_IT_IS]
+        told = [sys.executable, *how, "run", "web", "--config", "edge.toml"]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        with (
+            at_work(settings, services=False, sessions=sessions),
+            subprocess.Popen(told, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process,
+        ):
+            assert process.stderr is not None
+            try:
+                said = [""]
+                while "identity services on port" not in said[-1]:
+                    said.append(process.stderr.readline())
+                    assert said[-1], "".join(said)
+                yield Live(tmp_path, int(said[-1].rpartition(" ")[2]), settings), process.pid
+            finally:
+                process.terminate()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def site() -> Callable[[Path], Settings]:
+    """Makes certificates, keys, models and a configuration in a folder."""
+    return configured

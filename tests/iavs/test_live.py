@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
 import importlib.util
 import json
@@ -15,11 +14,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,215 +22,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from edge.app import iavs
-from edge.app.recorder import record
-from edge.app.service import place_for, wait_for
 from edge.cli import main
-from edge.devices.journal import SqliteJournal
-from edge.settings import Settings, load
-from edge.trust.interval import Interval
-from edge.vision.simulated import PaintSessions, paint
-from edge.vision.stills import Stills
+from edge.vision.simulated import paint
 
 ROOT = Path(__file__).parents[2]
 EDGE = [sys.executable, "-m", "edge", "iavs"]
-PAINT = """
-[models.paint-1]
-role = "embedder"
-about = "painted people"
-licence = "CC0-1.0"
-file = "paint.onnx"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-dimensions = 8
-mirror = false
-input = { name = "input", width = 8, height = 8, colours = "bgr", mean = [0, 0, 0], scale = 1.0 }
-points = [1, 1, 2, 1, 2, 2, 1, 3, 2, 3]
-[[models.paint-1.sources]]
-kind = "folder"
-name = "paint.onnx"
-sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-[[models.paint-1.thresholds]]
-kind = "full"
-fmr = [0.01, 0.001, 0.00001]
-score = [0.3, 0.4, 0.5]
-fnmr = [0.001, 0.002, 0.003]
-genuine = 1000000
-impostor = 1000000000
-data = "paint"
-"""
-
-
-class Clock:
-    """The system's."""
-
-    def now(self) -> Interval:
-        return Interval.exactly(datetime.now(UTC))
-
-    def raise_floor(self, moment: datetime) -> None:
-        pass
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-@dataclass
-class Live:
-    """A running gate office."""
-
-    folder: Path
-    port: int
-    settings: Settings
-    loop: asyncio.AbstractEventLoop = field(repr=False)
-
-    def token(self, *arguments: str, certificate: str = "client.pem") -> str:
-        """An access token, as the command line makes it."""
-        told = subprocess.run(
-            [*EDGE, "token", "--config", "edge.toml", "--certificate", certificate, "--client", "desk", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=False,
-            text=True,
-        )
-        assert told.returncode == 0, told.stderr
-        return told.stdout.strip()
-
-    def ask(
-        self, method: str, path: str, body: Any = None, token: str = "", client: str | None = "client"
-    ) -> tuple[int, dict[str, Any]]:
-        context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
-        if client is not None:
-            context.load_cert_chain(self.folder / f"{client}.pem", self.folder / f"{client}.key")
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=10)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            assert answer.headers["Cache-Control"] == "no-store"
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-
-def certified(folder: Path, name: str, ca: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None) -> Any:
-    """A key and a certificate, self-signed without a CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = x509.CertificateBuilder().subject_name(subject).public_key(key.public_key())
-    made = made.issuer_name(subject if ca is None else ca[0].subject).serial_number(x509.random_serial_number())
-    made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
-    made = made.add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
-    signer = key if ca is None else ca[1]
-    ski = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    made = made.add_extension(ski, critical=False).add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-    )
-    if ca is None:
-        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
-        made = made.add_extension(usage, critical=True)
-    else:
-        import ipaddress
-
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = made.sign(signer, hashes.SHA256())
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate, key
-
-
-def configured(folder: Path) -> Settings:
-    """Certificates, keys, models and a configuration."""
-    ca = certified(folder, "ca", None)
-    for name in ("server", "client", "second"):
-        certified(folder, name, ca)
-    certified(folder, "issuer", None)
-    foreign = certified(folder, "otherca", None)
-    certified(folder, "stranger", foreign)
-    (folder / "credentials").mkdir()
-    (folder / "credentials" / "iavs-key").write_bytes(os.urandom(32))
-    shutil.copy(folder / "server.key", folder / "credentials" / "iavs-tls-key")
-    (folder / "models").mkdir()
-    text = (ROOT / "models" / "models.toml").read_text(encoding="utf-8")
-    (folder / "models" / "models.toml").write_text(text + PAINT, encoding="utf-8")
-    toml = (ROOT / "config" / "edge.toml").read_text(encoding="utf-8")
-    for line, instead in (
-        ("state = ", f'state = "{folder}/state"'),
-        ("run = ", f'run = "{folder}"'),
-        ("credentials = ", f'credentials = "{folder}/credentials"'),
-        ('folder = "/opt', f'folder = "{folder}/models"'),
-        ('source = "floor"', 'source = "system"'),
-    ):
-        toml = re.sub(f"^{re.escape(line)}.*$", instead, toml, count=1, flags=re.MULTILINE)
-    head, _, tail = toml.partition("[iavs]")
-    for line, instead in (
-        ("enabled = ", "enabled = true"),
-        ("port = ", "port = 0"),
-        ("certificate = ", 'certificate = "server.pem"'),
-        ("ca = ", 'ca = "ca.pem"'),
-        ("issuers = ", 'issuers = "issuers.json"'),
-        ("per_minute = ", "per_minute = 100000"),
-    ):
-        tail = re.sub(f"^{re.escape(line)}.*$", instead, tail, count=1, flags=re.MULTILINE)
-    (folder / "edge.toml").write_text(f"{head}[iavs]{tail}", encoding="utf-8")
-    return load(folder / "edge.toml")
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A gate office on a free port, in a thread of its own."""
-    folder = tmp_path_factory.mktemp("o")
-    settings = configured(folder)
-    told = subprocess.run(
-        [*EDGE, "token", "--issuers", "issuer.key", "--certificate", "x", "--client", "x"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=True,
-    )
-    (folder / "issuers.json").write_bytes(told.stdout)
-    started: list[Any] = []
-    ready = threading.Event()
-
-    async def serve() -> None:
-        journal = SqliteJournal.open(folder / "journal.db", "urn:gate:test:here:one", "one", Clock())
-        number: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        parts = [
-            asyncio.create_task(Stills(PaintSessions).run(place_for(settings.paths.stills_socket))),
-            asyncio.create_task(record(place_for(settings.paths.record_socket), journal)),
-        ]
-        await wait_for(settings.paths.record_socket)
-        parts.append(asyncio.create_task(iavs.run(settings, ready=number)))
-        started.extend([await number, asyncio.get_running_loop(), asyncio.current_task()])
-        ready.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            for part in reversed(parts):
-                part.cancel()
-                await asyncio.gather(part, return_exceptions=True)
-            journal.close()
-
-    def run() -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(serve())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(20)
-    port, loop, task = started
-    yield Live(folder, port, settings, loop)
-    loop.call_soon_threadsafe(task.cancel)
-    thread.join(20)
-    assert not thread.is_alive()
+Live = Any  # of conftest.py
 
 
 def picture(who: int) -> bytes:
@@ -302,7 +96,7 @@ def test_break_glass_is_of_this_machine_and_is_written_down(live: Live) -> None:
 def entries(live: Live) -> list[Any]:
     from edge.devices.follower import Follower
 
-    log = Follower(live.folder / "journal.db")
+    log = Follower(live.settings.paths.journal)
     found = [each for each in log.entries(0, 1000) if each.kind == 90]
     log.close()
     return found
@@ -393,8 +187,8 @@ def test_without_tls_only_this_machine_is_served(live: Live) -> None:
     assert Port("127.0.0.1", 0).context() is None
 
 
-def test_development_without_tls_is_an_explicit_flag(tmp_path: Path) -> None:
-    settings = configured(tmp_path)
+def test_development_without_tls_is_an_explicit_flag(tmp_path: Path, site: Any) -> None:
+    settings = site(tmp_path)
 
     async def story() -> bytes:
         ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()

@@ -1,0 +1,46 @@
+"""What was deleted leaves the memory of this process too.
+
+Rules:
+
+1. The allocator overwrites whatever is given back to it (the process is begun that way, ``edge/app/memory.py``). Here
+   goes what would not be given back: rings of objects that wait for the collector, small arrays that numpy keeps.
+2. It is done with the deletion, and again when requests that were under way have ended and connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import numpy as np
+
+AGAIN_S = 10.0
+_KEPT_BELOW = 1024  # bytes: numpy keeps up to seven arrays of each size for the next one
+_KEPT = 8
+
+
+def sweep() -> None:
+    """Give back what waits, and overwrite what is kept."""
+    gc.collect()
+    for size in range(1, _KEPT_BELOW):
+        held = [np.zeros(size, np.uint8) for _ in range(_KEPT)]
+        held.clear()
+
+
+class Sweeper:
+    """Sweeps once more, a while after the last deletion."""
+
+    def __init__(self, again_s: float = AGAIN_S) -> None:
+        self._again_s = again_s
+        self._next: asyncio.TimerHandle | None = None
+
+    def later(self) -> None:
+        """Something was deleted."""
+        self.close()
+        self._next = asyncio.get_running_loop().call_later(self._again_s, sweep)
+
+    def close(self) -> None:
+        """No more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None

@@ -27,12 +27,12 @@ from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
+from edge.iavs.view import Membership, View
 
 T = TypeVar("T")
-from edge.iavs.view import Membership, View
+_log = logging.getLogger("edge.iavs")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS subjects (id TEXT PRIMARY KEY, made TEXT NOT NULL) WITHOUT ROWID;
-_log = logging.getLogger("edge.iavs")
 CREATE TABLE IF NOT EXISTS encounters (
     number INTEGER PRIMARY KEY AUTOINCREMENT, subject TEXT NOT NULL REFERENCES subjects ON DELETE CASCADE,
     id TEXT NOT NULL, category TEXT NOT NULL, UNIQUE (subject, id));
@@ -60,9 +60,9 @@ class Gallery:
 
     def __init__(self, path: Path, vault: Vault, galleries: tuple[str, ...], handing: Handing | None = None) -> None:
         self.galleries = galleries
+        self._handing = handing
         self.index = Index()
         self._vault = vault
-        self._handing = handing
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._turn = asyncio.Lock()
@@ -129,21 +129,21 @@ class Gallery:
         if self._writes is None:
             raise Refused("CANNOT_STORE_DATA", "the gallery is closed")
         try:
+            self._take_back(view.touched)
             self._writes.commit()
         except (sqlite3.Error, OSError) as error:
             self._undo()
+            self._hand_over(view.touched)
             raise Refused("CANNOT_STORE_DATA", type(error).__name__) from error
         for subject in view.touched:
             self._reindex(subject)
-            self._take_back(view.touched)
+        self._hand_over(view.touched)
         if view.erased:
             self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._begin_anew()
-            self._hand_over(view.touched)
 
     def _reindex(self, subject: str) -> None:
         self.index.drop(subject)
-        self._hand_over(view.touched)
         view = self._view(self._reads)
         members = view.memberships(subject)
         if not members:
@@ -153,12 +153,6 @@ class Gallery:
                 if gallery in ("", member.gallery) and encounter == member.encounter:
                     self.index.put(member.gallery, model, subject, encounter, vector)
 
-    def _view(self, connection: sqlite3.Connection | None) -> View:
-        if connection is None:
-            raise Refused("INTERNAL_DATABASE_ERROR", "the gallery is closed")
-        return View(connection, self._vault, self.galleries)
-
-    def _open(self) -> None:
     def _places(self, subject: str) -> Iterator[tuple[Membership, Place]]:
         """Where the gate knows a subject from."""
         if self._handing is not None:
@@ -195,25 +189,31 @@ class Gallery:
             if self._handing is not None:
                 self._handing.hand_over(place, merged(templates))
 
+    def _view(self, connection: sqlite3.Connection | None) -> View:
+        if connection is None:
+            raise Refused("INTERNAL_DATABASE_ERROR", "the gallery is closed")
+        return View(connection, self._vault, self.galleries)
+
+    def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._writes, self._reads = self._connected(), self._connected()
         self._writes.executescript(_SCHEMA)
+        if "small" not in {row[1] for row in self._writes.execute("PRAGMA table_info(templates)")}:
+            self._writes.execute("ALTER TABLE templates ADD COLUMN small INTEGER NOT NULL DEFAULT 0")
         self._path.chmod(0o600)
         subjects = self._view(self._reads).subjects()
         for subject in subjects:
             self._reindex(subject)
-
-    def _begin_anew(self) -> None:
-        """Rule 4: pages, bound values and small change that a connection keeps in memory go with it."""
-        if "small" not in {row[1] for row in self._writes.execute("PRAGMA table_info(templates)")}:
-            self._writes.execute("ALTER TABLE templates ADD COLUMN small INTEGER NOT NULL DEFAULT 0")
-        old = (self._reads, self._writes)
-        self._writes, self._reads = self._connected(), self._connected()
-        for connection in old:
         if self._handing is not None:
             self._handing.begin()
             expected = {place: subject for subject in subjects for _, place in self._places(subject)}
             self._hand_over(self._handing.missing(expected))
+
+    def _begin_anew(self) -> None:
+        """Rule 4: pages, bound values and small change that a connection keeps in memory go with it."""
+        old = (self._reads, self._writes)
+        self._writes, self._reads = self._connected(), self._connected()
+        for connection in old:
             if connection is not None:
                 connection.close()
 

@@ -137,11 +137,6 @@ class Journal(Protocol):
         ...
 
 
-class Lock(Protocol):
-    """The outputs that can let somebody in: the entry, and where there are two doors, the exit."""
-
-    def unlock(self, receipt: Receipt) -> None:
-        """Energise the release; ``receipt`` proves that the grant is on disk."""
 class Bodies(Protocol):
     """What the site keeps about people beside the log, if it does: encrypted, apart, deletable."""
 
@@ -158,6 +153,11 @@ class Bodies(Protocol):
         ...
 
 
+class Lock(Protocol):
+    """The outputs that can let somebody in: the entry, and where there are two doors, the exit."""
+
+    def unlock(self, receipt: Receipt) -> None:
+        """Energise the release; ``receipt`` proves that the grant is on disk."""
         ...
 
     def lock(self) -> None:

@@ -47,8 +47,8 @@ class ReferenceKind(Enum):
     FULL = "full"  # picture with 96 pixels or more a side
     SMALL = "small"  # picture of the size that fits a QR code
     TEMPLATE = "template"
-
     GALLERY = "gallery"  # template of a whole picture that was enrolled here
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -96,7 +96,6 @@ class Comparison:
     took_us: dict[str, int]
 
 
-class Hint(Enum):
 @dataclass(frozen=True)
 class Identification:
     """Who of a gallery the probe is most like. Whether that is alike enough, the threshold says, and mostly it is not.
@@ -118,6 +117,7 @@ class Identification:
     took_us: dict[str, int]
 
 
+class Hint(Enum):
     """What would help the person to be seen well. Shown on the way to a probe, never decided on."""
 
     LOOK = "look-here"

@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
@@ -37,9 +38,21 @@ from edge.biometric.alignment import eyes_px
 from edge.biometric.challenge import Challenge, Pose
 from edge.biometric.fill import Level, answer
 from edge.biometric.score import cosine, fused
-from edge.biometric.values import Comparison, Hint, Picture, Probe, ProbeQuality, Reference, ReferenceKind, Template
+from edge.biometric.values import (
+    Comparison,
+    Enrolled,
+    Hint,
+    Identification,
+    Picture,
+    Probe,
+    ProbeQuality,
+    Reference,
+    ReferenceKind,
+    Template,
+)
 from edge.errors import DeviceError, Reason, Refusal
 from edge.vision.cues import border, moire
+from edge.vision.enrolled import Galleries
 from edge.vision.frames import Frame
 from edge.vision.lit import level
 from edge.vision.models import Box, Face, Sessions, Vector, of_models
@@ -56,8 +69,9 @@ _LANDMARKS = 90  # frames whose landmarks are kept, for parallax
 class FaceReader:
     """Finds probes and compares them. One thread at a time."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, galleries: Galleries | None = None) -> None:
         self._sessions = sessions
+        self._galleries = galleries or Galleries(Path(), None)
         self._templates: dict[int, Vector] = {}
         self._prepared: tuple[Picture, Vector, ReferenceKind] | None = None
         self._took: dict[str, int] = {}
@@ -84,12 +98,10 @@ class FaceReader:
         """Compare that probe with the reference.
 
         Raises:
-            Refusal: reference-unusable.
+            Refusal: reference-unusable; what ``enrolled`` raises.
             DeviceError: there is no such probe.
         """
-        probe = self._templates.get(number)
-        if probe is None:
-            raise DeviceError("camera", "edge-vision does not know this probe; it was restarted or the visit was over")
+        probe = self._probe_of(number)
         watch = Stopwatch()
         match reference := self._chosen(reference):
             case Picture():
@@ -103,8 +115,44 @@ class FaceReader:
                 self._same_model(reference)
                 watch.lap("reference")
                 score, kind = templates.score(probe, data), ReferenceKind.TEMPLATE
+            case Enrolled():
+                vector, kind = self.enrolled(reference), ReferenceKind.GALLERY
+                watch.lap("reference")
+                score = cosine(probe, vector)
         watch.lap("compare")
         return Comparison(number, score, self._sessions.embedder.name, kind, watch.laps | self._took)
+
+    def enrolled(self, reference: Enrolled) -> Vector:
+        """The template by which a gallery knows this person.
+
+        Raises:
+            Refusal: not-enrolled, reference-unusable, gallery-fault.
+        """
+        return self._galleries.template(reference, self._sessions.embedder.name)
+
+    def identify(self, gallery: str, number: int) -> Identification:
+        """Whom of a gallery that probe is most like.
+
+        Raises:
+            Refusal: not-recognised where nobody is enrolled, gallery-fault.
+            DeviceError: there is no such probe.
+        """
+        probe = self._probe_of(number)
+        watch = Stopwatch()
+        matrix = self._galleries.lane(gallery, self._sessions.embedder.name)
+        watch.lap("gallery")
+        nearest = matrix.search(probe, -1.0, 1)
+        watch.lap("search")
+        if not nearest:
+            raise Refusal(Reason.NOT_RECOGNISED, "nobody is enrolled")
+        best, name = nearest[0], self._sessions.embedder.name
+        return Identification(number, bytes.fromhex(best.subject), best.score, len(matrix), name, watch.laps)
+
+    def _probe_of(self, number: int) -> Vector:
+        probe = self._templates.get(number)
+        if probe is None:
+            raise DeviceError("camera", "edge-vision does not know this probe; it was restarted or the visit was over")
+        return probe
 
     def forget(self) -> None:
         """Drop all templates of the visit."""

@@ -1,4 +1,4 @@
-"""edge-vision answers edge-gate over a Unix socket: next code, models, probe, comparison, forget.
+"""edge-vision answers edge-gate over a Unix socket: next code, models, probe, comparison, search, forget.
 
 Rules:
 
@@ -26,10 +26,11 @@ from typing import TypeVar, TypeVarTuple
 import cv2
 
 from edge import settings, wire
-from edge.biometric.values import Hint
+from edge.biometric.values import Enrolled, Hint
 from edge.errors import DeviceError, Refusal
 from edge.ports import Code
 from edge.vision.camera import Camera, CameraThread, camera
+from edge.vision.enrolled import Galleries
 from edge.vision.faces import FaceReader, Search
 from edge.vision.models import Sessions
 from edge.vision.reader import CodeReader
@@ -49,12 +50,16 @@ class Vision:
     """The whole of edge-vision: camera thread, worker thread, and the conversation with edge-gate."""
 
     def __init__(
-        self, chosen: settings.Camera, sessions: Sessions | DeviceError, open_camera: Callable[[], Camera] | None = None
+        self,
+        chosen: settings.Camera,
+        sessions: Sessions | DeviceError,
+        open_camera: Callable[[], Camera] | None = None,
+        galleries: Galleries | None = None,
     ) -> None:
         cv2.setNumThreads(1)
         self._camera = CameraThread(open_camera or camera(chosen), chosen.frozen_s)
         self._sessions = sessions
-        self._faces = None if isinstance(sessions, DeviceError) else FaceReader(sessions)
+        self._faces = None if isinstance(sessions, DeviceError) else FaceReader(sessions, galleries)
         self._models_fault = sessions.message if isinstance(sessions, DeviceError) else ""
         self._reader = CodeReader()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="vision")
@@ -155,6 +160,11 @@ class Vision:
                     return await self._probe(question, writer)
                 case wire.AskComparison(reference, probe):
                     return await self._call(self._looking().compare, reference, probe)
+                case wire.AskEnrolled(gallery, claim):
+                    await self._call(self._looking().enrolled, Enrolled(gallery, claim))
+                    return wire.Done()
+                case wire.AskSearch(gallery, probe):
+                    return await self._call(self._looking().identify, gallery, probe)
                 case wire.Forget():
                     await self._call(self._forget)
                     return wire.Done()

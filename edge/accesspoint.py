@@ -108,9 +108,9 @@ class AccessPoint:
         self.verified = verified
         self.lane = lane
         self.fill = fill or Fill(None, clock)
+        self.bodies = bodies
         self._seen = -1  # the newest frame of whom the lane has looked at
         self._models: ModelSet | None = None
-        self.bodies = bodies
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
@@ -157,10 +157,10 @@ class AccessPoint:
                 await self.forget()
                 if refusal.reason is Reason.TASK_NOT_DONE:
                     return refusal
+                await asyncio.sleep(_LOOK_S)
             except DeviceError:
                 self._seen = -1  # another camera, another count
                 raise
-                await asyncio.sleep(_LOOK_S)
             else:
                 self._seen = probe.frame
                 return probe
@@ -178,10 +178,10 @@ class AccessPoint:
                     except Refusal as refusal:
                         if refusal.reason is Reason.NO_PROBE:
                             return
+                        await asyncio.sleep(_LOOK_S)
                     finally:
                         await self.forget()
 
-                        await asyncio.sleep(_LOOK_S)
     async def _next(self, shown: Callable[[], Awaitable[T]]) -> T:
         """What comes next, with the panel at rest and the models known meanwhile."""
         resting = asyncio.ensure_future(self._rest())

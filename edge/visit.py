@@ -63,6 +63,7 @@ class Visit:
         self.stages: dict[str, int] = {}
         self._told: dict[str, Value] = {}
         self._subject: bytes | None = None
+        self._personal: Mapping[str, Value] = NOTHING
         self._kid: bytes | None = None
         self._models: tuple[bytes, ...] = ()
         self._detail = ""
@@ -75,7 +76,6 @@ class Visit:
             Refusal: there is none.
         """
         if self._trust is None:
-        self._personal: Mapping[str, Value] = NOTHING
             raise Refusal(Reason.NO_TRUST, "no verified trust list")
         return self._trust
 
@@ -205,6 +205,7 @@ class Visit:
             kid=self._kid,
             trust=() if self._trust is None else (self._trust.version,),
             models=self._models,
+            personal=self._personal,
         )
 
 
@@ -221,4 +222,3 @@ def told(decision: AccessDecision, receipt: Receipt) -> str:
 def _stages(decision: AccessDecision) -> dict[str, int]:
     stages = decision.told.get("stages")
     return {name: us for name, us in stages.items() if isinstance(us, int)} if isinstance(stages, dict) else {}
-            personal=self._personal,

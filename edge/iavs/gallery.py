@@ -25,6 +25,7 @@ from typing import TypeVar
 
 from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
+from edge.iavs.handing import Handing, merged
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
 from edge.iavs.view import Membership, View

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from random import SystemRandom
 from secrets import token_bytes
 from typing import TypeVar
@@ -30,6 +31,7 @@ from edge.errors import DeviceError, Reason, Refusal
 from edge.fill import Fill
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
+from edge.premises import Premises
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
@@ -42,7 +44,14 @@ _LOOK_S = 0.2
 _GONE_S = 0.6  # so long without a face, and a person has stepped away
 _STAYS_S = 10.0
 T = TypeVar("T")
-_FAULT = {"camera": Reason.CAMERA_FAULT, "models": Reason.MODEL_FAULT, "journal": Reason.JOURNAL_FAULT}
+_COUNTER = frozenset({"dispenser", "ledger", "journal"})
+_FAULT = {
+    "camera": Reason.CAMERA_FAULT,
+    "models": Reason.MODEL_FAULT,
+    "journal": Reason.JOURNAL_FAULT,
+    "dispenser": Reason.DISPENSER_FAULT,
+    "ledger": Reason.DISPENSER_FAULT,
+}
 
 
 Thresholds = Callable[[str, ReferenceKind], float]
@@ -88,9 +97,10 @@ class AccessPoint:
         locked_down: Callable[[], bool] = lambda: False,
         verified: Verify = verify,
         lane: Lane | None = None,
+        premises: Premises | None = None,
         fill: Fill | None = None,
-    ) -> None:
         bodies: Bodies | None = None,
+    ) -> None:
         self.reader = reader
         self.faces = faces
         self.journal = journal
@@ -107,6 +117,7 @@ class AccessPoint:
         self.locked_down = locked_down
         self.verified = verified
         self.lane = lane
+        self.premises = premises or Premises(policy.rules, clock.monotonic)
         self.fill = fill or Fill(None, clock)
         self.bodies = bodies
         self._seen = -1  # the newest frame of whom the lane has looked at
@@ -124,7 +135,7 @@ class AccessPoint:
             decision = await (self.consider(shown) if isinstance(shown, Code) else self.recognise(shown))
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:
-                await self.let_through(shown, receipt)
+                await self.let_through(shown, receipt, decision)
             else:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
@@ -241,8 +252,10 @@ class AccessPoint:
             with visit.stage("verify"):
                 credential = self.verified(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
             found = self.withdrawn(credential, visit.now)
+            names = self.premises.names(partial(self.pseudonym, credential), visit.now)
+            visit.known(await self.premises.facts(credential, names, visit.now))
             personal = self.bodies.told(credential) if self.bodies is not None else NOTHING
-            visit.verified(credential, self.pseudonym(credential, visit.now), self._tries_of, found, personal)
+            visit.verified(credential, names[0], self._tries_of, found, personal)
             reference = visit.reference(credential)
             if isinstance(reference, Enrolled):
                 await self.faces.enrolled(reference)
@@ -277,6 +290,9 @@ class AccessPoint:
             visit.probed(found)
             match = await self.faces.search(self.policy.gallery, found)
             visit.searched(match, *self._judged(match, visit.now))
+            if visit.recognised and self.lane is not None:
+                names = self.premises.names(partial(self.lane.pseudonym, match.candidate), visit.now)
+                visit.known(await self.premises.facts(None, names, visit.now))
         except Refusal as refusal:
             visit.refused(refusal.reason, refusal.detail)
         except DeviceError as error:
@@ -313,16 +329,11 @@ class AccessPoint:
             return None
         self.watch.back("journal")
         self.panel.show(Indication.WELCOME if decision.granted else Indication.REFUSED)
+        for silent in self.premises.decided(decision):
+            self.watch.later(silent)
         _log.info("visit %s", told(decision, receipt))
         return receipt
 
-    async def let_through(self, shown: Code | Probe | Refusal, receipt: Receipt) -> None:
-        """Open for the person whose grant is on disk, and write down whether they went."""
-        asked_at = self.clock.monotonic()
-        outcome = await self.doorway.let_through(receipt)
-        opened_at = self.doorway.unlocked_at
-        fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
-        if opened_at >= asked_at:
     async def _kept(self, decision: AccessDecision) -> bytes | None:
         """The commitment to what the site keeps beside the log; nobody is kept out because that cannot be kept."""
         if self.bodies is None or not decision.personal:
@@ -335,6 +346,13 @@ class AccessPoint:
         self.watch.back("bodies")
         return commitment
 
+    async def let_through(self, shown: Code | Probe | Refusal, receipt: Receipt, decision: AccessDecision) -> None:
+        """Open for the person whose grant is on disk, and write down whether they went."""
+        asked_at = self.clock.monotonic()
+        outcome = await self._opened(receipt, decision)
+        opened_at = self.doorway.unlocked_at
+        fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
+        if opened_at >= asked_at:
             fields["relay_us"] = round((opened_at - asked_at) * 1e6)
             if not isinstance(shown, Refusal):
                 fields["whole_us"] = round((opened_at - shown.seen_at) * 1e6)
@@ -343,6 +361,19 @@ class AccessPoint:
         except DeviceError as error:
             self.watch.lost("journal", error.message)
         _log.info("passage visit=%d %s", receipt.index, outcome.name.lower().replace("_", "-"))
+
+    async def _opened(self, receipt: Receipt, decision: AccessDecision) -> Kind:
+        """Open, or hand out; what did not come out because the ledger cannot be kept was not taken."""
+        try:
+            outcome = await self.premises.let_through(self.doorway, receipt, decision.subject, decision.facts)
+        except DeviceError as error:
+            if error.device not in _COUNTER:
+                raise
+            self.watch.lost(error.device, error.message)
+            return Kind.NOT_TAKEN
+        if outcome is Kind.TAKEN:
+            self.premises.passed(decision.subject, decision.at)
+        return outcome
 
     async def forget(self) -> None:
         """Drop the pictures of this visit; a dead edge-vision has dropped them already."""

@@ -4,7 +4,9 @@ Rules:
 
 1. Nothing is handed out before its reservation is on disk, and nothing is reserved while another one is unfinished.
 2. What came out is the dispenser's own count where it has one, else what its pulses told the doorway.
-3. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
+3. What a cycle was opened with is in the log. A cycle that was open here before, in a log that does not know it, is a
+   ledger that was lost: then nobody can tell who received.
+4. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
 """
 
 from __future__ import annotations
@@ -12,11 +14,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from edge.audit.entry import Event, Kind
 from edge.errors import DeviceError
-from edge.policy.ledger import Ledger, Reservation, dispensed, finishing, opening, reserving
+from edge.policy.ledger import (
+    ForgottenError,
+    Ledger,
+    LedgerKey,
+    Reservation,
+    dispensed,
+    finishing,
+    opening,
+    reserving,
+)
 from edge.ports import Dispenser, Journal, Receipt
 from edge.trust.cycles import Cycle
 
@@ -114,3 +126,86 @@ class Benefit:
             ledger.note(event.kind, event.fields, receipt.index)
         self._ledger = ledger
         return receipt
+
+
+class Keyring(Protocol):
+    """The key of the ledger, kept where a power cut does not take it back (``devices/ledgerkey.py``)."""
+
+    @property
+    def key(self) -> LedgerKey:
+        """The oldest that is there."""
+        ...
+
+    @property
+    def opened(self) -> int:
+        """The highest number of a cycle that was open here."""
+        ...
+
+    def open(self, number: int) -> None:
+        """Note that this cycle is open here.
+
+        Raises:
+            DeviceError: not on disk.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Due:
+    """What one person is due at this moment.
+
+    Attributes:
+        cycle: which is open.
+        mark: of the person in it.
+        benefit: ``free``, ``reserved``, ``received``; ``lost`` where nobody can tell.
+    """
+
+    cycle: Cycle
+    mark: bytes = field(repr=False)
+    benefit: str
+
+
+class Entitlements:
+    """Who is due what: the ledger under the marks of people."""
+
+    def __init__(self, benefit: Benefit, keyring: Keyring, cycle: Callable[[], Cycle | None]) -> None:
+        """Set up.
+
+        Args:
+            benefit: the point.
+            keyring: for the marks.
+            cycle: which is open, as the newest signed message says; None for none.
+        """
+        self._benefit, self._keyring, self._cycle = benefit, keyring, cycle
+
+    async def due(self, person: bytes) -> Due | None:
+        """What this person is due; None while no cycle is open, or its key is gone.
+
+        Raises:
+            DeviceError: the ledger cannot be read, or what is unfinished cannot be finished now.
+        """
+        cycle = self._cycle()
+        if cycle is None:
+            return None
+        try:
+            mark = self._keyring.key.mark(person, cycle)
+        except ForgottenError:
+            return None
+        ledger = await self._benefit.ledger()
+        if not ledger.knows(cycle):
+            if cycle.number <= self._keyring.opened:
+                return Due(cycle, mark, "lost")
+            await self._benefit.opened(cycle)
+        if cycle.number > self._keyring.opened:
+            self._keyring.open(cycle.number)
+        return Due(cycle, mark, ledger.benefit(mark))
+
+    async def hand_out(self, grant: Receipt, due: Due) -> Kind:
+        """Hand it out once.
+
+        Raises:
+            DeviceError: nothing was handed out; or something was, and it is finished before the next person.
+        """
+        if due.cycle != self._cycle():
+            raise DeviceError("dispenser", "the cycle was closed meanwhile")
+        return await self._benefit.hand_out(grant, due.mark, due.cycle)

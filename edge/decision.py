@@ -19,6 +19,11 @@ from typing import Any, Literal
 from edge.audit.entry import Event, Kind, Value
 from edge.credential import Credential
 from edge.errors import Reason
+from edge.policy.checks import BEFORE_FACE as BEFORE_FACE_HERE
+from edge.policy.checks import LAST
+from edge.policy.checks import Check as SiteCheck
+from edge.policy.facts import SiteFacts
+from edge.policy.rules import Rules
 from edge.trust.interval import Interval, Validity
 from edge.trust.withdrawn import Card, CardStatus
 
@@ -55,6 +60,8 @@ class Policy:
         gallery: which gallery knows the faces that cards do not carry, and whom the lane lets in; empty for none.
         lane: who comes: people with a ``card``, or people of the ``gallery``, who show nothing but the face.
         fpir: how often a stranger may be taken for anybody in the gallery, in a lane without cards.
+        version: of this document; whoever changes it counts up.
+        rules: what the site asks beyond a genuine card and the right face.
     """
 
     name: str
@@ -76,6 +83,11 @@ class Policy:
     status_refuse_h: float = 168.0
     status_unknown: Literal["accept", "refer", "refuse"] = "refer"
     tasks: int = 0
+    gallery: str = ""
+    lane: Literal["card", "gallery"] = "card"
+    fpir: float = 0.01
+    version: int = 1
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def digest(self) -> bytes:
@@ -85,7 +97,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(SiteFacts):
     """All that a decision rests on, as whole numbers and short words.
 
     Attributes:
@@ -100,6 +112,8 @@ class Facts:
         score: comparison score, ten-thousandths; None when nothing was compared.
         threshold: score to reach at the policy's false match rate, ten-thousandths.
         tasks: how many of the things that were asked for the person did; None when nothing was asked.
+        enrolled: whether the gallery knows the face of a card without one; None when it was not asked.
+        among: how many people of the gallery the face was compared with, in a lane without cards.
     """
 
     refusal: str | None = None
@@ -116,6 +130,8 @@ class Facts:
     card_status: str = CardStatus.UNLISTED.value
     status_age_s: int | None = None
     locked_down: bool = False
+    enrolled: bool | None = None
+    among: int | None = None
 
 
 Check = Callable[[Policy, Facts], Reason | None]
@@ -179,7 +195,7 @@ def _not_withdrawn(policy: Policy, facts: Facts) -> Reason | None:
 
 
 def _has_reference(_: Policy, facts: Facts) -> Reason | None:
-    return None if facts.reference else Reason.NO_REFERENCE
+    return None if facts.reference or facts.enrolled else Reason.NO_REFERENCE
 
 
 def _may_try_again(policy: Policy, facts: Facts) -> Reason | None:
@@ -202,17 +218,32 @@ def _matches(_: Policy, facts: Facts) -> Reason | None:
     return None if facts.score >= facts.threshold else Reason.NO_MATCH
 
 
-BEFORE_FACE: tuple[Check, ...] = (
+def _recognised(_: Policy, facts: Facts) -> Reason | None:
+    if facts.score is None or facts.threshold is None or not facts.among:
+        return Reason.MODEL_FAULT
+    return None if facts.score >= facts.threshold else Reason.NOT_RECOGNISED
+
+
+def _of_the_site(check: SiteCheck) -> Check:
+    return lambda policy, facts: check(policy.rules, facts)
+
+
+_SITE = tuple(_of_the_site(check) for check in BEFORE_FACE_HERE)
+_SITE_LAST = tuple(_of_the_site(check) for check in LAST)
+BEFORE_REFERENCE: tuple[Check, ...] = (
     _refused_before,
     _open_to_anybody,
     _trust_fresh,
     _log_sealed,
     _still_valid,
     _not_withdrawn,
-    _has_reference,
+    *_SITE,
     _may_try_again,
 )
-WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _did_as_asked, _matches)
+BEFORE_FACE: tuple[Check, ...] = (*BEFORE_REFERENCE, _has_reference)
+WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _did_as_asked, _matches, *_SITE_LAST)
+BEFORE_SEARCH: tuple[Check, ...] = (_refused_before, _open_to_anybody, _log_sealed)
+SEARCHED: tuple[Check, ...] = (*BEFORE_SEARCH, _bona_fide, _did_as_asked, _recognised, *_SITE, *_SITE_LAST)
 
 
 def first_against(checks: tuple[Check, ...], policy: Policy, facts: Facts) -> Reason | None:
@@ -231,8 +262,6 @@ def before_face(policy: Policy) -> tuple[Check, ...]:
 
 
 @dataclass(frozen=True)
-BEFORE_SEARCH: tuple[Check, ...] = (_refused_before, _open_to_anybody, _log_sealed)
-SEARCHED: tuple[Check, ...] = (*BEFORE_SEARCH, _bona_fide, _did_as_asked, _recognised)
 class AccessDecision:
     """Granted, or the first reason against, with the facts that it rests on.
 
@@ -246,6 +275,7 @@ class AccessDecision:
         kid: key identifier of the credential.
         trust: version of the trust list.
         models: SHA-256 of each model that looked.
+        personal: what the site keeps about the holder beside the log; empty unless it turned that on.
     """
 
     at: Interval
@@ -257,9 +287,9 @@ class AccessDecision:
     kid: bytes | None = None
     trust: tuple[int, ...] = ()
     models: tuple[bytes, ...] = ()
+    personal: Mapping[str, Value] = field(default_factory=dict, repr=False)
 
     @property
-        personal: what the site keeps about the holder beside the log; empty unless it turned that on.
     def granted(self) -> bool:
         """Whether the person may pass."""
         return self.reason is None
@@ -271,8 +301,7 @@ def facts_of(told: Mapping[str, Value]) -> Facts:
     Raises:
         TypeError: the entry names a fact that this version does not know.
     """
-    personal: Mapping[str, Value] = field(default_factory=dict, repr=False)
-    known: dict[str, Any] = dict(told)
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
     return Facts(**known)
 
 
@@ -283,6 +312,7 @@ def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"", body: byt
         decision: on one visit.
         policy: that it was made by.
         salt: 16 random bytes, so that the entry's hash, which a receipt tells, gives away nothing of what it says.
+        body: commitment to what is kept about the person beside the log.
     """
     upper = decision.at.upper
     fields: dict[str, Value] = {
@@ -295,15 +325,24 @@ def entry(decision: AccessDecision, policy: Policy, salt: bytes = b"", body: byt
         "clock": decision.at.state.value,
         **decision.told,
     }
+    if salt:
+        fields["salt"] = salt
     return Event(
-        body: commitment to what is kept about the person beside the log.
         Kind.GRANTED if decision.granted else Kind.DENIED,
         fields,
         subject=decision.subject,
         issuer=decision.kid,
         trust=decision.trust,
         digests=(policy.digest, *decision.models),
+        body=body,
     )
+
+
+def personal(kept: tuple[str, ...], credential: Credential) -> Mapping[str, Value]:
+    """What a site that turned it on keeps about a holder for a dispute: ``identifier``, ``name``; never in an entry."""
+    told = {"identifier": credential.identity.id, "name": credential.identity.full_name}
+    found: dict[str, Value] = {name: text for name, text in told.items() if name in kept and text}
+    return {"issuer": credential.issuer, **found} if found else {}
 
 
 def card_of(credential: Credential) -> Card:
@@ -315,19 +354,6 @@ def card_of(credential: Credential) -> Card:
 
 def pseudonym(site_key: bytes, credential: Credential, at: Interval) -> bytes:
     """A name for this holder that only this site's key can make again, another one every month: 16 bytes."""
-    period = at.lower.strftime("%Y-%m").encode()
-    month = hmac.digest(site_key, b"period\0" + period, "sha256")
-    return hmac.digest(month, credential.subject, "sha256")[:16]
-        body=body,
-    if salt:
-        fields["salt"] = salt
-def personal(kept: tuple[str, ...], credential: Credential) -> Mapping[str, Value]:
-    """What a site that turned it on keeps about a holder for a dispute: ``identifier``, ``name``; never in an entry."""
-    told = {"identifier": credential.identity.id, "name": credential.identity.full_name}
-    found: dict[str, Value] = {name: text for name, text in told.items() if name in kept and text}
-    return {"issuer": credential.issuer, **found} if found else {}
-
-
     return _named(site_key, credential.subject, at)
 
 
@@ -345,3 +371,6 @@ def enrolled_as(credential: Credential) -> str | None:
 
 
 def _named(site_key: bytes, subject: bytes, at: Interval) -> bytes:
+    period = at.lower.strftime("%Y-%m").encode()
+    month = hmac.digest(site_key, b"period\0" + period, "sha256")
+    return hmac.digest(month, subject, "sha256")[:16]

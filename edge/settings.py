@@ -203,6 +203,7 @@ class Gate:
     release_s: float
     held_s: float
     remote_unlock: bool = False
+    into: str = "inside"
     passage: typing.Literal["turnstile", "dispenser", "interlock"] = "turnstile"
     exit_pin: int = 0
     exit_door_pin: int = 0
@@ -315,10 +316,10 @@ class Log:
     """
 
     keep_days: float = 0.0
-
     bodies: tuple[typing.Literal["identifier", "name"], ...] = ()
     bodies_of: typing.Literal["refused", "all"] = "refused"
     bodies_days: float = 30.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -421,7 +422,11 @@ def _value(hint: Any, value: Any, key: str, base: Path, source: str) -> Any:
         kinds = [args[0]] * len(value) if args[-1] is ... else list(args)
         if len(kinds) != len(value):
             raise wrong
-        return tuple(_value(kind, item, key, base, source) for kind, item in zip(kinds, value, strict=True))
+        names = [f"{key}[{n}]" if dataclasses.is_dataclass(kind) else key for n, kind in enumerate(kinds)]
+        each = zip(kinds, value, names, strict=True)
+        return tuple(_value(kind, item, name, base, source) for kind, item, name in each)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return section(hint, value, key, base, source)
     if hint is Path and isinstance(value, str):
         return base / Path(value).expanduser() if value else Path()
     if hint is float and type(value) in (int, float):

@@ -6,7 +6,7 @@ A visit collects facts as whole numbers; the decision on them is ``decision.admi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Protocol
 
@@ -27,9 +27,13 @@ from edge.decision import (
     scaled,
 )
 from edge.errors import Reason, Refusal
+from edge.policy.checks import flags
+from edge.policy.facts import SiteFacts
 from edge.ports import Clock, Receipt
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
+
+NOTHING: Mapping[str, Value] = {}
 
 
 class Standing(Protocol):
@@ -42,8 +46,6 @@ class Standing(Protocol):
     def unsealed(self) -> tuple[int, float] | None:
         """Entries that wait for the token, and the age of the oldest in seconds; None when that cannot be told."""
         ...
-
-NOTHING: Mapping[str, Value] = {}
 
 
 class Visit:
@@ -62,6 +64,7 @@ class Visit:
             self.facts = replace(self.facts, trust_age_s=max(0, int(age.total_seconds())))
         self.stages: dict[str, int] = {}
         self._told: dict[str, Value] = {}
+        self._flags: set[str] = set()
         self._subject: bytes | None = None
         self._personal: Mapping[str, Value] = NOTHING
         self._kid: bytes | None = None
@@ -104,9 +107,7 @@ class Visit:
         self._subject, self._personal = subject, personal
         self._kid = credential.key  # of the key that verified; what the card calls it is the bearer's to choose
         self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
-        flags: list[Value] = [*sorted(credential.flags | self._old_trust())]
-        if flags:
-            self._told["flags"] = flags
+        self._flag(credential.flags | self._old_trust())
         self.facts = replace(
             self.facts,
             validity=credential.validity.value,
@@ -116,6 +117,16 @@ class Visit:
             status_age_s=found.age_s,
         )
         self._against(BEFORE_REFERENCE)
+
+    def known(self, site: SiteFacts) -> None:
+        """What the site's rules ask for about this person."""
+        self.facts = replace(self.facts, **vars(site))
+        self._flag(flags(self._policy.rules, self.facts))
+
+    def _flag(self, more: Set[str]) -> None:
+        self._flags |= more
+        if self._flags:
+            self._told["flags"] = [*sorted(self._flags)]
 
     def may_search(self) -> None:
         """Somebody came who shows nothing: hold what is known against the policy.
@@ -183,6 +194,11 @@ class Visit:
         self.facts = replace(self.facts, score=score, threshold=least, among=found.among)
         if score >= least:
             self._subject = subject
+
+    @property
+    def recognised(self) -> bool:
+        """Whether the gallery named somebody."""
+        return self._subject is not None
 
     def refused(self, reason: Reason, detail: str) -> None:
         """A step ended the visit; what the policy would have said itself is left to the policy."""

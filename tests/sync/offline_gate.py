@@ -50,7 +50,7 @@ async def half_a_day(folder: Path, entries: int) -> None:
         age = max(0, int((now.lower - trusted.current.issued_at).total_seconds()))
         validity = now.within(None, began + timedelta(days=400), SKEW).value
         facts = Facts(trust_age_s=age, unsealed=0, unsealed_s=0, validity=validity, reference=True)
-        facts = replace(facts, bona_fide=9000, score=9500, threshold=9000)
+        facts = replace(facts, bona_fide=9000, score=9500, threshold=9000, cycle=1, benefit="free")
         decided = {name: (admit(policy, facts) or Kind.GRANTED).name for name, policy in policies.items()}
         count = min(VISITORS, entries - done)
         kind = Kind.GRANTED if decided["turnstile"] == "GRANTED" else Kind.DENIED

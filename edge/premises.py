@@ -1,0 +1,229 @@
+"""What this gate knows about its site beside one visit: who is inside, who was found good a moment ago, what is due.
+
+It collects the facts that a site's rules ask for (``policy/checks.py`` decides on them) and takes in what came of them.
+
+Rules:
+
+1. It asks for nothing that no rule needs, so a site without rules has no such facts in its entries.
+2. Everything is kept under pseudonyms. Passes are made of the log at the start; who was found good is in memory alone:
+   after a restart the second person comes once more.
+3. Somebody who was found good serves one other person once, and never themselves.
+4. Whose coming is noted, or is a silent alarm, is an entry and nothing that anybody at the gate can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, timedelta, tzinfo
+from random import SystemRandom
+from typing import Protocol
+
+from edge.audit.entry import Event, Kind, Value
+from edge.benefit import Due
+from edge.credential import Credential
+from edge.decision import AccessDecision
+from edge.errors import DeviceError, Reason
+from edge.policy.checks import SCALE, member, seconds
+from edge.policy.facts import SiteFacts
+from edge.policy.hours import wall_minutes
+from edge.policy.person import groups_of
+from edge.policy.presence import Pass, Presence
+from edge.policy.rules import Rules
+from edge.ports import Receipt
+from edge.trust.interval import Interval
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class Counter(Protocol):
+    """Where a benefit is handed out (``benefit.Entitlements``)."""
+
+    async def due(self, person: bytes) -> Due | None:
+        """What this person is due."""
+        ...
+
+    async def hand_out(self, grant: Receipt, due: Due) -> Kind:
+        """Hand it out once."""
+        ...
+
+
+class Way(Protocol):
+    """What letting somebody through needs of the doorway."""
+
+    async def let_through(self, receipt: Receipt, *, release_s: float | None = None) -> Kind:
+        """Unlock for one person."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this gate stands.
+
+    Attributes:
+        into: the zone that it leads into.
+        zone: wall clock of the site.
+        release_s: how long it stays open for anybody.
+    """
+
+    into: str = "inside"
+    zone: tzinfo = UTC
+    release_s: float = 5.0
+
+
+@dataclass
+class _Good:
+    """Somebody who was found good."""
+
+    groups: tuple[str, ...]
+    at_s: float
+
+
+class Premises:
+    """The site around one gate."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        monotonic: Callable[[], float],
+        place: Place | None = None,
+        *,
+        presence: Presence | None = None,
+        listed: Callable[[Credential], Set[str]] = lambda _: NOBODY,
+        counter: Counter | None = None,
+        silent_s: Callable[[], float | None] = lambda: None,
+        draw: Callable[[], int] = lambda: SystemRandom().randrange(SCALE),
+    ) -> None:
+        """Set up.
+
+        Args:
+            rules: of the site.
+            monotonic: seconds of this boot.
+            place: of this gate.
+            presence: who went through, as the log tells.
+            listed: which of the site's own lists a card is on.
+            counter: where the benefit is handed out; None at a gate that has none.
+            silent_s: seconds since another gate of the site was heard; None for never.
+            draw: the lot, 0 to 9999.
+        """
+        self.rules, self._monotonic, self.place = rules, monotonic, place or Place()
+        self.presence = presence or Presence()
+        self._listed, self._counter, self._silent_s, self._draw = listed, counter, silent_s, draw
+        self._good: dict[bytes, _Good] = {}
+        self._second: bytes | None = None
+        self._owed: tuple[bytes, Due] | None = None
+
+    def names(self, named: Callable[[Interval], bytes], now: Interval) -> tuple[bytes, ...]:
+        """The pseudonyms that a holder may have in the time that counts: they change with the month."""
+        before = now.lower - timedelta(hours=self.rules.passback.reset_h)
+        return tuple(dict.fromkeys((named(now), named(Interval(before, None, now.state)))))
+
+    async def facts(self, credential: Credential | None, subjects: Sequence[bytes], now: Interval) -> SiteFacts:
+        """What the rules ask for about one holder; ``subjects`` as ``names`` gives them.
+
+        Raises:
+            DeviceError: the ledger cannot be read, or the dispenser does not answer.
+        """
+        rules = self.rules
+        groups = None if credential is None else groups_of(rules, credential, self._listed(credential), now)
+        first, last = wall_minutes(now, self.place.zone) if rules.hours else (None, None)
+        passed_s, passed_zone = self._passed(subjects, now)
+        due = await self._due(credential, subjects)
+        known = SiteFacts(
+            zone=self.place.into if rules.zones or self._counts_passes else None,
+            groups=groups,
+            local_from=first,
+            local_to=last,
+            passed_s=passed_s,
+            passed_zone=passed_zone,
+            alone=self._alone(),
+            inside=self._inside(now),
+            drawn=self._draw() if rules.check_one_in else None,
+            cycle=None if due is None else due.cycle.number,
+            benefit=None if due is None else due.benefit,
+        )
+        return self._accompanied(known, subjects)
+
+    def decided(self, decision: AccessDecision) -> tuple[Event, ...]:
+        """Take in what was decided; what is to be written down beside it."""
+        facts, subject = decision.facts, decision.subject
+        if subject is not None and (decision.granted or decision.reason is Reason.SECOND_NEEDED) and self.rules.second:
+            self._good[subject] = _Good(facts.groups or (), self._monotonic())
+            if decision.granted and seconds(self.rules, facts) and self._second is not None:
+                self._good.pop(self._second, None)
+        silent = ((Kind.DURESS, self.rules.duress), (Kind.NOTICED, self.rules.watch))
+        told: dict[str, Value] = {"granted": decision.granted}
+        return tuple(Event(kind, told, subject=subject) for kind, groups in silent if member(facts, groups))
+
+    def passed(self, subject: bytes | None, at: Interval) -> None:
+        """Somebody went through."""
+        if subject is not None and self._counts_passes:
+            self.presence.note(Pass(subject, self.place.into, int(at.lower.timestamp())))
+
+    async def let_through(self, way: Way, grant: Receipt, subject: bytes | None, facts: SiteFacts) -> Kind:
+        """Open for whom it was granted, or hand out the benefit that is due.
+
+        Raises:
+            DeviceError: nothing was handed out, or it is finished before the next person.
+        """
+        if self._counter is None:
+            slow = member(facts, self.rules.slow)
+            return await way.let_through(grant, release_s=self.place.release_s + self.rules.slow_s if slow else None)
+        due = None if self._owed is None or self._owed[0] != subject else self._owed[1]
+        if due is None:
+            raise DeviceError("dispenser", "nobody knows what is due")
+        return await self._counter.hand_out(grant, due)
+
+    @property
+    def _counts_passes(self) -> bool:
+        passback = self.rules.passback
+        return passback.kind != "off" or passback.again_s > 0 or any(zone.capacity for zone in self.rules.zones)
+
+    def _passed(self, subjects: Sequence[bytes], now: Interval) -> tuple[int | None, str | None]:
+        if not self._counts_passes:
+            return None, None
+        found = self.presence.last(subjects, int(now.lower.timestamp()))
+        return (None, None) if found is None else (found[1], found[0].zone)
+
+    def _alone(self) -> bool | None:
+        passback = self.rules.passback
+        if passback.kind == "off" or not passback.silent_s:
+            return None
+        silent_s = self._silent_s()
+        return silent_s is None or silent_s > passback.silent_s
+
+    def _inside(self, now: Interval) -> int | None:
+        zone = self.rules.zone(self.place.into)
+        if zone is None or not zone.capacity:
+            return None
+        since_s = now.lower.timestamp() - self.rules.passback.reset_h * 3600
+        return self.presence.inside(zone.name, int(since_s))
+
+    async def _due(self, credential: Credential | None, subjects: Sequence[bytes]) -> Due | None:
+        """What is due, remembered under the pseudonym until the next person comes."""
+        self._owed = None
+        if self._counter is None or credential is None:
+            return None
+        due = await self._counter.due(credential.subject)
+        self._owed = None if due is None else (subjects[0], due)
+        return due
+
+    def _accompanied(self, known: SiteFacts, subjects: Sequence[bytes]) -> SiteFacts:
+        """The facts with how long ago a second person was found good."""
+        self._second = None
+        needed = seconds(self.rules, known)
+        if not needed:
+            return known
+        now_s = self._monotonic()
+        longest = max(each.within_s for each in needed)
+        self._good = {name: good for name, good in self._good.items() if now_s - good.at_s <= longest}
+        may = set.intersection(*({*each.by} for each in needed))
+        found = [
+            (now_s - good.at_s, name)
+            for name, good in self._good.items()
+            if name not in subjects and not may.isdisjoint(good.groups)
+        ]
+        if not found:
+            return known
+        age_s, self._second = min(found)
+        return SiteFacts(**{**vars(known), "second_s": int(age_s)})

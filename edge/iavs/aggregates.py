@@ -3,7 +3,8 @@
 Rules:
 
 1. What they accept beside their parameters is in ``inputData``, under the names of the primitives' inputs.
-2. Enrolling searches the gallery first: who is in it already is told, and nobody is made twice.
+2. Enrolling searches the gallery first, within the change that makes the person: who is in it already is told, and
+   nobody is made twice, however many ask at once.
 3. Verify and identify tell the presentation attack score of the picture beside their result.
 """
 
@@ -58,6 +59,14 @@ _BAD = {
 }
 
 
+class _Known(Exception):  # noqa: N818 -- says who it is
+    """Somebody in the gallery already; nothing is changed."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__()
+        self.subject = subject
+
+
 class Aggregates:
     """The aggregate services."""
 
@@ -108,16 +117,16 @@ class Aggregates:
         gallery = ask.get("galleryID")
         if gallery is not None and gallery not in self._desk.gallery.galleries:
             raise Refused("INVALID_INPUT", "no such gallery")
-        if gallery is not None and chosen.get("duplicates", "check") == "check":
-            ask.step("searching for duplicates")
-            already = await self._already(ask, gallery)
-            if already is not None:
-                return {"subjectID": already, "returnData": {"outcome": "already-enrolled"}}
         ask.step("keeping")
         if self._desk.options.encounters and "encounterID" not in ask.inputs:
             raise Refused("INVALID_ENCOUNTER_ID", "which encounter?")
 
+        check = gallery is not None and chosen.get("duplicates", "check") == "check"
+        probes = [seen for seen, _ in items if seen is not None]
+
         def work(view: View) -> str:
+            if check:
+                self._nobody_yet(str(gallery), probes)
             subject = view.make_subject(ask.get("subjectID"))
             encounter = ""
             if self._desk.options.encounters:
@@ -129,24 +138,20 @@ class Aggregates:
                 view.join(gallery, subject, encounter, ask.get("identityClaim", subject))
             return subject
 
-        subject = await self._desk.change(ask, None, work, **({"gallery": gallery} if gallery else {}))
-        qualities = [seen.still.quality for seen, _ in items if seen is not None]
+        try:
+            subject = await self._desk.change(ask, None, work, **({"gallery": gallery} if gallery else {}))
+        except _Known as known:
+            return {"subjectID": known.subject, "returnData": {"outcome": "already-enrolled"}}
+        qualities = [seen.still.quality for seen in probes]
         made: Answer = {"subjectID": subject, "returnData": {"outcome": "enrolled", "quality": qualities}}
         return made | ({"encounterID": ask.inputs["encounterID"]} if self._desk.options.encounters else {})
 
-    async def _already(self, ask: Ask, gallery: str) -> str | None:
-        birs = [ask.inputs["bir"]] if "bir" in ask.inputs else ask.inputs["birList"].get("bir", [])
-        for bir in birs:
-            inputs = {"galleryID": gallery, "maxListSize": 1}
-            try:
-                found = await self._comparing.identified(replace(ask, inputs=inputs), bir)
-            except Refused as refused:
-                if refused.code == "BIOMETRIC_TYPE_NOT_SUPPORTED":
-                    continue
-                raise
-            for candidate in found["candidateList"]["candidate"]:
-                return str(candidate["identity"]["subjectID"])
-        return None
+    def _nobody_yet(self, gallery: str, probes: list[Seen]) -> None:
+        """Rule 2, within the change that would make the person."""
+        for probe in probes:
+            found, _ = self._comparing.candidates(self._desk.gallery.index, gallery, probe, 1)
+            if found:
+                raise _Known(found[0].subject)
 
     async def _given(self, ask: Ask) -> list[tuple[Seen | None, Item]]:
         """All records that the request brings."""

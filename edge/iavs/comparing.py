@@ -215,16 +215,19 @@ class Comparing:
         return {"candidateList": {"candidate": candidates}, "threshold": threshold, "seen": probe}
 
     async def _within(self, gallery: str, probe: Seen, most: int) -> tuple[list[Found], float]:
-        model = probe.still.model
+        return await self._desk.gallery.look(lambda index: self.candidates(index, gallery, probe, most))
 
-        def work(index: Index) -> tuple[list[Found], float]:
-            matrix = index.of(gallery, model)
-            if matrix is None or not len(matrix):
-                return [], 1.0
-            threshold = self._desk.at(model, probe.kind, fmr_for(self._desk.options.fpir, len(matrix)))
-            return matrix.search(probe.vector, threshold, most), threshold
+    def candidates(self, index: Index, gallery: str, probe: Seen, most: int) -> tuple[list[Found], float]:
+        """The people of a gallery above the threshold, and the threshold; in the gallery's thread.
 
-        return await self._desk.gallery.look(work)
+        Raises:
+            Refused: CANNOT_IDENTIFY; the models were not measured that far.
+        """
+        matrix = index.of(gallery, probe.still.model)
+        if matrix is None or not len(matrix):
+            return [], 1.0
+        threshold = self._desk.at(probe.still.model, probe.kind, self._desk.options.fpir / len(matrix))
+        return matrix.search(probe.vector, threshold, most), threshold
 
     async def _among(self, ask: Ask, probe: Seen, most: int) -> tuple[list[Found], float]:
         """Samples that came with the request; they are called by their place."""

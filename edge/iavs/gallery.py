@@ -25,6 +25,7 @@ from typing import TypeVar
 
 from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
+from edge.iavs.forgetting import Sweeper, sweep
 from edge.iavs.handing import Handing, merged
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
@@ -67,6 +68,7 @@ class Gallery:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._turn = asyncio.Lock()
+        self._sweeper = Sweeper()
         self._writes: sqlite3.Connection | None = None
         self._reads: sqlite3.Connection | None = None
 
@@ -81,6 +83,7 @@ class Gallery:
 
     async def close(self) -> None:
         """Close the file."""
+        self._sweeper.close()
         await self._call(self._close)
         self._thread.shutdown()
 
@@ -110,6 +113,8 @@ class Gallery:
                 await asyncio.shield(self._call(self._undo))
                 raise
             await asyncio.shield(self._call(lambda: self._commit(view)))
+            if view.erased:
+                self._sweeper.later()
             return done
 
     def _begin(self, work: Callable[[View], T]) -> tuple[View, T]:
@@ -217,6 +222,7 @@ class Gallery:
         for connection in old:
             if connection is not None:
                 connection.close()
+        sweep()
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None)

@@ -28,7 +28,7 @@ from edge.settings import read_toml
 from edge.vision.leaks import leaks
 
 _SETTLE_S = 45.0
-_SHOWN = ("read", "verify", "detect", "attack", "embed", "reference", "compare", "decide", "commit", "relay")
+_SHOWN = ("read", "verify", "detect", "attack", "embed", "prepare", "reference", "compare", "decide", "commit", "relay")
 NO_DETECTOR = "No attack detector is in this model set: attacks by photo or screen are NOT detected."
 
 

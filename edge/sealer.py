@@ -9,7 +9,9 @@ Rules:
 3. A checkpoint counts when it is on disk. One that was signed and could not be kept is kept before the next is signed.
 4. The token remembers the last head too: once an hour, at the first seal and at the end. A log that is older than that,
    as a memory card from yesterday is, is not signed. A token that keeps no notes is used without.
-5. Without the token the entries wait; the gate goes on as long as its profile allows. When the token is back, one
+5. A key that did not sign the last checkpoint signs none in that epoch: going over is a person's decision
+   (``audit/succession.py``).
+6. Without the token the entries wait; the gate goes on as long as its profile allows. When the token is back, one
    signature covers all that waited.
 """
 
@@ -52,6 +54,7 @@ class Sealer:
         token: that signs.
         clock: for the time in the checkpoint, and the stopwatch.
         said: told the condition whenever it changes.
+        successor: the key is a new one, and goes on where the one before left off.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Sealer:
         token: Token,
         clock: Clock,
         said: Callable[[str], None] = lambda condition: None,
+        *,
+        successor: bool = False,
     ) -> None:
         self._origin = origin
         self._policy = policy
@@ -71,6 +76,7 @@ class Sealer:
         self._token = token
         self._clock = clock
         self._said = said
+        self._successor = successor
         self._condition = ""
         self._seen = _Seen(0, 0, Tail(0, 0.0, critical=False))
         self._signed_s: float | None = None
@@ -117,6 +123,8 @@ class Sealer:
             if head is None:
                 return None
             kid = key_id(await self._token.public_key())
+            if last is not None and last.kid != kid and last.head.epoch == epoch and not self._successor:
+                raise DeviceError("token", "another key signed this log so far; go over with: edge token rotate")
             path = self._log.consistency(head.previous_size, size)
             self._continues(last, head, path)
             await self._hold_against_memory(epoch, size)

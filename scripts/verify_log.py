@@ -17,15 +17,18 @@ What is checked, for every epoch that is given:
 
 1. Each entry is deterministic CBOR with the index and epoch of its place (RFC 8949 section 4.2.1).
 2. Each checkpoint is a COSE_Sign1 by a key that was given, or that a known key introduced (entry kind 61) (RFC 9052).
+   Within an epoch another key follows only when the one before countersigned its first checkpoint (RFC 9338). A new
+   epoch may begin with another key that is given, when an entry says that the old one was lost, and where that epoch
+   ended.
 3. Each checkpoint names the size and digest of the one before and grows; none was taken out, none put in.
 4. The tree over the entries has the signed root at each signed size (RFC 9162), and the consistency proofs hold.
 5. Tree nodes kept beside the entries are those of the tree; an entry that is gone, its hash left behind, was pruned by
    a later entry (kind 72).
 6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
-   signed anew.
+   signed anew. So is what the collector signed last, in an export, when its public key is given with --key.
 7. With the collector's private key: each entry has the tag that only the gate could make when it was written.
-8. With a witness policy (TOML: quorum = 2, keys = ["north.pem", ...]): so many of these witnesses cosigned the newest
-   checkpoint (RFC 9338), and no cosignature in the name of one of them is false.
+8. Receipts in a checkpoint (header 394, RFC 9942) are of that checkpoint. With a witness policy (TOML: quorum = 2,
+   keys = ["north.pem", ...]): so many of these witnesses gave one for the newest, and none in their name is false.
 9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
 
 10. Bodies that come with it (encrypted, personal) are those that entries committed to: SHA-256 of salt and body. None
@@ -60,7 +63,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
-HEAD, PROOFS, COUNTERSIGNATURE = -70000, 396, 11
+HEAD, WITNESSED, PROOFS, RECEIPTS, COUNTERSIGNATURE = -70000, -70001, 396, 394, 11
 EPOCH_OPEN, KEY_ROTATION, TAIL_KEY, PRUNED, BODIES_DELETED = 60, 61, 64, 72, 73
 
 
@@ -99,11 +102,16 @@ class Checkpoint:
 
 @dataclass
 class Epoch:
-    """One log: rows of (entry or None when pruned, nodes kept beside it or None, tag or None)."""
+    """One log: rows of (entry or None when pruned, nodes kept beside it or None, tag or None).
+
+    While it is checked: the end of the tree, and what entries say of keys that were lost.
+    """
 
     number: int | None
     origin: str | None
     rows: Iterator[Row]
+    end: tuple[int, bytes] = (0, b"")
+    lost: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -113,6 +121,7 @@ class Log:
     epochs: list[Epoch] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     bodies: Bodies | None = None
+    acknowledged: bytes | None = None
 
 
 class Bodies:
@@ -259,6 +268,8 @@ def from_export(path: Path) -> Log:
                 rows.append((None, leaf, None))
             case ["checkpoint", bytes(cose)]:
                 log.checkpoints.append(checkpoint_from(cose))
+            case ["acknowledged", bytes(signed)]:
+                log.acknowledged = signed
             case ["body", str(period), bytes(salt), bytes(body)]:
                 log.bodies = log.bodies or Bodies()
                 log.bodies.add(period, salt, body)
@@ -438,8 +449,8 @@ def check_signature(checkpoint: Checkpoint, keys: dict[bytes, bytes]) -> None:
         raise Finding(TAMPERED, f"checkpoint {checkpoint.size} has a wrong signature")
 
 
-def check_chain(checkpoints: list[Checkpoint]) -> None:
-    """Rule 3, and the consistency proofs of rule 4."""
+def check_chain(checkpoints: list[Checkpoint], keys: dict[bytes, bytes]) -> None:
+    """Rule 3, the consistency proofs of rule 4, the keys of rule 2, and that receipts are of their checkpoint."""
     previous: Checkpoint | None = None
     for checkpoint in checkpoints:
         name = f"checkpoint {checkpoint.size} of epoch {checkpoint.epoch}"
@@ -454,6 +465,9 @@ def check_chain(checkpoints: list[Checkpoint]) -> None:
             raise Finding(TAMPERED, f"{name} names another predecessor: one was taken out, put in or signed twice")
         if previous is not None and same and not continues(checkpoint, previous):
             raise Finding(TAMPERED, f"{name} does not continue the tree before it")
+        if previous is not None and same and previous.kid != checkpoint.kid:
+            check_succession(checkpoint, keys[previous.kid])
+        list(receipts_of(checkpoint))
         previous = checkpoint
 
 
@@ -532,6 +546,8 @@ def check_epoch(
                 told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
                 introduced[key_id(point)] = point
+            if fields.get(7) == KEY_ROTATION and fields[9].get("key") == "lost":
+                epoch.lost.append(fields[9])
         if bodies is not None:
             bodies.note(fields)
         if tail is not None:
@@ -559,6 +575,7 @@ def check_epoch(
         if other.epoch == epoch.number and other.size > tree.size:
             raise Finding(TAMPERED, f"entry {tree.size} is missing: somebody else holds a head of {other.size} entries")
     check_pruned(gone, told, tree.size)
+    epoch.end = (tree.size, tree.root())
     if gone:
         print(f"epoch {epoch.number}: {len(gone)} entries were pruned; their hashes are in place")
     return tree.size, last_good
@@ -577,6 +594,21 @@ def check_opening(told: dict[str, Any], older: list[Checkpoint]) -> None:
     if any(one.epoch == told.get("epoch") for one in older):
         raise Finding(TAMPERED, f"a new epoch goes on from a head {place} that is not among the checkpoints")
     raise Finding(INCOMPLETE, f"a new epoch goes on from a head {place}; the checkpoints of that epoch are missing")
+
+
+def check_lost(log: Log) -> None:
+    """Rule 2: a new epoch with another key says that the old one was lost, and where the epoch before ended."""
+    epochs = {epoch.number: epoch for epoch in log.epochs}
+    for previous, first in zip(log.checkpoints, log.checkpoints[1:], strict=False):
+        epoch = epochs.get(first.epoch)
+        if epoch is None or previous.epoch == first.epoch or previous.kid == first.kid:
+            continue
+        said = [one for one in epoch.lost if (one.get("old"), one.get("kid")) == (previous.kid, first.kid)]
+        if not said:
+            raise Finding(TAMPERED, f"epoch {first.epoch} is sealed by another key, and no entry says why")
+        before = epochs.get(previous.epoch)
+        if before is not None and before.end != (said[0].get("size"), said[0].get("root")):
+            raise Finding(TAMPERED, f"epoch {previous.epoch} is not as it was when its key was lost")
 
 
 def check_pruned(gone: list[int], told: list[tuple[int, int]], size: int) -> None:
@@ -602,25 +634,61 @@ def check_witnesses(policy: Path, checkpoints: list[Checkpoint]) -> str:
     newest: set[bytes] = set()
     for checkpoint in checkpoints:
         newest = set()
-        for kid, signed, signature in cosignatures_of(checkpoint):
+        for kid, signed, signature in receipts_of(checkpoint):
             if kid in witnesses:
                 if not signed_by(witnesses[kid], signed, signature):
-                    raise Finding(TAMPERED, f"a cosignature of checkpoint {checkpoint.size} is forged")
+                    raise Finding(TAMPERED, f"a receipt of checkpoint {checkpoint.size} is forged")
                 newest.add(kid)
     if len(newest) < quorum:
         raise Finding(INCOMPLETE, f"{len(newest)} witnesses cosigned the newest checkpoint, {quorum} are asked for")
     return f"cosigned by {len(newest)} of {len(points)} witnesses"
 
 
-def cosignatures_of(checkpoint: Checkpoint) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Key id, signed bytes and signature of each countersignature (RFC 9338 section 3.3)."""
-    _, body, _, payload = cbor2.loads(checkpoint.statement)
+def receipts_of(checkpoint: Checkpoint) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Key id, signed bytes and signature of each receipt of consistency (RFC 9942 section 5.3)."""
     try:
-        for protected, _, signature in checkpoint.unprotected.get(COUNTERSIGNATURE, ()):
-            parts = ["CounterSignatureV2", body, protected, b"", payload, [checkpoint.signature]]
-            yield cbor2.loads(protected)[4], cbor2.dumps(parts, canonical=True), signature
-    except (TypeError, ValueError, KeyError, cbor2.CBORError) as error:
-        raise Finding(TAMPERED, f"the cosignatures of checkpoint {checkpoint.size} are malformed") from error
+        for encoded_receipt in checkpoint.unprotected.get(RECEIPTS, ()):
+            tagged = strict(encoded_receipt, "a receipt")
+            protected, unprotected, payload, signature = tagged.value
+            header = strict(protected, "a receipt")
+            subject = f"{checkpoint.origin}/epoch/{checkpoint.epoch}"
+            place = (header[1], header[395], header[15][2], list(header[WITNESSED]), payload, tagged.tag)
+            if place != (-7, 1, subject, [checkpoint.size, checkpoint.digest], None, 18) or 2 in header:
+                raise ValueError("it is of another checkpoint")
+            for proof in unprotected[PROOFS].get(-2, ()):
+                if cbor2.loads(proof) != [checkpoint.previous_size, checkpoint.size, checkpoint.path]:
+                    raise ValueError("its path is another one")
+            signed = cbor2.dumps(["Signature1", protected, b"", checkpoint.root], canonical=True)
+            yield header[4], signed, signature
+    except (TypeError, ValueError, KeyError, AttributeError, cbor2.CBORError) as error:
+        raise Finding(TAMPERED, f"a receipt of checkpoint {checkpoint.size} is malformed: {error}") from error
+
+
+def check_succession(checkpoint: Checkpoint, old: bytes) -> None:
+    """Rule 2: the key before countersigned the first checkpoint of the next (RFC 9338 section 3.3)."""
+    _, body, _, payload = cbor2.loads(checkpoint.statement)
+    protected = cbor2.dumps({1: -7, 4: key_id(old)}, canonical=True)
+    signed = cbor2.dumps(["CounterSignatureV2", body, protected, b"", payload, [checkpoint.signature]], canonical=True)
+    match checkpoint.unprotected.get(COUNTERSIGNATURE):
+        case [bytes(found), _, bytes(signature)] if found == protected and signed_by(old, signed, signature):
+            return
+    raise Finding(TAMPERED, f"checkpoint {checkpoint.size} goes over to another key without the old one")
+
+
+def acknowledged_head(signed: bytes, keys: dict[bytes, bytes]) -> Checkpoint | None:
+    """Rule 6: the head that a collector signed for, if its key was given."""
+    try:
+        protected, _, payload, signature = cbor2.loads(signed, max_depth=8, allow_indefinite=False).value
+        told = strict(payload, "what the collector signed")
+        to_be_signed = cbor2.dumps(["Signature1", protected, b"", payload], canonical=True)
+        if not any(signed_by(point, to_be_signed, signature) for point in keys.values()):
+            print("what the collector signed is there; its key was not given")
+            return None
+        origin, epoch, size, root = (told[number] for number in (1, 2, 3, 4))
+    except (TypeError, ValueError, KeyError, AttributeError, cbor2.CBORError) as error:
+        raise Finding(TAMPERED, "what the collector signed is malformed") from error
+    print(f"the collector signed for {size} entries of epoch {epoch}")
+    return Checkpoint(origin, epoch, size, root, 0, b"", b"", [], b"", b"", {})
 
 
 def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newest: int) -> None:
@@ -647,10 +715,13 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
     for checkpoint in log.checkpoints:
         if checkpoint.origin != (origin or log.epochs[0].origin or checkpoint.origin):
             raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
+    heads = list(held)
+    if log.acknowledged is not None and (head := acknowledged_head(log.acknowledged, keys)) is not None:
+        heads.append(head)
     seen, entries, sealed = set(), 0, 0
     for epoch in log.epochs:
         of_epoch = by_epoch.get(epoch.number or 0, [])
-        size, covered = check_epoch(epoch, of_epoch, keys, held, tail, log.checkpoints, log.bodies)
+        size, covered = check_epoch(epoch, of_epoch, keys, heads, tail, log.checkpoints, log.bodies)
         if epoch.number in seen:
             raise Finding(TAMPERED, f"epoch {epoch.number} is given twice")
         seen.add(epoch.number)
@@ -663,7 +734,8 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
     for number, checkpoints in by_epoch.items():
         for checkpoint in checkpoints if number not in seen else ():
             check_signature(checkpoint, keys)
-    check_chain(log.checkpoints)
+    check_chain(log.checkpoints, keys)
+    check_lost(log)
     newest = max(epoch.number or 0 for epoch in log.epochs)
     if newest not in by_epoch:
         raise Finding(INCOMPLETE, f"there is no checkpoint of epoch {newest}: nothing in it is sealed")

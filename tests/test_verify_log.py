@@ -23,13 +23,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
-from edge.audit.entry import Event, Kind, LogError, decode, encode
+from edge.audit.entry import Event, Kind, LogError, Value, decode, encode
 from edge.audit.export import bundles, sequence, tiles
 from edge.audit.proof import prove
 from edge.audit.proof import read as read_proof
 from edge.audit.receipt import number_of, text_of
 from edge.audit.receipt import read as read_receipt
 from edge.audit.sealing import SealingPolicy
+from edge.audit.succession import succeeded, succession_statement
 from edge.audit.tree import Frontier, consistency, leaf_hash
 from edge.audit.witness import cosign_statement, cosigned
 from edge.devices.checkpoints import SqliteCheckpoints
@@ -37,6 +38,8 @@ from edge.devices.journal import Follower, LastHead, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
 from edge.sealer import Sealer
+from edge.sync.batch import Ack
+from edge.sync.batch import sign as sign_ack
 from edge.trust.interval import Interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -579,6 +582,93 @@ def remove_a_file(log: Path) -> None:
     (log / "checkpoints.db").unlink()
 
 
+def move_a_receipt_to_another_checkpoint(log: Path) -> None:
+    cosign(log, [OTHER_KEY])
+    good = checkpoints_of(log)
+    put_checkpoints(log, [good[0], replace(good[1], extras=good[2].extras), good[2]])
+
+
+def put_nonsense_among_the_receipts(log: Path) -> None:
+    good = checkpoints_of(log)
+    put_checkpoints(log, [*good[:2], good[2].with_extra(394, [b"\x99"])])
+
+
+def change_the_path_of_a_receipt(log: Path) -> None:
+    good = checkpoints_of(log)
+    lying = cosigned(replace(good[2], path=(bytes(32),)), bytes(8), 77, bytes(64))
+    put_checkpoints(log, [*good[:2], replace(good[2], extras=lying.extras)])
+
+
+def go_over(log: Path) -> Checkpoint:
+    """An entry that introduces another key, sealed by the real one; then a checkpoint by that other key."""
+    point = SimulatedToken(ORIGIN, OTHER_KEY).enrolled
+    entries = entries_of(log)
+    entries[20] = encode(replace(decode(entries[20]), kind=Kind.KEY_ROTATION, fields={"point": point}))
+    put_entries(log, entries)
+    seal_anew(log, (*SIZES, ENTRIES))
+    *before, last = checkpoints_of(log)
+    put_checkpoints(log, [*before, first := sign(last.head, last.path, OTHER_KEY)])
+    return first
+
+
+def countersign(log: Path, first: Checkpoint, key: ec.EllipticCurvePrivateKey) -> None:
+    kid = key_id(SimulatedToken(ORIGIN, KEY).enrolled)
+    r, s = decode_dss_signature(key.sign(succession_statement(first, kid), ec.ECDSA(hashes.SHA256())))
+    put_checkpoints(log, [*checkpoints_of(log)[:-1], succeeded(first, kid, r.to_bytes(32) + s.to_bytes(32))])
+
+
+def go_over_to_another_key_without_the_old_one(log: Path) -> None:
+    go_over(log)
+
+
+def go_over_to_another_key_that_countersigns_itself(log: Path) -> None:
+    countersign(log, go_over(log), OTHER_KEY)
+
+
+def go_over_and_move_the_countersignature(log: Path) -> None:
+    countersign(log, go_over(log), KEY)
+    *before, last = checkpoints_of(log)
+    put_checkpoints(log, [*before, replace(sign(last.head, last.path, OTHER_KEY), extras=last.extras)])
+
+
+def test_a_key_that_the_old_one_countersigned_is_believed(log: Path) -> None:
+    countersign(log, go_over(log), KEY)
+    told = verify_live(log)
+    assert (told.returncode, told.stderr) == (VERIFIED, "")
+
+
+def begin_an_epoch_with_another_key(log: Path, said: bool) -> Result:
+    """A damaged file, and somebody who starts anew with a key of his own; both keys are given to the verifier."""
+    (log / "journal.db").rename(log / "kept.db")
+    clock, checkpoints = SteadyClock(), SqliteCheckpoints(log / "checkpoints.db")
+    last = checkpoints.last()
+    assert last is not None
+    journal = SqliteJournal.open(log / "journal.db", ORIGIN, "gate", clock, LastHead.of(last))
+    kept, reader = Follower(log / "kept.db"), Follower(log / "journal.db")
+    if said:
+        kid = key_id(SimulatedToken(ORIGIN, OTHER_KEY).enrolled)
+        lost: dict[str, Value] = {
+            "key": "lost",
+            "kid": kid,
+            "old": last.kid,
+            "size": kept.size(),
+            "root": kept.root(kept.size()),
+        }
+        asyncio.run(journal.append(Event(Kind.KEY_ROTATION, lost)))
+    token = SimulatedToken(ORIGIN, OTHER_KEY)
+    asyncio.run(Sealer(ORIGIN, SealingPolicy(), reader, checkpoints, token, clock).seal())
+    for part in (kept, reader, journal, checkpoints):
+        part.close()
+    return verify_live(log, "--journal", log / "kept.db", "--key", log / "other.pem")
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_an_epoch_with_another_key_says_that_the_old_one_was_lost(log: Path, said: bool) -> None:
+    told = begin_an_epoch_with_another_key(log, said)
+    assert told.returncode == (VERIFIED if said else TAMPERED), told.stderr
+    assert said or "sealed by another key, and no entry says why" in told.stderr
+
+
 CORPUS: list[tuple[Callable[[Path], None], int, str]] = [
     (flip_a_bit, TAMPERED, "entry 5"),
     (change_an_entry_and_not_the_nodes, TAMPERED, "entry 5"),
@@ -618,6 +708,12 @@ CORPUS: list[tuple[Callable[[Path], None], int, str]] = [
     (add_bytes_after_an_entry, TAMPERED, "entry 29"),
     (write_nonsense_over_a_page, TAMPERED, ""),
     (take_away_what_an_entry_says, TAMPERED, "entry 5"),
+    (move_a_receipt_to_another_checkpoint, TAMPERED, "receipt of checkpoint 16"),
+    (put_nonsense_among_the_receipts, TAMPERED, "a receipt is not CBOR"),
+    (change_the_path_of_a_receipt, TAMPERED, "its path is another one"),
+    (go_over_to_another_key_without_the_old_one, TAMPERED, "without the old one"),
+    (go_over_to_another_key_that_countersigns_itself, TAMPERED, "without the old one"),
+    (go_over_and_move_the_countersignature, TAMPERED, "without the old one"),
     (remove_the_checkpoints, INCOMPLETE, "nothing is sealed"),
     (remove_a_file, INCOMPLETE, "checkpoints.db"),
 ]
@@ -719,6 +815,27 @@ def test_witnesses_are_counted_and_a_forged_one_is_found(log: Path) -> None:
     cosign(log, neighbours[2:], [OTHER_KEY])
     forged = verify_live(log, "--witnesses", policy)
     assert (forged.returncode, "forged" in forged.stderr) == (TAMPERED, True)
+
+
+def test_what_the_collector_signed_travels_with_the_export(log: Path) -> None:
+    collector, reader = ec.derive_private_key(99, ec.SECP256R1()), Follower(log / "journal.db")
+    (log / "collector.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, collector).enrolled))
+    checkpoints = SqliteCheckpoints(log / "checkpoints.db")
+    rows, heads = reader.rows(0, 99), checkpoints.after(0, 0, 99)
+
+    def told(ack: Ack, *more: object) -> Result:
+        out = log / "log.cborseq"
+        out.write_bytes(b"".join(sequence(ORIGIN, 1, rows, heads, acknowledged=sign_ack(ack, collector))))
+        return verify("--export", out, "--key", log / "gate.pem", *more)
+
+    good, key = Ack(ORIGIN, 1, 28, reader.root(28), 25, b"12345678", 1), ("--key", log / "collector.pem")
+    reader.close()
+    checkpoints.close()
+    assert "its key was not given" in told(good).stdout
+    verified = told(good, *key)
+    assert (verified.returncode, "the collector signed for 28 entries" in verified.stdout) == (VERIFIED, True)
+    assert told(replace(good, root=bytes(32)), *key).returncode == TAMPERED
+    assert "entry 30 is missing" in told(replace(good, size=31), *key).stderr
 
 
 def write_tagged(folder: Path, collector: ec.EllipticCurvePrivateKey) -> None:

@@ -6,16 +6,20 @@ from collections.abc import Iterable, Sequence
 
 from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import LogError, decode
+from edge.audit.succession import check_succession
 from edge.audit.tree import Frontier, leaf_hash
 
 
 def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], origin: str) -> Sequence[Checkpoint]:
-    """Check signature, origin and predecessor of each checkpoint; returns them.
+    """Check signature, origin and predecessor of each checkpoint, and that each key handed over to the next.
 
     Args:
         checkpoints: in order, over epochs.
         points: public keys that may have signed.
         origin: name of the log.
+
+    Returns:
+        The same checkpoints.
 
     Raises:
         LogError: names the first that is wrong.
@@ -28,6 +32,9 @@ def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], orig
         if checkpoint.kid not in keys:
             raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
         checkpoint.verify(keys[checkpoint.kid])
+        same = previous is not None and previous.head.epoch == checkpoint.head.epoch
+        if previous is not None and same and previous.kid != checkpoint.kid:
+            check_succession(checkpoint, keys[previous.kid])
         checkpoint.follows(previous)
         previous = checkpoint
     return checkpoints

@@ -35,6 +35,7 @@ def sequence(
     entries: Iterable[tuple[bytes | None, bytes]],
     checkpoints: Iterable[Checkpoint],
     bodies: Iterable[Body] = (),
+    acknowledged: bytes | None = None,
 ) -> Iterator[bytes]:
     """The items of an export, each encoded.
 
@@ -44,6 +45,7 @@ def sequence(
         entries: the entry, None when it is pruned, and its leaf hash; from index 0.
         checkpoints: all that are kept, of earlier epochs too.
         bodies: what is kept beside the entries, only when it was asked for; it stays encrypted.
+        acknowledged: the newest statement that the collector signed about this log.
     """
     yield deterministic({"format": FORMAT, "version": 1, "origin": origin, "epoch": epoch})
     items = 1
@@ -53,6 +55,9 @@ def sequence(
     for checkpoint in checkpoints:
         items += 1
         yield deterministic(["checkpoint", checkpoint.encode()])
+    if acknowledged is not None:
+        items += 1
+        yield deterministic(["acknowledged", acknowledged])
     for body in bodies:
         items += 1
         yield deterministic(["body", body.period, body.salt, body.encoded])
@@ -148,6 +153,8 @@ def read(content: bytes) -> Export:
                 entries.append(None)
             case ["checkpoint", bytes(cose)]:
                 checkpoints.append(cose)
+            case ["acknowledged", bytes()]:
+                continue
             case ["body", str(period), bytes(salt), bytes(encoded)]:
                 bodies.append(Body(period, salt, encoded))
             case _:

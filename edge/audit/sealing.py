@@ -10,6 +10,7 @@ Rules of signing, so that whoever reaches the signer still cannot have anything 
 
 4. Only the statement of a checkpoint that parses, for this log and this key.
 5. Only when the size grows within an epoch, naming the previous size and digest; a new epoch is greater than the last.
+6. Once, the checkpoint of a successor that it was told of, which continues what it signed itself; nothing after that.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from edge.audit.checkpoint import parse_statement
+from edge.audit.checkpoint import Head, parse_statement
 from edge.audit.entry import CRITICAL, Kind, LogError
+from edge.audit.succession import parse_succession
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Guard:
     def __init__(self, origin: str, kid: bytes) -> None:
         self._origin = origin
         self._kid = kid
+        self._succeeded = False
         self._epoch = 0
         self._size = 0
         self._digest: bytes | None = None
@@ -86,7 +89,28 @@ class Guard:
             LogError: it breaks rule 4 or 5.
         """
         head, kid = parse_statement(statement)
-        if head.origin != self._origin or kid != self._kid:
+        if kid != self._kid:
+            raise LogError("the checkpoint is of another log or key")
+        self._admit(head)
+
+    def admit_successor(self, statement: bytes, successor: bytes) -> None:
+        """Agree to countersign the first checkpoint of that key, or raise.
+
+        Raises:
+            LogError: it breaks rule 5 or 6.
+        """
+        head, kid, own = parse_succession(statement)
+        if kid != successor or own != self._kid or kid == own:
+            raise LogError("the checkpoint is of another log or key")
+        self._admit(head)
+        if head.epoch != self._epoch or self._digest is None:
+            raise LogError("a successor goes on in the epoch of its predecessor")
+
+    def _admit(self, head: Head) -> None:
+        """Rule 5."""
+        if self._succeeded:
+            raise LogError("this key was succeeded by another")
+        if head.origin != self._origin:
             raise LogError("the checkpoint is of another log or key")
         if (head.epoch, head.size) <= (self._epoch, self._size):
             raise LogError(f"a checkpoint of {self._size} entries was signed already")
@@ -99,3 +123,7 @@ class Guard:
         """Remember that this statement was signed."""
         head, _ = parse_statement(statement)
         self.resume(head.epoch, head.size, hashlib.sha256(statement).digest())
+
+    def succeeded(self) -> None:
+        """Remember that a successor was countersigned: this key has done its part."""
+        self._succeeded = True

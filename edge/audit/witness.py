@@ -6,8 +6,10 @@ Rules:
    remembers is there, signed by the log's key, and continues the step before.
 2. Two heads of one log that cannot both be true are a fork. Both are kept: the two signatures are the evidence.
 3. A head behind the remembered one is old news; a log that goes on from an older one ends in a fork.
-4. A cosignature is a COSE countersignature (RFC 9338, label 11 of the unprotected header), so that a checkpoint with
-   cosignatures is still the same checkpoint: its digest does not change.
+4. A cosignature is a receipt of consistency (RFC 9942): a COSE_Sign1 by the witness over the same root, detached, with
+   the log, its epoch, the size and the checkpoint's digest in its protected header. Receipts go into header 394 of the
+   checkpoint, which stays the same checkpoint: its digest does not change. The first checkpoint of an epoch continues
+   nothing; its receipts hold no path.
 5. A witness signs with a key of its own and not with its token's: the token signs this gate's log and nothing else.
 """
 
@@ -18,8 +20,23 @@ from dataclasses import dataclass
 
 import cbor2
 
-from edge.audit.checkpoint import COUNTERSIGNATURE, ES256, Checkpoint, KnownHead, key_id, verify_es256
+from edge.audit.checkpoint import (
+    CONSISTENCY,
+    ES256,
+    PROOFS,
+    RECEIPTS,
+    RFC9162_SHA256,
+    TREE_KIND,
+    Checkpoint,
+    KnownHead,
+    key_id,
+    verify_es256,
+)
 from edge.audit.entry import LogError, deterministic
+
+WITNESSED = -70001
+"""Private header label: [size, digest of the checkpoint]."""
+_TAG = 18
 
 
 @dataclass(frozen=True)
@@ -97,32 +114,32 @@ def fork_of(last: Checkpoint, new: Checkpoint) -> Fork | None:
 
 
 def cosign_statement(checkpoint: Checkpoint, kid: bytes, at_s: int) -> bytes:
-    """What a witness signs: the Countersign_structure of RFC 9338 section 3.3."""
-    body, payload = cbor2.loads(checkpoint.statement)[1::2]
-    protected = _protected(kid, at_s)
-    return deterministic(["CounterSignatureV2", body, protected, b"", payload, [checkpoint.signature]])
+    """What a witness signs: the Sig_structure of its receipt."""
+    return deterministic(["Signature1", _protected(checkpoint, kid, at_s), b"", checkpoint.head.root])
 
 
 def cosigned(checkpoint: Checkpoint, kid: bytes, at_s: int, signature: bytes) -> Checkpoint:
-    """The checkpoint with one more cosignature."""
-    before = [list(one) for one in _cosignatures(checkpoint)]
-    return checkpoint.with_extra(COUNTERSIGNATURE, [*before, [_protected(kid, at_s), {}, signature]])
+    """The checkpoint with one more receipt."""
+    head, proofs = checkpoint.head, {}
+    if head.previous_size and checkpoint.path is not None:
+        proofs = {CONSISTENCY: [deterministic([head.previous_size, head.size, [*checkpoint.path]])]}
+    parts = [_protected(checkpoint, kid, at_s), {PROOFS: proofs}, None, signature]
+    receipt = cbor2.dumps(cbor2.CBORTag(_TAG, parts), canonical=True)
+    return checkpoint.with_extra(RECEIPTS, [*dict(checkpoint.extras).get(RECEIPTS, ()), receipt])
 
 
 def cosigners(checkpoint: Checkpoint, witnesses: Mapping[bytes, bytes]) -> dict[bytes, int]:
     """Key ids of the witnesses that cosigned, and when.
 
     Args:
-        checkpoint: whose cosignatures count.
+        checkpoint: whose receipts count.
         witnesses: uncompressed points by key id; others are not looked at.
 
     Raises:
-        LogError: a cosignature in the name of a known witness is not its own.
+        LogError: a receipt is malformed or of another checkpoint, or one in the name of a known witness is not its own.
     """
     found: dict[bytes, int] = {}
-    for protected, _, signature in _cosignatures(checkpoint):
-        header = cbor2.loads(protected)
-        kid, at_s = header[4], header[15][6]
+    for kid, at_s, signature in _receipts(checkpoint):
         if kid in witnesses:
             verify_es256(witnesses[kid], cosign_statement(checkpoint, kid, at_s), signature)
             found[kid] = at_s
@@ -134,22 +151,30 @@ def witness_ids(points: Sequence[bytes]) -> dict[bytes, bytes]:
     return {key_id(point): point for point in points}
 
 
-def _protected(kid: bytes, at_s: int) -> bytes:
-    return deterministic({1: ES256, 4: kid, 15: {6: at_s}})
+def _protected(checkpoint: Checkpoint, kid: bytes, at_s: int) -> bytes:
+    head = checkpoint.head
+    claims = {2: f"{head.origin}/epoch/{head.epoch}", 6: at_s}
+    witnessed = [head.size, checkpoint.digest]
+    return deterministic({1: ES256, 4: kid, 15: claims, TREE_KIND: RFC9162_SHA256, WITNESSED: witnessed})
 
 
-def _cosignatures(checkpoint: Checkpoint) -> list[tuple[bytes, object, bytes]]:
-    """The cosignatures in the unprotected header.
+def _receipts(checkpoint: Checkpoint) -> list[tuple[bytes, int, bytes]]:
+    """Key id, time and signature of the receipts in the unprotected header; each is of this checkpoint.
 
     Raises:
-        LogError: they are malformed.
+        LogError: one is malformed, or of another checkpoint.
     """
-    found = dict(checkpoint.extras).get(COUNTERSIGNATURE, ())
+    parts: list[tuple[bytes, int, bytes]] = []
     try:
-        parts = [(bytes(protected), other, bytes(signature)) for protected, other, signature in found]
-        whole = all({1, 4, 15} == set(cbor2.loads(protected)) for protected, _, _ in parts)
-    except (TypeError, ValueError, cbor2.CBORError) as error:
-        raise LogError("cosignatures are malformed") from error
-    if not whole:
-        raise LogError("cosignatures are malformed")
+        for receipt in dict(checkpoint.extras).get(RECEIPTS, ()):
+            tagged = cbor2.loads(receipt, max_depth=8, allow_indefinite=False, allow_duplicate_keys=False)
+            protected, unprotected, payload, signature = tagged.value
+            header = cbor2.loads(protected)
+            kid, at_s = bytes(header[4]), int(header[15][6])
+            same = protected == _protected(checkpoint, kid, at_s) and payload is None and tagged.tag == _TAG
+            if not same or set(unprotected) != {PROOFS} or cbor2.dumps(tagged, canonical=True) != receipt:
+                raise LogError("a receipt is of another checkpoint")
+            parts.append((kid, at_s, bytes(signature)))
+    except (TypeError, ValueError, KeyError, AttributeError, cbor2.CBORError) as error:
+        raise LogError("receipts are malformed") from error
     return parts

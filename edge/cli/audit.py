@@ -148,12 +148,17 @@ def _sequence(args: argparse.Namespace, settings: Settings, log: Follower, check
     kept = bodies_in(settings.paths.bodies) if args.bodies else []
     bodies = (body for body in kept if body.commitment in committed)  # looked at after the entries were
     with args.out.open("wb") as file:
-        for item in sequence(settings.site.origin, log.epoch(), rows(), heads, bodies):
+        for item in sequence(settings.site.origin, log.epoch(), rows(), heads, bodies, _acknowledged(settings)):
             file.write(item)
     print(f"{log.size()} entries and {len(heads)} checkpoints written to {args.out}")
     if args.bodies:
         print(f"and {len({body.commitment for body in kept} & committed)} bodies, encrypted")
     return 0
+
+
+def _acknowledged(settings: Settings) -> bytes | None:
+    """What the collector signed last, where entries go out."""
+    return settings.paths.witnessed.read_bytes() if settings.paths.witnessed.exists() else None
 
 
 def _body(args: argparse.Namespace) -> int:

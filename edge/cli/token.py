@@ -6,13 +6,21 @@ PINs are read from the terminal or from files, never from the command line, wher
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.devices.token import TokenPlace
+    from edge.audit.checkpoint import Checkpoint
+    from edge.devices.checkpoints import SqliteCheckpoints
+    from edge.devices.clock import SystemClock
+    from edge.devices.follower import Follower
+    from edge.devices.journal import SqliteJournal
+    from edge.devices.token import Pkcs11Token, TokenPlace
     from edge.settings import Settings
 
 
@@ -35,19 +43,21 @@ def add(commands: Any) -> None:
             action.add_argument("--so-pin-file", type=Path, help="file with the security officer's PIN")
         if name == "rotate":
             action.add_argument("--new-key-id", required=True, metavar="HEX", help="CKA_ID of the new key")
+            action.add_argument("--lost", action="store_true", help="the old key is gone: begin a new epoch without it")
+            action.add_argument("--so-pin-file", type=Path, help="with --lost: of the new token's security officer")
         if name == "certificate":
             action.add_argument("out", type=Path, help="PEM file to write")
 
 
 def _init(args: argparse.Namespace) -> int:
     def act(settings: Settings, place: TokenPlace) -> int:
-        from edge.devices.token import initialise, load, provision, to_pem
+        from edge.devices.token import provision, to_pem
+        from edge.errors import DeviceError
 
+        if settings.token.public_key.exists() and _sealed(settings):
+            raise DeviceError("token", "this gate has a key that sealed its log; see edge token rotate --help")
         pin = _secret(args.pin_file, "PIN of the token's user: ")
-        if not list(load(place.module).get_tokens(token_label=place.label)):
-            so_pin = _secret(args.so_pin_file, "PIN of the token's security officer: ")
-            initialise(place.module, place.label, so_pin, pin)
-            print(f"token {place.label!r} initialised")
+        _initialised(args, place, pin)
         point = provision(place, pin)
         settings.token.public_key.parent.mkdir(parents=True, exist_ok=True)
         settings.token.public_key.write_bytes(to_pem(point))
@@ -98,8 +108,13 @@ def _rotate(args: argparse.Namespace) -> int:
         pin = _secret(args.pin_file, "PIN of the token's user: ")
         file = settings.token.public_key
         old, new_place = enrolled_point(file.read_bytes()), replace(place, key_id=args.new_key_id)
+        if args.lost:
+            _initialised(args, place, pin)
         new = provision(new_place, pin)
-        asyncio.run(_go_over(settings, ((place, old), (new_place, new)), pin))
+        if args.lost:
+            asyncio.run(_begin_anew(settings, new_place, old, new, pin))
+        else:
+            asyncio.run(_go_over(settings, ((place, old), (new_place, new)), pin))
         file.rename(file.with_name(f"{file.stem}.{place.key_id}{file.suffix}"))
         file.write_bytes(to_pem(new))
         print(f"the log goes on under the new key; set key_id = {args.new_key_id!r} in [token] of {settings.source}")
@@ -108,35 +123,121 @@ def _rotate(args: argparse.Namespace) -> int:
     return _with_token(args, act)
 
 
+def _initialised(args: argparse.Namespace, place: TokenPlace, pin: str) -> None:
+    """Initialise the token if it is empty."""
+    from edge.devices.token import initialise, load
+
+    if not list(load(place.module).get_tokens(token_label=place.label)):
+        so_pin = _secret(args.so_pin_file, "PIN of the token's security officer: ")
+        initialise(place.module, place.label, so_pin, pin)
+        print(f"token {place.label!r} initialised")
+
+
+def _sealed(settings: Settings) -> bool:
+    """Whether a key has sealed anything here."""
+    from edge.devices.checkpoints import CheckpointReader
+
+    checkpoints = CheckpointReader(settings.paths.checkpoints)
+    try:
+        return checkpoints.last() is not None
+    finally:
+        checkpoints.close()
+
+
 async def _go_over(settings: Settings, keys: tuple[tuple[TokenPlace, bytes], ...], pin: str) -> None:
-    """The old key seals the entry that names the new one; the new one seals the next, and so shows that it is there."""
+    """The old key seals the entry that names the new one; the new one seals the next, and the old countersigns that."""
     from edge.audit.checkpoint import key_id
-    from edge.audit.entry import Event, Kind
-    from edge.audit.sealing import SealingPolicy
+    from edge.audit.entry import Event, Kind, Value
+    from edge.audit.succession import succeeded
+
+    (old_place, old), (new_place, new) = keys
+    fields: dict[str, Value] = {"kid": key_id(new), "point": new}
+    with _log_of(settings) as at_hand:
+        await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "introduced", **fields}))
+        with _token_of(settings, old_place, old, pin) as token:  # one login at a time: it is the token's, not the key's
+            last = await at_hand.seal(token)
+        await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "in-force", **fields}))
+        with _token_of(settings, new_place, new, pin) as token:
+            first = await at_hand.seal(token, successor=True)
+        with _token_of(settings, old_place, old, pin) as token:
+            token.resume(last)
+            signature = await token.countersign(first, new)
+        at_hand.checkpoints.add(succeeded(first, key_id(old), signature))
+
+
+async def _begin_anew(settings: Settings, place: TokenPlace, old: bytes, new: bytes, pin: str) -> None:
+    """Nobody can countersign: a new epoch begins, and says why, and where the old one ended."""
+    from edge.audit.checkpoint import key_id
+    from edge.audit.entry import Event, Kind, Value
+    from edge.devices.follower import Follower
+
+    before = Follower(settings.paths.journal)
+    size = before.size()
+    fields: dict[str, Value] = {"key": "lost", "kid": key_id(new), "point": new, "old": key_id(old)}
+    closed: dict[str, Value] = {"closed": before.epoch(), "size": size, "root": before.root(size)}
+    before.close()
+    with _log_of(settings, anew="the token is lost") as at_hand:
+        await at_hand.journal.append(Event(Kind.KEY_ROTATION, fields | closed))
+        with _token_of(settings, place, new, pin) as after:
+            await at_hand.seal(after)
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    """A stopped gate's log, to be written and sealed."""
+
+    settings: Settings
+    journal: SqliteJournal
+    log: Follower
+    checkpoints: SqliteCheckpoints
+    clock: SystemClock
+
+    async def seal(self, token: Pkcs11Token, *, successor: bool = False) -> Checkpoint:
+        """Have this token seal all that is there."""
+        from edge.audit.sealing import SealingPolicy
+        from edge.errors import DeviceError
+        from edge.sealer import Sealer
+
+        token.resume(self.checkpoints.last())
+        origin = self.settings.site.origin
+        parts = (self.log, self.checkpoints, token, self.clock)
+        sealed = await Sealer(origin, SealingPolicy(), *parts, successor=successor).seal()
+        if sealed is None:
+            raise DeviceError("journal", "there was nothing to seal")
+        return sealed
+
+
+@contextlib.contextmanager
+def _log_of(settings: Settings, anew: str = "") -> Iterator[_AtHand]:
+    from edge.app.gate import alone
     from edge.devices.checkpoints import SqliteCheckpoints
     from edge.devices.clock import SystemClock
-    from edge.devices.journal import Follower, LastHead, SqliteJournal
-    from edge.devices.token import Pkcs11Token
-    from edge.sealer import Sealer
+    from edge.devices.follower import Follower
+    from edge.devices.journal import LastHead, SqliteJournal
 
-    origin, new = settings.site.origin, keys[-1][1]
-    clock = SystemClock(settings.clock, settings.paths.journal.parent / "clock-floor")
-    checkpoints, log = SqliteCheckpoints(settings.paths.checkpoints), Follower(settings.paths.journal)
-    last = LastHead.of(checkpoints.last())
-    journal = SqliteJournal.open(settings.paths.journal, origin, settings.site.gate, clock, last)
+    folder, origin = settings.paths.journal.parent, settings.site.origin
+    clock = SystemClock(settings.clock, folder / "clock-floor")
+    with contextlib.ExitStack() as closing:
+        closing.enter_context(alone(folder / "lock"))
+        checkpoints = SqliteCheckpoints(settings.paths.checkpoints)
+        closing.callback(checkpoints.close)
+        last, file, gate = LastHead.of(checkpoints.last()), settings.paths.journal, settings.site.gate
+        journal = SqliteJournal.open(file, origin, gate, clock, last, anew=anew)
+        closing.callback(journal.close)
+        log = Follower(file)
+        closing.callback(log.close)
+        yield _AtHand(settings, journal, log, checkpoints, clock)
+
+
+@contextlib.contextmanager
+def _token_of(settings: Settings, place: TokenPlace, point: bytes, pin: str) -> Iterator[Pkcs11Token]:
+    from edge.devices.token import Pkcs11Token
+
+    token = Pkcs11Token(place, pin, point, settings.site.origin)
     try:
-        for (place, point), word in zip(keys, ("introduced", "in-force"), strict=True):
-            await journal.append(Event(Kind.KEY_ROTATION, {"key": word, "kid": key_id(new), "point": new}))
-            token = Pkcs11Token(place, pin, point, origin)
-            try:
-                token.resume(checkpoints.last())
-                await Sealer(origin, SealingPolicy(), log, checkpoints, token, clock).seal()
-            finally:
-                token.close()
+        yield token
     finally:
-        log.close()
-        journal.close()
-        checkpoints.close()
+        token.close()
 
 
 def _with_token(args: argparse.Namespace, act: Any) -> int:

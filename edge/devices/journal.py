@@ -44,7 +44,8 @@ _CHECKED_AT_ONCE = 16 * 1024 * 1024
 """Bytes up to which SQLite checks the whole file before service begins; a larger one is checked meanwhile."""
 _DEADLINE_S = 5.0
 _PRUNED_AT_ONCE = 5000
-_NEVER_PRUNED = frozenset({Kind.EPOCH_OPEN, Kind.KEY_ROTATION, Kind.PRUNED, Kind.TAIL_KEY})
+_LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})  # who received is asked for months
+_NEVER_PRUNED = _LEDGER | {Kind.EPOCH_OPEN, Kind.KEY_ROTATION, Kind.PRUNED, Kind.TAIL_KEY}
 Connect = Callable[[Path], sqlite3.Connection]
 
 
@@ -101,6 +102,7 @@ class SqliteJournal:
         last: LastHead | None = None,
         connect: Connect | None = None,
         collector: bytes | None = None,
+        anew: str = "",
     ) -> SqliteJournal:
         """Open the log, or begin it; begin a new epoch when the file is not what it should be.
 
@@ -112,13 +114,14 @@ class SqliteJournal:
             last: the last head that anybody holds, None when nobody holds one.
             connect: how to reach SQLite; tests put a disk that loses power there.
             collector: public key of who may check the tags of unsealed entries (``audit/tail.py``); None for no tags.
+            anew: why a new epoch begins although the file is good, because a person asked for it; empty: it does not.
 
         Raises:
             DeviceError: the disk is full, read-only or gone, or the file belongs to another gate.
         """
         journal = cls(path, origin, gate, clock, connect or sqlite, collector)
         try:
-            journal._start(last)
+            journal._start(last, anew)
         except BaseException:
             journal.close()
             raise
@@ -160,7 +163,7 @@ class SqliteJournal:
     async def prune(self, below: int, sealed: int) -> Receipt | None:
         """Take away what old entries say; their hashes stay, so every proof still holds. It is itself an entry.
 
-        Entries that name keys, epochs and earlier prunings stay.
+        Entries that name keys, epochs and earlier prunings stay, and those of the ledger: they hold marks whose key goes.
 
         Args:
             below: entries before this index have been kept long enough, and somebody else has them.
@@ -262,11 +265,13 @@ class SqliteJournal:
             body=event.body,
         )
 
-    def _start(self, last: LastHead | None) -> None:
+    def _start(self, last: LastHead | None, anew: str) -> None:
         """Check what is there, and go on with it or begin anew."""
         try:
             try:
                 self._go_on(last)
+                if anew:
+                    raise Damaged(anew)
             except Damaged as damage:
                 self._begin_epoch(str(damage), last)
         except (sqlite3.Error, OSError) as error:

@@ -35,6 +35,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 from edge.audit.checkpoint import Checkpoint, key_id, verify_es256
 from edge.audit.entry import LogError
 from edge.audit.sealing import Guard
+from edge.audit.succession import succession_statement
 from edge.devices.worker import Worker
 from edge.errors import DeviceError
 
@@ -117,12 +118,25 @@ class Pkcs11Token:
             self._guard.admit(statement)
         except LogError as error:
             raise DeviceError("token", f"not signed: {error}") from error
-        signature = await self._ask(lambda: self._sign(statement))
-        try:
-            verify_es256(self._enrolled, statement, signature)
-        except LogError as error:
-            raise DeviceError("token", f"its signature is wrong: {error}") from error
+        signature = await self._signed(statement)
         self._guard.signed(statement)
+        return signature
+
+    async def countersign(self, checkpoint: Checkpoint, successor: bytes) -> bytes:
+        """Countersign the first checkpoint of the key that follows this one; nothing is signed after that.
+
+        Args:
+            checkpoint: continues the last that this key signed.
+            successor: uncompressed point of the new key, which signed it.
+        """
+        statement = succession_statement(checkpoint, key_id(self._enrolled))
+        try:
+            checkpoint.verify(successor)
+            self._guard.admit_successor(statement, key_id(successor))
+        except LogError as error:
+            raise DeviceError("token", f"not countersigned: {error}") from error
+        signature = await self._signed(statement)
+        self._guard.succeeded()
         return signature
 
     async def public_key(self) -> bytes:
@@ -145,6 +159,15 @@ class Pkcs11Token:
     def close(self) -> None:
         """Log out and let go of the module."""
         self._worker.close(self._drop)
+
+    async def _signed(self, statement: bytes) -> bytes:
+        """The token's signature, checked: one that signs wrongly is noticed here and not at an audit years later."""
+        signature = await self._ask(lambda: self._sign(statement))
+        try:
+            verify_es256(self._enrolled, statement, signature)
+        except LogError as error:
+            raise DeviceError("token", f"its signature is wrong: {error}") from error
+        return signature
 
     async def _ask(self, do: Callable[[], T]) -> T:
         """What the thread answers, with the library's errors as the technician's."""

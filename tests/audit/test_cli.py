@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.audit.entry import decode
+from edge.audit.checkpoint import Checkpoint, key_id, parse, statement
+from edge.audit.entry import Event, Kind, decode
 from edge.audit.export import read
 from edge.audit.sealing import SealingPolicy
+from edge.audit.succession import check_succession, succeeded
 from edge.cli import main
 from edge.decision import AccessDecision, Facts, Policy, admit, entry
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
-from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise
+from edge.devices.simulated_token import SimulatedToken
+from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, provision, reinitialise
+from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Settings, load, profile
 from edge.trust.interval import Interval
@@ -197,6 +205,22 @@ def test_every_decision_is_made_again_bit_for_bit(config: Path, capsys: pytest.C
     assert "9 decisions recomputed, 0 the same bit for bit, 9 not" in said
 
 
+def script(settings: Settings, *more: Path | str) -> subprocess.CompletedProcess[str]:
+    """What the independent verifier says of the live log."""
+    files = ["--journal", settings.paths.journal, "--checkpoints", settings.paths.checkpoints, *more]
+    command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def without_countersignature(settings: Settings) -> None:
+    """What somebody has who got the new key alone."""
+    with closing(sqlite3.connect(settings.paths.checkpoints)) as file, file:
+        for size, cose in file.execute("SELECT size, cose FROM checkpoint").fetchall():
+            extras = tuple((label, value) for label, value in parse(cose).extras if label != 11)
+            row = (replace(parse(cose), extras=extras).encode(), size)
+            file.execute("UPDATE checkpoint SET cose = ? WHERE size = ?", row)
+
+
 def test_the_key_is_rotated_and_an_auditor_needs_only_the_first(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,11 +233,104 @@ def test_the_key_is_rotated_and_an_auditor_needs_only_the_first(
     assert main(["audit", "verify", "--config", str(config)]) == 0
     assert "11 entries, 3 checkpoints, 0 not sealed yet: good" in capsys.readouterr().out
     (config.parent / "first.pem").write_bytes(first)
-    files = ["--journal", str(settings.paths.journal), "--checkpoints", str(settings.paths.checkpoints)]
-    script = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), *files]
     for key, status in (("first.pem", 0), ("token.pem", 3)):
-        found = subprocess.run([*script, "--key", str(config.parent / key)], capture_output=True, text=True)
+        found = script(settings, "--key", config.parent / key)
         assert found.returncode == status, found.stderr
+    without_countersignature(settings)
+    both = ("--key", config.parent / "first.pem", "--key", config.parent / "token.pem")
+    found = script(settings, *both)
+    assert (found.returncode, "without the old one" in found.stderr) == (1, True)
+    assert main(["audit", "verify", "--config", str(config)]) == 1
+    assert "without the old one" in capsys.readouterr().err
+
+
+def test_a_lost_token_ends_its_epoch_and_the_next_one_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = init(config)
+    run_gate(settings)
+    (config.parent / "first.pem").write_bytes(settings.token.public_key.read_bytes())
+    journal = SqliteJournal.open(settings.paths.journal, settings.site.origin, "gate", SteadyClock())
+    asyncio.run(journal.append(Event(Kind.DENIED)))  # not sealed before the token went
+    journal.close()
+    shutil.rmtree(config.parent / "tokens")
+    (config.parent / "tokens").mkdir()
+    reinitialise(MODULE)
+    pins = ["--pin-file", str(config.parent / "pin"), "--so-pin-file", str(config.parent / "so-pin")]
+    assert main(["token", "init", "--config", str(config), *pins]) == 1  # would have put another key under the old log
+    assert "rotate" in capsys.readouterr().err
+    assert main(["token", "rotate", "--lost", "--config", str(config), "--new-key-id", "02", *pins]) == 0
+    kept = settings.paths.journal.with_name("journal.epoch-1.0.db")
+    first, new = ("--key", config.parent / "first.pem"), ("--key", config.parent / "token.pem")
+    found = script(settings, "--journal", kept, *first, *new)
+    assert found.returncode == 0, found.stderr
+    assert "log verified: 12 entries, 11 sealed by 2 checkpoints" in found.stdout
+    assert script(settings, "--journal", kept, *first).returncode == 3  # nobody vouched for the new key
+    config.write_text(config.read_text().replace('key_id = "01"', 'key_id = "02"'))
+    assert main(["token", "status", "--config", str(config)]) == 0
+    assert main(["audit", "verify", "--config", str(config)]) == 0
+    with closing(sqlite3.connect(kept)) as file, file:
+        file.execute("DELETE FROM leaf WHERE ix = 9")  # never sealed by the old key, but the new one told of it
+    cut = script(settings, "--journal", kept, *first, *new)
+    assert (cut.returncode, "not as it was when its key was lost" in cut.stderr) == (1, True)
+
+
+def test_a_key_that_nobody_went_over_to_seals_nothing(config: Path) -> None:
+    settings = init(config)
+    run_gate(settings)
+    place = TokenPlace(settings.token.module, settings.token.label, "", "02")
+    point, origin = provision(place, "246810"), settings.site.origin
+    clock = SteadyClock()
+    log, checkpoints = Follower(settings.paths.journal), SqliteCheckpoints(settings.paths.checkpoints)
+    journal = SqliteJournal.open(settings.paths.journal, origin, "gate", clock)
+    asyncio.run(journal.append(Event(Kind.BOOT)))
+    token = Pkcs11Token(place, "246810", point, origin)
+    with pytest.raises(DeviceError, match="edge token rotate"):
+        asyncio.run(Sealer(origin, SealingPolicy(), log, checkpoints, token, clock).seal())
+    for part in (token, log, journal, checkpoints):
+        part.close()
+
+
+def test_the_old_key_countersigns_its_successor_once_and_nothing_else(config: Path) -> None:
+    """No signing oracle: neither another log's, nor an older one's, nor a checkpoint the new key did not sign."""
+    settings = init(config)
+    run_gate(settings)
+    origin = settings.site.origin
+    checkpoints = SqliteCheckpoints(settings.paths.checkpoints)
+    last = checkpoints.last()
+    checkpoints.close()
+    assert last is not None
+    key = ec.derive_private_key(77, ec.SECP256R1())
+    new = SimulatedToken(origin, key).enrolled
+
+    def first(**changed: object) -> Checkpoint:
+        told: dict[str, object] = {"size": 20, "previous_size": 9, "previous_digest": last.digest, **changed}
+        head = replace(last.head, **told)  # type: ignore[arg-type] # fields of a head by name
+        signature = asyncio.run(SimulatedToken(head.origin, key).sign(statement(head, key_id(new))))
+        return Checkpoint(head, key_id(new), None, signature)
+
+    place = TokenPlace(settings.token.module, settings.token.label, "", settings.token.key_id)
+    token = Pkcs11Token(place, "246810", enrolled_point(settings.token.public_key.read_bytes()), origin)
+    token.resume(last)
+    try:
+        good = first()
+        for wrong in (
+            first(origin="urn:gate:another:site:gate"),
+            first(previous_digest=bytes(32)),
+            first(epoch=2, previous_size=0),
+            first(size=9, previous_size=8),
+            replace(good, signature=bytes(64)),
+            last,
+        ):
+            with pytest.raises(DeviceError, match="not countersigned"):
+                asyncio.run(token.countersign(wrong, new))
+        countersigned = succeeded(good, last.kid, asyncio.run(token.countersign(good, new)))
+        check_succession(countersigned, token._enrolled)
+        for head in (good.head, replace(good.head, size=30)):
+            with pytest.raises(DeviceError, match="not signed: this key was succeeded"):
+                asyncio.run(token.sign(statement(head, last.kid)))
+        with pytest.raises(DeviceError, match="succeeded"):
+            asyncio.run(token.countersign(good, new))
+    finally:
+        token.close()
 
 
 def test_a_damaged_export_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import cbor2
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
+from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement, verify_es256
 from edge.audit.entry import LogError
-from edge.audit.tree import Frontier, consistency, leaf_hash
+from edge.audit.tree import Frontier, consistency, leaf_hash, verify_consistency
 from edge.audit.witness import Fork, Witness, cosign_statement, cosigned, cosigners, witness_ids
 
 ORIGIN = "urn:gate:test:site:north"
@@ -90,9 +91,26 @@ def test_a_forged_cosignature_is_refused() -> None:
     moved = replace(HONEST[2], extras=cosign(HONEST[1], NEIGHBOUR).extras)
     with pytest.raises(LogError):
         cosigners(moved, witness_ids([point(NEIGHBOUR)]))
-    for junk in ([1], [[b"x", {}, b"y"]], "text", [[b"\xa0", {}, b""]]):
+    receipt = cosign(HONEST[1], NEIGHBOUR).extras[0][1][0]
+    for junk in ([1], [[b"x", {}, b"y"]], "text", [b"\xa0"], [receipt[:-1]], [receipt + b"\0"], [HONEST[1].encode()]):
         with pytest.raises(LogError):
-            cosigners(HONEST[1].with_extra(11, junk), witness_ids([point(NEIGHBOUR)]))
+            cosigners(HONEST[1].with_extra(394, junk), witness_ids([point(NEIGHBOUR)]))
+
+
+def test_a_cosignature_is_a_receipt_of_consistency() -> None:
+    """RFC 9942 sections 2 and 5.3: header 394 holds receipts; each proves that this root continues the one before."""
+    unprotected = cbor2.loads(cosign(HONEST[1], NEIGHBOUR).encode()).value[1]
+    (encoded,) = unprotected[394]
+    receipt = cbor2.loads(encoded)
+    protected, proofs, payload, signed = receipt.value
+    header = cbor2.loads(protected)
+    assert (receipt.tag, payload, header[1], header[395]) == (18, None, -7, 1)
+    assert header[15][2] == f"{ORIGIN}/epoch/1"
+    older, newer, path = cbor2.loads(proofs[396][-2][0])
+    verify_consistency(older, newer, HONEST[0].head.root, HONEST[1].head.root, path)
+    statement = cbor2.dumps(["Signature1", protected, b"", HONEST[1].head.root], canonical=True)
+    verify_es256(point(NEIGHBOUR), statement, signed)
+    assert header[-70001] == [newer, HONEST[1].digest]
 
 
 @pytest.mark.parametrize(

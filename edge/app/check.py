@@ -25,6 +25,7 @@ from edge.trust.interval import ClockState
 
 _LEAST_FREE = 0.10
 _SLOW = "an industrial card or an SSD; each entry waits for the disk, and the person at the gate with it"
+_STORE = Path("/etc/credstore.encrypted")
 _PERSIST = ("pinctrl_bcm2835", "pinctrl_rp1")
 
 
@@ -93,9 +94,12 @@ def _profile(settings: Settings) -> Iterator[Finding]:
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
     names = ["site-key", "pkcs11-pin", *([settings.mqtt.key] if settings.mqtt.enabled else [])]
+    sealed = [name for name in names if (_STORE / f"edge-gate.{name}").exists()]
     for name in names:
-        secret(settings.paths, name)
-    yield Finding("secrets", True, f"{len(names)} credentials can be read")
+        if name not in sealed:
+            secret(settings.paths, name)
+    kept = f"{len(sealed)} are encrypted for their processes alone, " if sealed else ""
+    yield Finding("secrets", True, f"{kept}{len(names) - len(sealed)} credentials can be read")
 
 
 def _trust(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,86 @@
+"""From a blank machine to a gate, and back: what scripts/install would do, told without doing it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def told(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the script says and how it ends."""
+    return subprocess.run(
+        [ROOT / "scripts" / script, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def dry() -> str:
+    """A dry run with everything that can be asked for on this machine."""
+    release = Path("/etc/os-release")
+    if not release.exists() or not re.search("bookworm|trixie", release.read_text(encoding="utf-8")):
+        pytest.skip("neither Bookworm nor Trixie")
+    done = told("install", "--dry-run", "--kiosk", "--data", "/dev/nowhere", "--start")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_dry_run_prints_every_file_with_its_text(dry: str) -> None:
+    for path in (ROOT / "systemd").glob("edge*"):
+        if path.suffix == ".txt":
+            continue
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert f"          {line}".rstrip() in {said.rstrip() for said in dry.splitlines()}, (path.name, line)
+    assert "write /etc/edge-gate/edge.toml (0640 root:edge)" in dry
+    for profile in (ROOT / "config" / "profiles").glob("*.toml"):
+        assert f"write /etc/edge-gate/profiles/{profile.name}" in dry
+
+
+def test_a_dry_run_prints_every_command_and_changes_nothing(dry: str) -> None:
+    for said in ("systemd-sysusers", "mkfs.ext4 -q -L edge-data /dev/nowhere", "systemctl start edge.target"):
+        assert f"run   {said}" in dry
+    assert "dtparam=strict_gpiod" in dry
+    assert dry.rstrip().endswith("install: nothing was changed")
+    assert not Path("/opt/edge-gate").exists() or Path("/etc/systemd/system/edge-gate.service").exists()
+
+
+def test_every_unit_that_is_installed_is_enabled(dry: str) -> None:
+    [enabled] = [line for line in dry.splitlines() if "run   systemctl enable" in line]
+    units = set(re.findall(r"write /etc/systemd/system/(edge\S*)", dry))
+    assert units == set(enabled.split()[3:])
+
+
+def test_what_is_installed_is_taken_away_again(dry: str) -> None:
+    gone = told("uninstall", "--dry-run", "--with-log", "--with-configuration")
+    assert gone.returncode == 0, gone.stderr
+    for path in re.findall(r"^    write (\S+)", dry, re.MULTILINE):
+        if not path.startswith("/etc/edge-gate/"):
+            assert f"rm -rf --one-file-system {path}" in gone.stdout
+    assert "rm -rf --one-file-system /etc/edge-gate" in gone.stdout
+
+
+def test_the_log_and_the_keys_stay_unless_they_are_named() -> None:
+    gone = told("uninstall", "--dry-run").stdout
+    assert "/var/lib/edge-gate" not in gone
+    assert "credstore" not in gone
+    assert "userdel" not in gone
+
+
+@pytest.mark.parametrize("script", ["install", "uninstall"])
+def test_an_unknown_option_changes_nothing_and_shows_the_known_ones(script: str) -> None:
+    done = told(script, "--dryrun")
+    assert done.returncode == 2
+    assert "--dry-run" in done.stderr
+
+
+def test_a_read_only_system_is_not_made_where_it_cannot_be(dry: str) -> None:
+    assert dry
+    done = told("install", "--dry-run", "--read-only")
+    if Path("/proc/device-tree/model").exists():
+        pytest.skip("a Raspberry Pi can")
+    assert done.returncode == 1
+    assert "fstab" in done.stderr

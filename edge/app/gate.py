@@ -21,6 +21,7 @@ from edge.app.manifest import manifest_of
 from edge.app.operators import Operators
 from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
+from edge.app.site import checked, premises_of
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
 from edge.app.told import ToldPanel, hear
 from edge.audit.entry import Event, Kind, LogError, Value
@@ -100,13 +101,16 @@ async def run(settings: Settings) -> None:
             held_s=settings.gate.held_s,
             plan=plan_of(settings),
         )
-        opening = doorway if settings.gate.remote_unlock else None
+        premises = await asyncio.to_thread(
+            premises_of, settings, policy, site_key, standing, follower, journal, clock, doorway
+        )
+        opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
         commands = Commands(settings.site.origin, standing.charter, journal, clock, opening, folder / "commands")
         acts = Acts(follower, journal, clock, doorway, doorway.is_clear, commands, panel.show)
         operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
-        vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         bodies = bodies_of(settings, site_key, clock)
         closing.callback(bodies.close)
+        vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
         await journal.append(configuration(policy, calibration_of(settings)))
         point = AccessPoint(
             vision,
@@ -125,8 +129,9 @@ async def run(settings: Settings) -> None:
             verified=verifier_of(settings),
             lane=lane_of(policy, manifest, site_key),
             fill=Fill(gate if settings.gate.fill_pin else None, clock),
-        )
             bodies=bodies if settings.log.bodies else None,
+            premises=premises,
+        )
         try:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(doorway.run())
@@ -141,9 +146,9 @@ async def run(settings: Settings) -> None:
                     parts.create_task(record(place_for(settings.paths.record_socket), journal))
                 parts.create_task(keep_alive(lambda: not journal.lost))
                 parts.create_task(keep(settings.log.keep_days, journal, follower, checkpoints, clock, elsewhere))
+                parts.create_task(keep_bodies(settings.log, bodies, journal))
                 notify("READY=1")
         finally:
-                parts.create_task(keep_bodies(settings.log, bodies, journal))
             doorway.stop()
             await vision.close()
             with contextlib.suppress(DeviceError):
@@ -231,7 +236,7 @@ def policy_of(settings: Settings) -> Policy:
         )
     if policy.lane == "gallery" and not policy.gallery:
         raise SettingsError(f"profile {policy.name}: a lane without cards needs a gallery")
-    return calibrated(policy, settings)
+    return checked(calibrated(policy, settings), settings)
 
 
 def sent(settings: Settings, epoch: int) -> int:
@@ -241,14 +246,14 @@ def sent(settings: Settings, epoch: int) -> int:
     return acknowledged(settings.paths.outbox, settings.site.origin, epoch)
 
 
-def collector_of(settings: Settings) -> bytes | None:
-    """Who may check the tags of entries that wait for the token; without a collector there are no tags."""
 def bodies_of(settings: Settings, site_key: bytes, clock: SystemClock) -> SqliteBodies:
     """What this site keeps about people beside the log; where it was turned off, what is still there goes in time."""
     told, path, origin = settings.log, settings.paths.bodies, settings.site.origin
     return SqliteBodies(path, origin, site_key, clock, told.bodies, refused_only=told.bodies_of == "refused")
 
 
+def collector_of(settings: Settings) -> bytes | None:
+    """Who may check the tags of entries that wait for the token; without a collector there are no tags."""
     if not settings.mqtt.enabled:
         return None
     try:

@@ -26,6 +26,7 @@ from edge.biometric.values import (
     Reference,
     ReferenceKind,
 )
+from edge.devices.dispenser import CountInFile
 from edge.devices.gate import GpioGate
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import OPPOSITE, Indication, Sensed
@@ -172,6 +173,7 @@ class SimulatedGate(GpioGate):
         for sensed in story:
             await asyncio.sleep(_STEP_S)
             if sensed is Sensed.PORTION:
+                self._fell()
                 self.sense(pins.portion_pin, broken=False)
                 await asyncio.sleep(_PULSE_S)
                 self.sense(pins.portion_pin, broken=True)
@@ -179,6 +181,14 @@ class SimulatedGate(GpioGate):
                 self.sense(contacts[sensed], broken=True)
             else:
                 self.sense(contacts[OPPOSITE[sensed]], broken=False)
+
+    def _fell(self) -> None:
+        """The dispenser's own count, which survives a power cut: ``<stage>/portions``."""
+        if self._stage is not None:
+            before = CountInFile(self._stage / "portions").counted()
+            new = self._stage / "portions.new"
+            new.write_text(f"{before + 1}\n", encoding="ascii")
+            new.replace(self._stage / "portions")
 
     def _person(self) -> str:
         if self._stage is not None:

@@ -1,0 +1,178 @@
+"""The site around the gate, put together: its rules checked, its passes and its ledger made of the log.
+
+Rules:
+
+1. A rule that cannot mean anything ends the start, with every fault named.
+2. Passes are read back as far as anti-passback asks, and no further than ``_LOOKED_BACK`` entries; the ledger is the
+   whole log, because a cycle lasts as long as it lasts.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Iterator, Set
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edge.app.service import credential_path, secret
+from edge.app.standing import GateStanding
+from edge.audit.entry import Entry, Kind
+from edge.benefit import Benefit, Entitlements, Way
+from edge.credential import Credential
+from edge.decision import Policy, card_of
+from edge.devices.dispenser import CountInFile, Uncounted
+from edge.devices.ledgerkey import KeptLedgerKey
+from edge.devices.trusted import Trusted
+from edge.policy.faults import faults
+from edge.policy.ledger import Ledger
+from edge.policy.presence import Presence, passes
+from edge.policy.rules import Rules
+from edge.ports import Clock, Dispenser, Journal, Log
+from edge.premises import NOBODY, Place, Premises
+from edge.settings import Settings, SettingsError
+from edge.trust.cycles import Cycle
+
+_AT_ONCE = 2_000
+_LOOKED_BACK = 200_000
+_LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
+_log = logging.getLogger("edge.gate")
+
+
+def zone_of(rules: Rules) -> ZoneInfo:
+    """The wall clock of the site.
+
+    Raises:
+        ValueError: nobody knows that time zone here.
+    """
+    try:
+        return ZoneInfo(rules.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"timezone: {rules.timezone!r} is not in this machine's time zones") from error
+
+
+def wrong_with(rules: Rules) -> tuple[str, ...]:
+    """Every fault of the rules."""
+    try:
+        zone_of(rules)
+    except ValueError as error:
+        return (str(error), *faults(rules))
+    return faults(rules)
+
+
+def checked(policy: Policy, settings: Settings) -> Policy:
+    """The policy, if its rules mean something at this gate.
+
+    Raises:
+        SettingsError: names every fault.
+    """
+    found = [*wrong_with(policy.rules)]
+    if policy.rules.programme and settings.gate.passage != "dispenser":
+        found.append("programme: a benefit needs [gate] passage = 'dispenser'")
+    if policy.rules.zones and policy.rules.zone(settings.gate.into) is None:
+        found.append(f"zones: this gate leads into {settings.gate.into!r}, which is none of them")
+    if found:
+        raise SettingsError(f"profile {policy.name}: " + "; ".join(found))
+    return policy
+
+
+def premises_of(
+    settings: Settings,
+    policy: Policy,
+    site_key: bytes,
+    standing: GateStanding,
+    log: Log,
+    journal: Journal,
+    clock: Clock,
+    way: Way,
+) -> Premises:
+    """What this gate knows of its site. Reads the log: in a thread.
+
+    Raises:
+        DeviceError: the log or the ledger's key cannot be read.
+    """
+    rules = policy.rules
+
+    def listed(credential: Credential) -> Set[str]:
+        whole = standing.trustfile.whole if isinstance(standing.trustfile, Trusted) else None
+        return NOBODY if whole is None else whole.members.of(card_of(credential), site_key)
+
+    since = clock.now().lower - timedelta(hours=rules.passback.reset_h)
+    presence = Presence(passes(_since(log, since))) if rules.passback.kind != "off" or rules.zones else Presence()
+    counter = counter_of(settings, rules, site_key, standing, log, journal, clock, way) if rules.programme else None
+    place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
+    return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter)
+
+
+def counter_of(
+    settings: Settings,
+    rules: Rules,
+    site_key: bytes,
+    standing: GateStanding,
+    log: Log,
+    journal: Journal,
+    clock: Clock,
+    way: Way,
+) -> Entitlements:
+    """Where the benefit is handed out.
+
+    Raises:
+        DeviceError: the ledger's key cannot be read.
+    """
+
+    def cycle() -> Cycle | None:
+        whole = standing.trustfile.whole if isinstance(standing.trustfile, Trusted) else None
+        return None if whole is None else whole.cycles.open.get(rules.programme)
+
+    keyring = KeptLedgerKey(settings.paths.journal.parent / "ledger-key", first_key(settings, site_key))
+    if keyring.forget(dict(_disputed(log)), clock.now().lower):
+        _log.info("keys of the ledger below cycle %d were destroyed", keyring.key.number)
+    benefit = Benefit(
+        journal,
+        dispenser_of(settings),
+        way,
+        lambda: Ledger(entry for entry in entries_of(log) if entry.kind in _LEDGER),
+        settle_s=settings.gate.held_s,
+    )
+    return Entitlements(benefit, keyring, cycle)
+
+
+def first_key(settings: Settings, site_key: bytes) -> bytes:
+    """The key of the first cycle, one for all points of a site: credential ``ledger-key``, else of the site key."""
+    if credential_path(settings.paths, "ledger-key").exists():
+        return hmac.digest(secret(settings.paths, "ledger-key", least=16), b"ledger", "sha256")
+    return hmac.digest(site_key, b"ledger", "sha256")
+
+
+def dispenser_of(settings: Settings) -> Dispenser:
+    """The dispenser's own count: of the simulated one, of a driver that keeps one in ``run``, or none."""
+    staged = settings.gate.kind == "simulated" and settings.camera.kind == "footage"
+    count = Path(settings.camera.source) / "portions" if staged else settings.paths.run / "dispenser-count"
+    return CountInFile(count) if staged or count.exists() else Uncounted()
+
+
+def entries_of(log: Log) -> Iterator[Entry]:
+    """The whole log, in order."""
+    for first in range(0, log.size(), _AT_ONCE):
+        yield from log.entries(first, _AT_ONCE)
+
+
+def _since(log: Log, moment: datetime) -> list[Entry]:
+    """The end of the log, from that moment on."""
+    found: list[Entry] = []
+    last, least = log.size(), max(0, log.size() - _LOOKED_BACK)
+    while last > least:
+        first = max(least, last - _AT_ONCE)
+        found = log.entries(first, last - first) + found
+        last = first
+        if found and found[0].wall_ms < moment.timestamp() * 1000:
+            break
+    return found
+
+
+def _disputed(log: Log) -> Iterator[tuple[int, datetime]]:
+    for entry in entries_of(log):
+        number, until = entry.fields.get("number"), entry.fields.get("disputed_until")
+        if entry.kind is Kind.CYCLE and isinstance(number, int) and isinstance(until, int):
+            yield number, datetime.fromtimestamp(until, UTC)

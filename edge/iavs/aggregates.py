@@ -5,7 +5,8 @@ Rules:
 1. What they accept beside their parameters is in ``inputData``, under the names of the primitives' inputs.
 2. Enrolling searches the gallery first, within the change that makes the person: who is in it already is told, and
    nobody is made twice, however many ask at once.
-3. Verify and identify tell the presentation attack score of the picture beside their result.
+3. What is read or changed of each kind needs the right for that kind, as with the primitives.
+4. Verify and identify tell the presentation attack score of the picture beside their result.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edge.iavs.subjects import (
     BIOGRAPHIC,
     BIOMETRIC,
     DOCUMENT,
+    RAW,
     Answer,
     Handler,
     Subjects,
@@ -42,6 +44,7 @@ _INPUTS = {
     "biographicData": "BiographicDataType",
     "documentDataList": "DocumentDataListType",
 }
+_KINDS = (BIOGRAPHIC, BIOMETRIC, DOCUMENT)
 _OPTIONS = {
     "delete": {"async"},
     "enrol": {"async", "duplicates"},
@@ -170,6 +173,8 @@ class Aggregates:
         items = await self._given(ask)
         if not items:
             raise Refused("INVALID_INPUT", "nothing to update")
+        for kind in sorted({item.kind for _, item in items}):
+            _right(ask, f"iavs.{kind}.write")
         ask.step("keeping")
 
         def work(view: View) -> None:
@@ -201,21 +206,20 @@ class Aggregates:
     async def _retrieve(self, ask: Ask) -> Answer:
         ask, chosen = self.prepare(ask)
         subject = _named(ask)
-        wanted = [each.strip() for each in chosen.get("include", f"{BIOGRAPHIC},{BIOMETRIC},{DOCUMENT}").split(",")]
+        wanted = _entitled(ask, chosen)
 
-        def work(view: View) -> Answer:
+        def work(view: View) -> dict[str, list[Item]]:
             view.subject(subject)
             encounter = self._subjects.within(ask, view, subject)
-            made: Answer = {}
-            for kind in wanted:
-                items = view.records(subject, kind, encounter)
-                # raw samples are a right of their own
-                if kind == BIOMETRIC and "iavs.biometric.read" not in ask.caller.scopes:
-                    continue
-                made |= told(kind, items, ask)
-            return {"returnData": made}
+            return {kind: view.records(subject, kind, encounter) for kind in wanted}
 
-        return await self._desk.gallery.read(work)
+        found = await self._desk.gallery.read(work)
+        made: Answer = {}
+        for kind, items in found.items():
+            if items and kind in RAW:
+                await self._desk.shown(ask, subject, kind)
+            made |= told(kind, items, ask)
+        return {"returnData": made}
 
     async def _verify(self, ask: Ask) -> Answer:
         ask, _ = self.prepare(ask)
@@ -247,6 +251,25 @@ def options(ask: Ask) -> dict[str, str]:
             raise Refused("INVALID_PROCESSING_OPTION", f"{BIOGRAPHIC}, {BIOMETRIC}, {DOCUMENT}")
         chosen[key] = value
     return chosen
+
+
+def _entitled(ask: Ask, chosen: dict[str, str]) -> list[str]:
+    """What to read: what is asked for, else all that the caller may read.
+
+    Raises:
+        Refused: NOT_AUTHORISED for what he may not.
+    """
+    if "include" not in chosen:
+        return [kind for kind in _KINDS if ask.may(f"iavs.{kind}.read")]
+    wanted = [part.strip() for part in chosen["include"].split(",")]
+    for kind in wanted:
+        _right(ask, f"iavs.{kind}.read")
+    return wanted
+
+
+def _right(ask: Ask, right: str) -> None:
+    if not ask.may(right):
+        raise Refused("NOT_AUTHORISED", f"needs {right}")
 
 
 def _probe(ask: Ask) -> Any:

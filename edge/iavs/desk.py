@@ -89,6 +89,10 @@ class Ask:
         """An input, or what to take instead."""
         return self.inputs.get(name, otherwise)
 
+    def may(self, right: str) -> bool:
+        """Whether the caller has a right beside the one that the service asks for."""
+        return right in self.caller.scopes
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -154,14 +158,28 @@ class Desk:
 
         async def record(done: T) -> None:
             about = subject or (done if isinstance(done, str) else "")
-            said = {"service": ask.service.name, "caller": plain(ask.caller.name), "role": ask.caller.role}
-            said |= {name: plain(text) for name, text in fields.items()}
             try:
-                await self.recorder.record(said, self.vault.pseudonym(about) if about else b"")
+                await self._written(ask, about, fields)
             except DeviceError as error:
                 raise Refused("CANNOT_STORE_DATA", f"no entry in the log: {error.message}") from error
 
         return await self.gallery.change(work, record)
+
+    async def shown(self, ask: Ask, subject: str, kind: str) -> None:
+        """Write down that somebody is about to read what was kept of a person as it was given: no entry, no answer.
+
+        Raises:
+            Refused: SERVICE_UNAVAILABLE.
+        """
+        try:
+            await self._written(ask, subject, {"kind": kind, "outcome": "read"})
+        except DeviceError as error:
+            raise Refused("SERVICE_UNAVAILABLE", f"no entry in the log: {error.message}") from error
+
+    async def _written(self, ask: Ask, about: str, fields: dict[str, str]) -> None:
+        said = {"service": ask.service.name, "caller": plain(ask.caller.name), "role": ask.caller.role}
+        said |= {name: plain(text) for name, text in fields.items()}
+        await self.recorder.record(said, self.vault.pseudonym(about) if about else b"")
 
     def at(self, model: str, kind: ReferenceKind, fmr: float) -> float:
         """The threshold of a model at a false match rate.

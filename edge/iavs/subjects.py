@@ -7,6 +7,7 @@ Rules of the two models:
    data, *retrieve* takes the newest of them, *set* makes a new one; deleting, updating and joining a gallery need it.
 3. *Set* replaces what was said of the same kind: the same biometric type, the same document category. *Update* changes
    it, in the subject's record and in all galleries, and needs something to be there.
+4. Who reads samples or documents as they were given is written into the log first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from edge.iavs.view import Item, View
 Answer = dict[str, Any]
 Handler = Callable[[Ask], Awaitable[Answer]]
 BIOGRAPHIC, BIOMETRIC, DOCUMENT = "biographic", "biometric", "document"
+RAW = (BIOMETRIC, DOCUMENT)
 
 
 class Subjects:
@@ -134,17 +136,19 @@ class Subjects:
         return await self._desk.gallery.read(work)
 
     async def _retrieve(self, kind: str, ask: Ask) -> Answer:
-        def work(view: View) -> Answer:
+        def work(view: View) -> list[Item]:
             subject, gallery = view.subject(ask.inputs["subjectID"]), ask.get("galleryID")
             if ask.get("encounterID") is not None and ask.get("encounterType") is not None:
                 raise Refused("INVALID_INPUT", "encounterID or encounterType")
             if gallery is not None:
                 self.member(view, subject, gallery)
             encounter = self.newest(ask, view, subject, kind)
-            items = [] if encounter is None else view.records(subject, kind, encounter, gallery)
-            return told(kind, _preferred(items, gallery), ask)
+            return [] if encounter is None else _preferred(view.records(subject, kind, encounter, gallery), gallery)
 
-        return await self._desk.gallery.read(work)
+        items = await self._desk.gallery.read(work)
+        if items and kind in RAW:
+            await self._desk.shown(ask, ask.inputs["subjectID"], kind)
+        return told(kind, items, ask)
 
     async def _delete(self, kind: str, ask: Ask) -> Answer:
         subject, gallery = ask.inputs["subjectID"], ask.get("galleryID")

@@ -8,9 +8,9 @@ the person has to act.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge.audit.checkpoint import Checkpoint
 from edge.audit.entry import Entry, Event, Kind, Value
@@ -37,6 +37,10 @@ class Code:
     took_us: int
 
 
+COMMITTED: Final = object()
+"""What a journal holds and nobody else: a test names the modules that may import it."""
+
+
 @dataclass(frozen=True)
 class Receipt:
     """Proof that an entry is on disk. Only a journal makes one; the lock asks for that of a grant before it opens.
@@ -50,6 +54,11 @@ class Receipt:
     index: int
     commit_us: int
     kind: Kind
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not COMMITTED:
+            raise TypeError("only a journal makes a Receipt")
 
 
 class Reader(Protocol):

@@ -20,6 +20,7 @@ from edge.ports import Receipt
 from edge.settings import Gate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+GRANT = SimulatedJournal().written(Event(Kind.GRANTED))
 
 
 def doorway(
@@ -59,7 +60,7 @@ def test_a_granted_person_is_let_through_and_the_relay_drops(
         door = doorway(gate, journal, release_s=0.5)
 
         async def visit() -> None:
-            assert await door.let_through(Receipt(0, 0, Kind.GRANTED)) is outcome
+            assert await door.let_through(GRANT) is outcome
             assert not gate.unlocked
             await asyncio.sleep(1.0 if person == "tailgate" else 0)
 
@@ -91,7 +92,7 @@ def test_the_gate_is_locked_when_the_part_is_cancelled(pins: Gate, run: Run, tmp
         gate = SimulatedGate(pins, tmp_path)
         door = doorway(gate, SimulatedJournal(), release_s=60)
         running = asyncio.ensure_future(door.run())
-        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+        passing = asyncio.ensure_future(door.let_through(GRANT))
         await asyncio.sleep(0.05)
         states = [gate.unlocked]
         running.cancel()
@@ -153,7 +154,7 @@ def test_somebody_standing_in_the_gate_is_held_and_then_locked(pins: Gate, run: 
         door = doorway(gate, journal, release_s=0.2, held_s=0.3)
 
         async def stand() -> None:
-            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+            passing = asyncio.ensure_future(door.let_through(GRANT))
             await asyncio.sleep(0.05)
             gate.sense(pins.beam_1_pin, broken=True)
             began = time.monotonic()
@@ -197,7 +198,7 @@ def test_a_relay_that_does_not_drop_ends_the_part_instead_of_being_left_alone(
 
         gate.lock = stuck  # type: ignore[method-assign] # a relay that fails once
         running = asyncio.ensure_future(door.run())
-        passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+        passing = asyncio.ensure_future(door.let_through(GRANT))
         with pytest.raises(ExceptionGroup) as failed:
             await running
         assert failed.group_contains(DeviceError)
@@ -217,10 +218,10 @@ def test_a_timer_that_was_stopped_locks_nobody_out(pins: Gate, run: Run, tmp_pat
         door = doorway(gate, SimulatedJournal(), release_s=0.6)
 
         async def two_in_a_row() -> None:
-            assert await door.let_through(Receipt(0, 0, Kind.GRANTED)) is Kind.TAKEN
+            assert await door.let_through(GRANT) is Kind.TAKEN
             await door.clear()
             (tmp_path / "person").write_text("stays")
-            second = asyncio.ensure_future(door.let_through(Receipt(1, 0, Kind.GRANTED)))
+            second = asyncio.ensure_future(door.let_through(GRANT))
             await asyncio.sleep(0.4)  # the first one's time is over by now
             assert gate.unlocked
             assert await second is Kind.NOT_TAKEN
@@ -259,7 +260,7 @@ def test_a_door_that_is_left_open_after_a_passage_is_reported(pins: Gate, run: R
         door = doorway(gate, journal, held_s=0.5)
 
         async def leave_open() -> None:
-            passing = asyncio.ensure_future(door.let_through(Receipt(0, 0, Kind.GRANTED)))
+            passing = asyncio.ensure_future(door.let_through(GRANT))
             await asyncio.sleep(0.05)
             gate.sense(pins.door_pin, broken=True)
             assert await passing is Kind.TAKEN

@@ -36,7 +36,7 @@ from edge.devices import leaves
 from edge.devices.follower import Follower
 from edge.devices.worker import Worker
 from edge.errors import DeviceError
-from edge.ports import Clock, Receipt
+from edge.ports import COMMITTED, Clock, Receipt
 
 _CHECKED = 4096
 """Entries at the end that are hashed again at every start; ``verify_log.py`` does all of them."""
@@ -199,7 +199,7 @@ class SqliteJournal:
             raise DeviceError("journal", f"entry not written: {error}") from error
         self._frontier = frontier
         took_us = int((time.perf_counter() - called) * 1e6)
-        return [Receipt(start + place, took_us, event.kind) for place, event in enumerate(events)]
+        return [Receipt(start + place, took_us, event.kind, COMMITTED) for place, event in enumerate(events)]
 
     def _prune(self, below: int, called: float) -> Receipt | None:
         """Contents away and the entry about it, in one transaction; on the worker's thread."""
@@ -219,7 +219,7 @@ class SqliteJournal:
             self._drop()
             raise DeviceError("journal", f"nothing pruned: {error}") from error
         self._frontier = frontier
-        return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6), event.kind)
+        return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6), event.kind, COMMITTED)
 
     def _insert(self, file: sqlite3.Connection, frontier: Frontier, events: Sequence[Event]) -> Frontier:
         """The rows of these events, inside the caller's transaction; returns the frontier after them."""

@@ -30,7 +30,7 @@ from edge.devices.dispenser import CountInFile
 from edge.devices.gate import GpioGate
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import OPPOSITE, Indication, Sensed
-from edge.ports import Code, Receipt
+from edge.ports import COMMITTED, Code, Receipt
 from edge.settings import Gate
 from edge.trust.interval import ClockState, Interval
 
@@ -233,10 +233,14 @@ class SimulatedJournal:
     async def append(self, event: Event) -> Receipt:
         """Keep the event, or fail as a full disk does."""
         await asyncio.sleep(0)
+        return self.written(event)
+
+    def written(self, event: Event) -> Receipt:
+        """The same without waiting."""
         if self.fault:
             raise DeviceError("journal", self.fault)
         self.events.append(event)
-        return Receipt(len(self.events) - 1, 100, event.kind)
+        return Receipt(len(self.events) - 1, 100, event.kind, COMMITTED)
 
 
 class SimulatedVision:

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory
 
-from edge.audit.entry import Kind
+from edge.audit.entry import Event, Kind
 from edge.devices.gate import LIGHTS, GpioGate, drop_relay
-from edge.devices.simulated import SimulatedGate
+from edge.devices.simulated import SimulatedGate, SimulatedJournal
 from edge.errors import DeviceError
 from edge.passage import Indication, Sensed
-from edge.ports import Receipt
 from edge.settings import Gate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -25,7 +24,7 @@ def test_the_lock_pin_is_low_at_start_and_never_pulses(pins: Gate, run: Run) -> 
         gate = SimulatedGate(pins)
         lock = gate.factory.pin(pins.lock_pin)
         assert [bool(state.state) for state in lock.states if state.state] == []
-        gate.unlock(Receipt(0, 0, Kind.GRANTED))
+        gate.unlock(SimulatedJournal().written(Event(Kind.GRANTED)))
         levels = [bool(lock.state)]
         gate.close()
         levels.append(bool(lock.state))
@@ -86,7 +85,7 @@ def test_the_receipt_of_another_entry_than_a_grant_opens_nothing(pins: Gate, run
     async def story() -> None:
         gate = SimulatedGate(pins)
         with pytest.raises(TypeError):
-            gate.unlock(Receipt(0, 0, kind))
+            gate.unlock(SimulatedJournal().written(Event(kind)))
         assert not gate.unlocked
         gate.close()
 

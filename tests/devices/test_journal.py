@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,9 @@ import pytest
 from edge.audit.entry import Event, Kind, Quality
 from edge.audit.tree import EMPTY, leaf_hash, root_of_entries, verify_consistency, verify_inclusion
 from edge.devices.journal import Follower, LastHead, SqliteJournal
+from edge.devices.simulated import SimulatedJournal
 from edge.errors import DeviceError
+from edge.ports import Receipt
 from edge.trust.interval import ClockState, Interval
 
 ORIGIN = "urn:gate:test:site:gate"
@@ -323,3 +326,15 @@ def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(path: Path, foll
     size = follower.size()
     assert [entry.index for entry in follower.entries(0, size)] == list(range(size))
     assert follower.root(size) == root_of_entries(follower.read(0, size))
+
+
+def test_only_a_journal_says_that_an_entry_is_on_disk() -> None:
+    """The lock opens for a receipt of a grant; nobody else may make one."""
+    for seal in (None, object()):
+        with pytest.raises(TypeError):
+            Receipt(0, 0, Kind.GRANTED, seal)
+    with pytest.raises(ValueError, match="seal"):
+        replace(SimulatedJournal().written(Event(Kind.DENIED)), kind=Kind.GRANTED)  # type: ignore[call-arg] # that is what must not work
+    root = Path(__file__).resolve().parents[2]
+    using = {str(path.relative_to(root)) for path in root.glob("edge/**/*.py") if "COMMITTED" in path.read_text()}
+    assert using == {"edge/ports.py", "edge/devices/journal.py", "edge/devices/simulated.py"}

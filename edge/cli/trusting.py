@@ -1,5 +1,5 @@
 """``edge trust init | rotate | add-issuer | fetch | remove-issuer | revoke-key | list-status | withdraw | deny |
-operator | command | publish | export``: the operator's side. With it a pilot needs no other tool;
+operator | command | publish | websub | export``: the operator's side. With it a pilot needs no other tool;
 ``edge/sync/README.md`` walks through it.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.cli import fetching
+from edge.cli import websub as websub_cli
 
 if TYPE_CHECKING:
     from edge.sync.office import Office
@@ -94,11 +95,14 @@ def add(actions: Actions) -> None:
     command.set_defaults(act=_said(_command))
 
     publish = _action(actions, "publish", _publish, "sign what changed; with --host put it onto the broker")
-    publish.add_argument("--host", help="of the broker")
-    publish.add_argument("--port", type=int, default=8883)
-    for option, what in (("--ca", "authority of the broker"), ("--certificate", "ours"), ("--client-key", "its key")):
-        publish.add_argument(option, type=Path, metavar="PEM", help=what)
-    publish.add_argument("--client", default="publisher", help="name in that certificate (default: publisher)")
+    websub = _action(actions, "websub", _websub, "be told by a hub when an issuer changes something, and publish")
+    websub_cli.describe(websub)
+    for parser in (publish, websub):
+        parser.add_argument("--host", help="of the broker")
+        parser.add_argument("--port", type=int, default=8883)
+        for option, of in (("--ca", "authority of the broker"), ("--certificate", "ours"), ("--client-key", "its key")):
+            parser.add_argument(option, type=Path, metavar="PEM", help=of)
+        parser.add_argument("--client", default="publisher", help="name in that certificate (default: publisher)")
 
     export = _action(actions, "export", _export, "write what is published as one bundle, for a stick or an upload")
     export.add_argument("--out", type=Path, required=True, metavar="FILE.trustbundle")
@@ -311,21 +315,34 @@ def _publish(args: argparse.Namespace) -> int:
     office = _office(args)
     files = office.publish()
     count = len(files)
-    if args.host:
+    _out(args)(office, files)
+    print(f"{count} files published{' on ' + args.host if args.host else ''}")
+    return 0
+
+
+def _out(args: argparse.Namespace) -> Callable[[Office, dict[str, bytes]], None]:
+    """Puts what is published onto the broker that the command line names, if it names one."""
+    if args.host and not (args.ca and args.certificate and args.client_key):
+        raise ValueError("--host needs --ca, --certificate and --client-key")
+
+    def out(office: Office, files: dict[str, bytes]) -> None:
         from edge.sync.connection import Connection, Link
         from edge.sync.updates import offer
 
-        if not (args.ca and args.certificate and args.client_key):
-            raise ValueError("--host needs --ca, --certificate and --client-key")
-        link = Link(args.host, args.port, args.ca, args.certificate, args.client_key)
-        connection = Connection(link, args.client)
+        if not args.host:
+            return
+        connection = Connection(Link(args.host, args.port, args.ca, args.certificate, args.client_key), args.client)
         try:
             connection.open()
             offer(connection, office.name, files)
         finally:
             connection.close()
-    print(f"{count} files published{' on ' + args.host if args.host else ''}")
-    return 0
+
+    return out
+
+
+def _websub(args: argparse.Namespace) -> int:
+    return websub_cli.act(args, lambda: _office(args), _out(args))
 
 
 def _export(args: argparse.Namespace) -> int:

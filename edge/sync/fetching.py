@@ -18,10 +18,11 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from edge.errors import DeviceError
 
@@ -103,25 +104,48 @@ def fetch(url: str, limit: int, reach: Reach, accept: str = "application/json") 
             raise DeviceError(
                 "issuer", f"{first.host} sends to {url[:200]}, another host: give that address if it is meant"
             )
-        body, elsewhere = _answered(address, limit, reach, accept, deadline)
+        body, elsewhere = _answered(address, limit, reach, _Asked("GET", None, {"Accept": accept}), deadline)
         if elsewhere is None:
             return Document(url, body)
         url = urljoin(url, elsewhere)
     raise DeviceError("issuer", f"{first.host} sends from one address to the next")
 
 
-def _answered(address: Address, limit: int, reach: Reach, accept: str, deadline: float) -> tuple[bytes, str | None]:
+def post(url: str, form: Mapping[str, str], reach: Reach, headers: Mapping[str, str] | None = None) -> None:
+    """Send a form, as a hub of WebSub takes it; no redirect is followed.
+
+    Raises:
+        DeviceError: not taken.
+    """
+    given = {"Content-Type": "application/x-www-form-urlencoded", **(headers or {})}
+    asked = _Asked("POST", urlencode(form).encode(), given)
+    _, elsewhere = _answered(Address.of(url), KEYS_BYTES, reach, asked, time.monotonic() + reach.within_s)
+    if elsewhere is not None:
+        raise DeviceError("issuer", f"{Address.of(url).host} sends elsewhere, which is not followed")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a server."""
+
+    method: str
+    body: bytes | None
+    headers: Mapping[str, str]
+
+
+def _answered(address: Address, limit: int, reach: Reach, asked: _Asked, deadline: float) -> tuple[bytes, str | None]:
     """The body, or where else it is."""
     connection = _Looked(address, reach, deadline)
     watch = threading.Timer(max(0.0, deadline - time.monotonic()), connection.cut)
     watch.daemon = True
     watch.start()
     try:
-        connection.request("GET", address.path, headers={"Accept": accept, "Accept-Encoding": "identity"})
+        headers = {"Accept-Encoding": "identity", **asked.headers}
+        connection.request(asked.method, address.path, asked.body, headers)
         answer = connection.getresponse()
         if answer.status in (301, 302, 303, 307, 308):
             return b"", answer.getheader("Location") or ""
-        if answer.status != 200:
+        if answer.status not in ((200,) if asked.method == "GET" else (200, 202, 204)):
             raise DeviceError("issuer", f"{address.host}{address.path[:200]}: status {answer.status}")
         if answer.getheader("Content-Encoding", "identity") != "identity":
             raise DeviceError("issuer", f"{address.host}{address.path[:200]}: compressed, which was not asked for")

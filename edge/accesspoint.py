@@ -31,7 +31,7 @@ from edge.errors import DeviceError, Reason, Refusal
 from edge.fill import Fill
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
-from edge.premises import Premises
+from edge.premises import COUNTER, Premises
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
@@ -44,7 +44,6 @@ _LOOK_S = 0.2
 _GONE_S = 0.6  # so long without a face, and a person has stepped away
 _STAYS_S = 10.0
 T = TypeVar("T")
-_COUNTER = frozenset({"dispenser", "ledger", "journal"})
 _FAULT = {
     "camera": Reason.CAMERA_FAULT,
     "models": Reason.MODEL_FAULT,
@@ -367,7 +366,7 @@ class AccessPoint:
         try:
             outcome = await self.premises.let_through(self.doorway, receipt, decision.subject, decision.facts)
         except DeviceError as error:
-            if error.device not in _COUNTER:
+            if error.device not in COUNTER:
                 raise
             self.watch.lost(error.device, error.message)
             return Kind.NOT_TAKEN

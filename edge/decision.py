@@ -20,7 +20,7 @@ from edge.audit.entry import Event, Kind, Value
 from edge.credential import Credential
 from edge.errors import Reason
 from edge.policy.checks import BEFORE_FACE as BEFORE_FACE_HERE
-from edge.policy.checks import LAST
+from edge.policy.checks import LAST, overrules
 from edge.policy.checks import Check as SiteCheck
 from edge.policy.facts import SiteFacts
 from edge.policy.rules import Rules
@@ -254,6 +254,18 @@ def first_against(checks: tuple[Check, ...], policy: Policy, facts: Facts) -> Re
 def admit(policy: Policy, facts: Facts) -> Reason | None:
     """None to admit, or the first reason against. This is the decision; a replay calls the same function."""
     return first_against(WITH_FACE if policy.lane == "card" else SEARCHED, policy, facts)
+
+
+def overruled(policy: Policy, fields: Mapping[str, Value], age_s: int) -> Reason | None:
+    """Whether an operator may let in whom this entry refused so many seconds ago: None, or what stands.
+
+    What the entry says is not taken for granted: the reason is decided again from its facts.
+    """
+    told = fields.get("facts")
+    reason = admit(policy, facts_of(told)) if isinstance(told, Mapping) else None
+    if reason is None or reason.code != fields.get("reason"):
+        return Reason.REFERRED
+    return overrules(policy.rules, reason, age_s)
 
 
 def before_face(policy: Policy) -> tuple[Check, ...]:

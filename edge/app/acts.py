@@ -2,8 +2,9 @@
 
 Who ordered it and why is verified before (``operators.py``). Rules:
 
-1. Letting somebody in overrides one refusal: the newest visit, not older than ``VISIT_S``, once. It takes the receipt
-   of its own entry, like a grant, and nothing moves before that is on disk.
+1. Letting somebody in overrides one refusal: the newest visit, not older than ``VISIT_S``, once, and only one that the
+   site's policy lets an operator overrule. It takes the receipt of its own entry, like a grant, and nothing moves
+   before that is on disk. The entry has the facts of the refusal, so that a replay can ask the policy again.
 2. A gate that is locked down lets nobody in; neither does one where somebody is going through.
 3. Locking down is done at once, and written down; lifting it is written down first.
 """
@@ -12,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from edge.app.commands import Commands
 from edge.app.operators import NotDoneError
 from edge.audit.entry import Entry, Event, Kind, Value
-from edge.errors import DeviceError
+from edge.errors import DeviceError, Reason
 from edge.orders import No, Order, What
 from edge.passage import Indication
 from edge.ports import Clock, Journal, Log, Receipt
@@ -49,6 +50,9 @@ class Acts:
         clear: Callable[[], bool],
         commands: Commands,
         show: Callable[[Indication], None] = lambda _: None,
+        *,
+        stands: Callable[[Mapping[str, Value], int], Reason | None] = lambda _fields, _age_s: None,
+        through: Callable[[Receipt, Entry], Awaitable[Kind]] | None = None,
     ) -> None:
         """Set up.
 
@@ -60,9 +64,12 @@ class Acts:
             clear: whether it is free for somebody.
             commands: keeps whether the gate is locked down.
             show: the panel.
+            stands: whether a refusal, so many seconds ago, stands whatever an operator says; None when it does not.
+            through: how a refused person is let in; None for as anybody.
         """
         self._log, self._journal, self._clock = log, journal, clock
-        self._way, self._clear, self._commands, self._show = way, clear, commands, show
+        self._clear, self._commands, self._show = clear, commands, show
+        self._stands, self._through = stands, through or (lambda receipt, _: way.let_through(receipt))
         self._overridden: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -97,11 +104,17 @@ class Acts:
         refused = self._refused(visit)
         if not self._clear():
             raise NotDoneError(No.BUSY)
+        age_s = int(self._clock.monotonic() - refused.monotonic_ms / 1000)
+        if self._stands(refused.fields, age_s) is not None:
+            raise NotDoneError(No.STANDS)
         reason = refused.fields.get("reason")
-        told = {**fields, "visit": visit, "reason": reason if isinstance(reason, str) else ""}
+        told = {**fields, "visit": visit, "reason": reason if isinstance(reason, str) else "", "age_s": age_s}
+        if "facts" in refused.fields:
+            told["facts"] = refused.fields["facts"]
         self._overridden = (refused.epoch, visit)
-        receipt = await self._journal.append(Event(Kind.OVERRIDE, told))
-        task = asyncio.ensure_future(self._let_through(receipt))
+        event = Event(Kind.OVERRIDE, told, refused.subject, refused.issuer, refused.trust, refused.digests)
+        receipt = await self._journal.append(event)
+        task = asyncio.ensure_future(self._let_through(receipt, refused))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return receipt.index
@@ -121,9 +134,9 @@ class Acts:
             raise NotDoneError(No.NO_VISIT)
         return refused
 
-    async def _let_through(self, receipt: Receipt) -> None:
+    async def _let_through(self, receipt: Receipt, refused: Entry) -> None:
         self._show(Indication.WELCOME)
-        outcome = await self._way.let_through(receipt)
+        outcome = await self._through(receipt, refused)
         try:
             await self._journal.append(Event(outcome, {"visit": receipt.index, "commit_us": receipt.commit_us}))
         except DeviceError as error:

@@ -24,14 +24,14 @@ from edge.app.service import credential_path, keep_alive, notify, place_for, sec
 from edge.app.site import checked, premises_of
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
 from edge.app.told import ToldPanel, hear
-from edge.audit.entry import Event, Kind, LogError, Value
+from edge.audit.entry import Entry, Event, Kind, LogError, Value
 from edge.audit.tail import recipient
 from edge.biometric.calibration import Calibration
 from edge.biometric.gallery import fmr_for
 from edge.biometric.manifest import Manifest
 from edge.biometric.values import ReferenceKind
 from edge.credential import verify
-from edge.decision import Policy, pseudonym, recognised
+from edge.decision import Facts, Policy, facts_of, overruled, pseudonym, recognised
 from edge.devices.acknowledged import acknowledged
 from edge.devices.bodies import SqliteBodies
 from edge.devices.checkpoints import CheckpointReader
@@ -46,6 +46,7 @@ from edge.doorway import Doorway
 from edge.errors import DeviceError
 from edge.fill import Fill
 from edge.passage import DISPENSER, INTERLOCK, PLANS, Plan
+from edge.ports import Receipt
 from edge.settings import Settings, SettingsError, profile, read_toml
 from edge.trust.encryption import content_keys
 from edge.watch import Watch
@@ -106,7 +107,23 @@ async def run(settings: Settings) -> None:
         )
         opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
         commands = Commands(settings.site.origin, standing.charter, journal, clock, opening, folder / "commands")
-        acts = Acts(follower, journal, clock, doorway, doorway.is_clear, commands, panel.show)
+
+        async def through(receipt: Receipt, refused: Entry) -> Kind:
+            told = refused.fields.get("facts")
+            facts = facts_of(told) if isinstance(told, dict) else Facts()
+            return await premises.overruled(doorway, receipt, refused.subject, facts, clock.now())
+
+        acts = Acts(
+            follower,
+            journal,
+            clock,
+            doorway,
+            doorway.is_clear,
+            commands,
+            panel.show,
+            stands=partial(overruled, policy),
+            through=through,
+        )
         operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
         bodies = bodies_of(settings, site_key, clock)
         closing.callback(bodies.close)
@@ -209,7 +226,8 @@ def lane_of(policy: Policy, manifest: Manifest, site_key: bytes) -> Lane | None:
         return None
 
     def threshold(model: str, among: int) -> float:
-        return manifest.threshold(model, ReferenceKind.GALLERY, fmr_for(policy.fpir, among))
+        rate = min(policy.fmr, fmr_for(policy.fpir, among))  # among few, no comparison errs more often than with a card
+        return manifest.threshold(model, ReferenceKind.GALLERY, rate)
 
     return Lane(threshold, partial(recognised, site_key))
 

@@ -87,6 +87,23 @@ def replayed(entries: list[Entry], policies: dict[bytes, Policy]) -> Iterator[Ou
     for entry in entries:
         if entry.kind in (Kind.GRANTED, Kind.DENIED):
             yield _again(entry, policies)
+        elif entry.kind is Kind.OVERRIDE and "facts" in entry.fields:
+            yield _overruled(entry, policies)
+
+
+def _overruled(entry: Entry, policies: dict[bytes, Policy]) -> Outcome:
+    """Whether the policy that refused let an operator overrule it."""
+    from edge.decision import overruled
+
+    policy = policies.get(entry.digests[0] if entry.digests else b"")
+    age_s = entry.fields.get("age_s")
+    if policy is None or not isinstance(age_s, int):
+        return Outcome(entry.index, False, f"entry {entry.index}: overruled under a policy that is not here")
+    stands = overruled(policy, entry.fields, age_s)
+    reason = str(entry.fields.get("reason"))
+    said = f"entry {entry.index}: {reason} overruled under {policy.name!r}"
+    verdict = "the same" if stands is None else f"now it stands ({stands.code})"
+    return Outcome(entry.index, stands is None, f"{said}; {verdict}")
 
 
 def _again(entry: Entry, policies: dict[bytes, Policy]) -> Outcome:

@@ -14,6 +14,7 @@ const REFUSED = {
   over: "You are logged out. Log in again.",
   role: "Your role does not allow that.",
   "no-visit": "That refusal is too old, or somebody else has come since.",
+  "stands": "The site's policy lets nobody overrule that refusal.",
   busy: "Somebody is going through just now.",
   closed: "The gate is locked down. Open it again first.",
   "not-here": "This is taken at the gate itself or over https only.",

@@ -37,6 +37,8 @@ HOST = "127.0.0.1"
 COLLECTOR = "collector"
 OPERATOR = "operator"
 PUBLISHER = "publisher"
+BRIDGE = "bridge"
+HOME = "home-assistant"
 _READY_S = 10.0
 _TRIES = 5
 
@@ -66,11 +68,32 @@ pattern read trust/v1/#
 user publisher
 topic write trust/v1/#
 
+user bridge
+topic read gates/v1/+/+/+/state
+topic write homeassistant/#
+
+user home-assistant
+topic read gates/v1/+/+/+/state
+topic read homeassistant/#
+
 user operator
 topic read gates/v1/+/+/+/state
 topic read gates/v1/+/+/+/cmd/res
 topic write gates/v1/+/+/+/cmd
 """
+
+
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +115,8 @@ class Authority:
         self.certificate = folder / "ca.pem"
         authority = x509.BasicConstraints(ca=True, path_length=0)
         made = _unsigned(self._name, self._name, self._key.public_key(), -1, 365)
-        made = made.add_extension(authority, critical=True)
+        made = made.add_extension(authority, critical=True).add_extension(_SIGNS, critical=True)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         self.certificate.write_bytes(made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
     def issue(self, name: str, *, server: bool = False, days: int = 365) -> Identity:
@@ -102,6 +126,8 @@ class Authority:
         from_day = -1 if days > 0 else days - 30
         made = _unsigned(_named(name), self._name, key.public_key(), from_day, days)
         made = made.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        made = made.add_extension(issuer, critical=False)
         if server:
             hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
             made = made.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
@@ -119,7 +145,7 @@ class Broker:
         self.port = 0
         self.authority = authority
         self.ca = authority.certificate
-        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, PUBLISHER, *gates)}
+        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, PUBLISHER, BRIDGE, HOME, *gates)}
         self.signing_key = folder / "collector-signing.key"
         self.collector_key = folder / "collector-signing.pem"
         signing = ec.generate_private_key(ec.SECP256R1())

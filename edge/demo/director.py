@@ -137,15 +137,16 @@ class Director:
 
     def _prepare(self, visit: Visit, seed: int) -> Prepared:
         stage, portraits = self._stage, self._stage.wanted.portraits
-        card = footage.card_clip(shown(stage, visit), visit.hold, seed)
+        held = shown(stage, visit)
         face = footage.face_clip(portraits, self._placed(visit), seed)
         if visit.swapped_in is not None:
             face[_SWAPPED:] = footage.face_clip(portraits, (visit.swapped_in,), seed)[_SWAPPED:]
         if stage.wanted.light and not visit.fed_in:
             np.save(stage.scene / f"{_file(visit)}-face.light.npy", footage.response(portraits, self._placed(visit)))
-        for name, clip in (("card", card), ("face", face)):
+        clips = {"face": face} if held is None else {"card": footage.card_clip(held, visit.hold, seed), "face": face}
+        for name, clip in clips.items():
             footage.write(stage.scene / f"{_file(visit)}-{name}.npy", clip)
-        return Prepared(visit, (card[_SETTLED], face[_SETTLED]))
+        return Prepared(visit, tuple(clip[_SETTLED] for clip in clips.values()))
 
     def _placed(self, visit: Visit) -> tuple[Stand | Fake, ...]:
         """Where people stand; who may be asked to come closer begins further away."""
@@ -187,10 +188,11 @@ class Director:
 
     def _show(self, name: str, visit: Visit) -> bool:
         """Hold the card up until the gate answers; then look into the camera, if it asks for that. Whether it did."""
-        self._stage.play(f"{name}-card")
         answers = {Indication.LOOK, Indication.WELCOME, Indication.REFUSED, Indication.OUT_OF_SERVICE}
-        if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
-            return False
+        if visit.shows is not None:
+            self._stage.play(f"{name}-card")
+            if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
+                return False
         self._stage.play(f"{name}-face", "freeze" if visit.frozen else "loop")
         actor = self._actor(visit)
         self._await_light(answers - {Indication.LOOK}, "an answer to the face", meanwhile=actor)
@@ -211,7 +213,9 @@ class Director:
                 self._stage.broker.stop()
             case Around.TOKEN_UNPLUGGED:
                 self._stage.token.pull()
-            case Around.NOTHING:
+            case Around.DELETED if self._stage.office is not None:
+                self._stage.office.delete(self._stage.wanted.enrolled[0])
+            case Around.NOTHING | Around.DELETED:
                 pass
 
     def _after(self, visit: Visit) -> list[str]:
@@ -226,6 +230,8 @@ class Director:
                 self._stage.token.plug()
                 self._await_device(Kind.DEVICE_BACK, "token")
                 return ["token lost and back, both in the log"]
+            case Around.DELETED:
+                return ["the deletion is in the log"] if self._find(lambda entry: entry.kind is Kind.GALLERY) else []
             case Around.NOTHING:
                 return []
 
@@ -294,8 +300,10 @@ def stages_of(decision: Entry | None, passage: Entry | None) -> dict[str, int]:
     return found
 
 
-def shown(stage: Stage, visit: Visit) -> prop.Prop:
+def shown(stage: Stage, visit: Visit) -> prop.Prop | None:
     """What the person of this visit holds up."""
+    if visit.shows is None:
+        return None
     if not isinstance(visit.shows, Card):
         return prop.card(
             visit.shows, "TODAY'S MENU", ("Lunch", "Soup of the day", "Fish or curry", "Apple pie"), _PAPER, "M"

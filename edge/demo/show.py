@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich import box
@@ -22,7 +22,7 @@ from edge.demo import sheet
 from edge.demo.director import Director, Outcome
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
-from edge.demo.visits import VISITS, Visit, under_tasks
+from edge.demo.visits import ENROLLED, VISITS, Card, Visit, under_tasks
 from edge.devices.checkpoints import CheckpointReader
 from edge.settings import read_toml
 from edge.vision.leaks import leaks
@@ -88,7 +88,7 @@ def run(
     found = Run(wanted.profile, *models_of(wanted))
     profile = read_toml(ROOT / "config" / "profiles" / f"{wanted.profile}.toml")
     frames = profile["attack_frames"] if found.attacks_detected else 1
-    tasks = bool(profile.get("tasks"))
+    tasks, lane = bool(profile.get("tasks")), profile["lane"] == "gallery"
     found.planned = tuple(
         under_tasks(visit) if tasks else visit
         for visit in visits
@@ -96,7 +96,9 @@ def run(
         and (tasks or not visit.needs_tasks)
         and (wanted.light or not visit.fed_in)
         and visit.frames <= (frames if found.attacks_detected else 1)
+        and (visit.shows is None) == lane
     )
+    wanted = replace(wanted, enrolled=ENROLLED if lane else _enrolled(found.planned))
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
         web = stage.settings.web
@@ -113,6 +115,11 @@ def run(
         if serve:
             _serve(stage, console)
     return found
+
+
+def _enrolled(planned: tuple[Visit, ...]) -> tuple[str, ...]:
+    """Who must be known to the gallery for these visits."""
+    return ENROLLED[:1] if any(isinstance(visit.shows, Card) and not visit.shows.photo for visit in planned) else ()
 
 
 def _play(director: Director, stage: Stage, found: Run, console: Console) -> None:

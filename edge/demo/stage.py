@@ -27,8 +27,9 @@ from typing import Literal
 
 import edge
 from edge.biometric.manifest import parse
-from edge.demo import broker, configuration, keeper, processes
+from edge.demo import broker, configuration, keeper, people, processes
 from edge.demo.cards import Issuers
+from edge.demo.office import GALLERY, Office
 from edge.demo.processes import Processes
 from edge.demo.token import SoftToken
 from edge.devices.follower import Follower
@@ -58,6 +59,7 @@ class Wanted:
             profile says.
         fps: of the camera.
         light: whether the gate has a fill light.
+        enrolled: whose portraits are in the gallery of identity services; empty: there are no such services.
     """
 
     models: Literal["best", "default", "standard"] = "best"
@@ -66,6 +68,7 @@ class Wanted:
     capture_s: float | None = 8.0
     fps: float = configuration.FPS
     light: bool = False
+    enrolled: tuple[str, ...] = ()
 
     @property
     def portraits(self) -> Path:
@@ -106,6 +109,7 @@ class Stage:
         self.issuers = Issuers(self.wanted.portraits)
         (self.folder / "trust.cbor").write_bytes(self.issuers.trust_list(datetime.now(UTC)))
         self.broker = self._broker()
+        self.office = self._office() if self.wanted.enrolled else None
         self.settings = self._settings()
         self._write_configuration()
         self.log = Follower(self.settings.paths.journal)
@@ -123,6 +127,12 @@ class Stage:
             NotReady: one is not, in time.
         """
         self.processes.start()
+        if self.office is not None:
+            self.office.await_ready()
+            for portrait in self.wanted.enrolled:
+                picture = (self.wanted.portraits / people.PORTRAITS[portrait].file).read_bytes()
+                self.issuers.faces.append(picture)
+                self.office.enrol(portrait, picture, self.issuers.claim(portrait))
 
     @property
     def pages(self) -> str:
@@ -158,6 +168,9 @@ class Stage:
         self._leaving.callback(started.stop)
         return started
 
+    def _office(self) -> Office:
+        return Office(self.folder / "office", self.broker.authority, self.folder / "credentials", _free_port())
+
     def _settings(self) -> Settings:
         site = self.broker.identities[configuration.NAME]
         mqtt = Mqtt(
@@ -180,6 +193,8 @@ class Stage:
             port=_free_port(),
             fps=self.wanted.fps,
         )
+        if self.office is not None:
+            made = replace(made, iavs=self.office.settings)
         return replace(made, gate=replace(made.gate, fill_pin=_FILL_PIN)) if self.wanted.light else made
 
     def _write_configuration(self) -> None:
@@ -188,11 +203,19 @@ class Stage:
         profiles = self.folder / "profiles"
         profiles.mkdir()
         for profile in (ROOT / "config" / "profiles").glob("*.toml"):
-            (profiles / profile.name).write_text(self._impatient(profile.read_text(encoding="utf-8")), encoding="utf-8")
+            (profiles / profile.name).write_text(self._own(profile.read_text(encoding="utf-8")), encoding="utf-8")
         credentials = self.settings.paths.credentials
         (credentials / "site-key").write_bytes(secrets.token_bytes(32))
+        (credentials / "iavs-key").write_bytes(secrets.token_bytes(32))
+        (credentials / "gallery-key").write_bytes(secrets.token_bytes(32))
         (credentials / "pkcs11-pin").write_text(configuration.PIN, encoding="ascii")
         (credentials / _SYNC_KEY).write_bytes(self.broker.identities[configuration.NAME].key.read_bytes())
+
+    def _own(self, profile: str) -> str:
+        """A profile as the demo has it: its gallery, if people are enrolled."""
+        if self.office is not None:
+            profile = re.sub(r'^gallery = ""', f'gallery = "{GALLERY}"', profile, flags=re.MULTILINE)
+        return self._impatient(profile)
 
     def _impatient(self, profile: str) -> str:
         """A profile with no more patience than the demo has."""

@@ -45,6 +45,7 @@ class Around(Enum):
 
     NOTHING = "nothing"
     BROKER_DOWN = "broker-down"
+    DELETED = "deleted"  # the holder, in the gallery, just before
     TOKEN_UNPLUGGED = "token-unplugged"  # noqa: S105 -- a device, not a secret
 
 
@@ -60,6 +61,7 @@ class Card:
         gain: light of that picture, 1 is as photographed.
         flaw: what is wrong with it.
         template: bytes of a template of the standard set that stands in it instead of a picture; 0 for a picture.
+        photo: whether there is a face in it at all; where there is none, the gallery may know the holder's.
     """
 
     portrait: str = "obama"
@@ -71,6 +73,7 @@ class Card:
     gain: float = 1.0
     flaw: Flaw = Flaw.NONE
     template: int = 0
+    photo: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Visit:
     Attributes:
         name: short, for tables and files.
         story: one sentence, for people.
-        shows: a card, or the text of another code.
+        shows: a card, or the text of another code; None in a lane without cards.
         stands: who is before the camera afterwards.
         refused: why, when the person must not be admitted; None when admitted.
         hold: how the card is held.
@@ -97,7 +100,7 @@ class Visit:
 
     name: str
     story: str
-    shows: Card | str
+    shows: Card | str | None
     stands: tuple[Stand | Fake, ...] = ()
     refused: Reason | None = None
     hold: Hold = field(default_factory=Hold)
@@ -269,6 +272,34 @@ VISITS: tuple[Visit, ...] = (
         Reason.NO_MATCH,
         needs_detector=True,
     ),
+    Visit(
+        "no photo, enrolled",
+        "A card without a photo; the gallery of the identity services knows its holder.",
+        Card(photo=False),
+        (_HOLDER,),
+    ),
+    Visit(
+        "no photo, borrowed",
+        "Another person shows that card.",
+        Card(photo=False),
+        (_OTHER,),
+        Reason.NO_MATCH,
+    ),
+    Visit(
+        "no photo, unknown",
+        "A card without a photo, of somebody who is not enrolled.",
+        Card("biden", photo=False),
+        (_SECOND,),
+        Reason.NOT_ENROLLED,
+    ),
+    Visit(
+        "no photo, deleted",
+        "The holder again, who was deleted in the gallery a moment ago.",
+        Card(photo=False),
+        (_HOLDER,),
+        Reason.NOT_ENROLLED,
+        around=Around.DELETED,
+    ),
     Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),
     Visit("no face", "A valid card, and nobody looks into the camera.", Card(), (), Reason.NO_PROBE),
     Visit(
@@ -301,4 +332,39 @@ VISITS: tuple[Visit, ...] = (
         (_HOLDER,),
         around=Around.TOKEN_UNPLUGGED,
     ),
+    Visit(
+        "staff",
+        "In a lane without cards somebody comes who is enrolled.",
+        None,
+        (_HOLDER,),
+        needs_detector=True,
+    ),
+    Visit(
+        "staff, stranger",
+        "Somebody comes who is not enrolled.",
+        None,
+        (_OTHER,),
+        Reason.NOT_RECOGNISED,
+        needs_detector=True,
+    ),
+    Visit(
+        "staff, photo on a phone",
+        "Somebody holds a photo of an enrolled person into the camera.",
+        None,
+        (Fake("obama", Medium.PHONE),),
+        Reason.PRESENTATION_ATTACK,
+        needs_detector=True,
+    ),
+    Visit(
+        "staff, deleted",
+        "The first person again, who was deleted in the gallery a moment ago.",
+        None,
+        (_HOLDER_AGAIN,),
+        Reason.NOT_RECOGNISED,
+        around=Around.DELETED,
+        needs_detector=True,
+    ),
 )
+
+ENROLLED = ("obama", "biden")
+"""Who is in the gallery of a lane without cards; of the others, the first."""

@@ -26,6 +26,7 @@ def issuers() -> Issuers:
 
 def test_every_promised_outcome_is_among_the_visits() -> None:
     promised = CARD_REASONS | {Reason.NO_MATCH, Reason.SEVERAL_FACES, Reason.NO_PROBE, Reason.NOT_A_CREDENTIAL, None}
+    promised |= {Reason.NOT_ENROLLED, Reason.NOT_RECOGNISED}
     watched = {Reason.PRESENTATION_ATTACK, Reason.CAMERA_FAULT, Reason.TASK_NOT_DONE}
     assert {visit.refused for visit in VISITS} == promised | watched
     assert {visit.around for visit in VISITS} == set(Around)
@@ -46,6 +47,7 @@ def test_both_dialects_and_both_algorithms_are_admitted() -> None:
 def test_only_attacks_templates_and_tasks_are_left_out_where_the_standard_set_is_not() -> None:
     left_out = [
         visit.needs_tasks
+        or visit.shows is None
         or visit.refused is Reason.PRESENTATION_ATTACK
         or (isinstance(visit.shows, Card) and visit.shows.template > 0)
         for visit in VISITS

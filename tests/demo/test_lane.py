@@ -1,0 +1,40 @@
+"""A lane without cards, end to end: enrolled over the real services, recognised by the real models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from edge.demo.stage import ROOT, Wanted, models_of
+
+
+@pytest.mark.timeout(120)
+def test_a_lane_lets_in_who_is_enrolled_and_nobody_else() -> None:
+    if models_of(Wanted())[0] != "standard":
+        pytest.skip("the standard set is not here, and a lane needs its attack detector")
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "demo", "--json", "--profile", "staff"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    run: dict[str, Any] = json.loads(done.stdout)
+    assert run["good"]
+    assert [visit["actual"] for visit in run["visits"]] == [
+        "granted, taken",
+        "denied: not-recognised",
+        "denied: presentation-attack",
+        "denied: not-recognised",
+    ]
+    facts = [visit["facts"] for visit in run["visits"]]
+    assert [each["among"] for each in facts] == [2, 2, 2, 1]
+    assert facts[0]["score"] >= facts[0]["threshold"] > facts[1]["score"]
+    assert {each["threshold"] for each in facts} == {3440}, "among so few the false match rate decides"

@@ -22,7 +22,7 @@ _RATES = (0.01, 0.001, 0.0005, 0.0001, 0.00001)
 def add(commands: Any) -> None:
     """Add ``face`` to the command line."""
     face = commands.add_parser("face", help="evaluate the face models on pictures of yours; compare two; try attacks")
-    todo = face.add_subparsers(dest="todo", required=True, metavar="evaluate|compare|attack-kit|calibrate")
+    todo = face.add_subparsers(dest="todo", required=True, metavar="evaluate|compare|quality|attack-kit|calibrate")
     evaluate = todo.add_parser("evaluate", help="error rates and thresholds on a folder with one folder a person")
     evaluate.add_argument("pictures", type=Path, metavar="DIR")
     evaluate.add_argument("--pairs", type=Path, help="compare these pairs only (LFW's format, or lines A,B,0|1)")
@@ -39,8 +39,11 @@ def add(commands: Any) -> None:
     compare.add_argument("probe", type=Path)
     compare.add_argument("--fmr", type=float, default=0.001, help="false match rate (default: 0.001)")
     compare.set_defaults(act=_compare)
+    quality = todo.add_parser("quality", help="how good the face in each picture is, component by component")
+    quality.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    quality.set_defaults(act=_quality)
     kit.add(todo)
-    for command in (evaluate, compare):
+    for command in (evaluate, compare, quality):
         command.add_argument("--folder", type=Path, default=_FOLDER, help="where models.toml is (default: %(default)s)")
         command.add_argument("--set", default="best", help="best, or a set of models.toml (default: best)")
 
@@ -77,6 +80,36 @@ def _compare(args: argparse.Namespace) -> int:
     print(f"score {score:.3f}, threshold {threshold:.3f} at FMR {100 * args.fmr:g} %", end=" ")
     print(f"({sessions.embedder.name}, {kind.value} reference): {'match' if same else 'no match'}")
     return 0 if same else 1
+
+
+def _quality(args: argparse.Namespace) -> int:
+    import cv2
+    import numpy as np
+
+    from edge.biometric.manifest import parse
+    from edge.errors import DeviceError, Refusal
+    from edge.settings import read_toml
+    from edge.vision.components import components
+    from edge.vision.quality import nearest
+    from edge.vision.sessions import ModelSessions
+
+    try:
+        manifest = parse(read_toml(args.folder / "models.toml"))
+        sessions = ModelSessions.open(manifest, args.folder, args.set, threads=1)
+        for path in args.pictures:
+            image = np.asarray(_picture(path), np.uint8)
+            faces = nearest(found) if (found := sessions.detector.detect(image)) else []
+            if len(faces) != 1:
+                return _wrong(f"{path}: {len(faces)} faces, one is needed")
+            luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+            told = components(image, luma, faces[0], sessions.motion)
+            print(f"{path}: {'  '.join(f'{name} {value}' for name, value in told.items())}")
+    except Refusal as refusal:
+        return _wrong(f"{refusal.reason.operator} ({refusal.detail})")
+    except (ValueError, OSError, DeviceError) as error:
+        return _wrong(str(error))
+    print("our own measures, 0 to 100, after the names of ISO/IEC 29794-5; not OFIQ's")
+    return 0
 
 
 def _picture(path: Path) -> Any:

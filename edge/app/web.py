@@ -32,7 +32,7 @@ async def run(settings: Settings) -> None:
     if settings.web.readers == "anyone" and settings.web.host not in ("127.0.0.1", "::1"):
         raise SettingsError('web.readers = "anyone" goes with host = "127.0.0.1" only')
     log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
-    board = Board(log, checkpoints)
+    board = Board(log, checkpoints, receipts=settings.seal.receipts)
     desk = Desk(Counter(settings.paths.operators_socket), open_to_read=settings.web.readers == "anyone")
     taking = Taking(desk, log, lambda: exported(settings, log, checkpoints), settings.site.gate)
     machine = Machine(settings.paths.state)

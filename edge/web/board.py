@@ -17,12 +17,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from edge.audit.entry import Kind, LogError
+from edge.audit.proof import prove
+from edge.audit.receipt import number_of, text_of
 from edge.biometric.values import Hint
 from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Checkpoints, Log
 from edge.web.charted import Charted
-from edge.web.kiosk import Face, Kiosk
+from edge.web.kiosk import RECEIPT_S, REFUSED_S, Face, Kiosk, Screen
 from edge.web.standing import Standing, Told
 
 RECENT = 200
@@ -31,6 +34,7 @@ CHUNK = 200
 LOOK_S = 0.1
 SEAL_S = 1.0
 AGAIN_S = 1.0
+_WITH_RECEIPT = frozenset({Screen.REFUSED, Screen.ASSISTED, Screen.OUT_OF_SERVICE})
 
 
 class Board:
@@ -43,15 +47,33 @@ class Board:
         charted: how busy the gate was lately.
         recent: the newest of them.
         sealed: how many of them a checkpoint covers; None when that cannot be told.
+        receipt: number and text for whoever was refused just now, once the token has signed; None before and after.
         trouble: why the log cannot be read, for the technician; empty when it can.
         closed: everybody goes home.
     """
 
-    def __init__(self, log: Log, checkpoints: Checkpoints, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        log: Log,
+        checkpoints: Checkpoints,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        receipts: bool = False,
+    ) -> None:
+        """Set up.
+
+        Args:
+            log: to follow.
+            checkpoints: what seals it.
+            monotonic: a stopwatch.
+            receipts: whether who is refused is shown a receipt.
+        """
         self._log = log
         self._checkpoints = checkpoints
         self._monotonic = monotonic
-        self._kiosk = Kiosk(monotonic())
+        self._receipts = receipts
+        self._refused: int | None = None
+        self._kiosk = Kiosk(monotonic(), RECEIPT_S if receipts else REFUSED_S)
         self._face = self._kiosk.face(monotonic())
         self._poke = asyncio.Event()
         self._news = asyncio.Event()
@@ -63,6 +85,7 @@ class Board:
         self.charted = Charted()
         self.recent: deque[Told] = deque(maxlen=RECENT)
         self.sealed: int | None = None
+        self.receipt: tuple[str, str] | None = None
         self.trouble = "the log has not been read yet"
         self.closed = False
 
@@ -77,6 +100,7 @@ class Board:
                 self._said(str(error))
                 wait_s = AGAIN_S
             self._seal()
+            self._prove()
             self._look()
             self._poke.clear()
             with contextlib.suppress(TimeoutError):
@@ -152,6 +176,9 @@ class Board:
             self.recent.append(told)
             if live:
                 self._kiosk.told(told, self._monotonic())
+                if told.kind is Kind.DENIED:
+                    self._refused = told.index if self._receipts else None
+                    self.receipt = None
         self._kiosk.burning(self.standing.fire)
         if entries:
             self._position = self.standing.size
@@ -177,8 +204,27 @@ class Board:
             self.sealed = sealed
             self._wake()
 
+    def _prove(self) -> None:
+        """The receipt of the newest refusal, as soon as a checkpoint covers it and for as long as it is shown."""
+        if self._refused is None or self.epoch is None:
+            return
+        try:
+            covering = self._checkpoints.covering(self.epoch, self._refused)
+            entries = self._log.read(self._refused, 1) if covering is not None else []
+            if covering is None or not entries:
+                return
+            path = self._log.inclusion(self._refused, covering.head.size)
+            proof = prove(self._refused, entries[0], path, covering, blind=True)
+            self.receipt = number_of(proof), text_of(proof)
+        except (DeviceError, LogError):
+            return  # it is looked for again; the refusal stands without it
+        self._refused = None
+        self._wake()
+
     def _look(self) -> None:
         face = self._kiosk.face(self._monotonic())
+        if face.screen not in _WITH_RECEIPT:
+            self._refused, self.receipt = None, None
         if face != self._face:
             self._face = face
             self._wake()

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import segno
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,6 +28,7 @@ from edge.orders import Declined, Known, No
 from edge.trust.operators import Role
 from edge.web.asked import asked
 from edge.web.counter import Counter
+from edge.web.drawn import drawn
 
 COOKIE, COOKIE_TLS = "edge-operator", "__Host-edge-operator"
 TOKEN = "x-gate-page"  # noqa: S105 -- the name of a header
@@ -193,13 +193,6 @@ def private(request: Request) -> bool:
         return request.url.scheme == "https" or ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def drawn(text: str) -> dict[str, Any]:
-    """A QR code as the outline of its dark modules, for a page that draws it itself."""
-    modules = [bytes(row) for row in segno.make(text, error="m", micro=False).matrix]
-    path = "".join(f"M{x} {y}h1v1h-1z" for y, row in enumerate(modules) for x, dark in enumerate(row) if dark)
-    return {"modules": len(modules), "path": path}
 
 
 def fits(request: Request) -> bool:

@@ -23,6 +23,8 @@ from edge.web.standing import Told, reason_of
 
 SILENT_S = 5.0
 REFUSED_S = 7.0
+RECEIPT_S = 20.0
+"""How long a refusal stays where a receipt comes with it: long enough to take a telephone out."""
 WELCOME_S = 3.0
 
 
@@ -49,7 +51,6 @@ _SCREENS = {
     Indication.ALARM: Screen.ALARM,
     Indication.OUT_OF_SERVICE: Screen.OUT_OF_SERVICE,
 }
-_HELD_S = {Screen.REFUSED: REFUSED_S, Screen.WELCOME: WELCOME_S}
 _THE_GATE_ITSELF = frozenset(
     {
         Reason.NO_TRUST,
@@ -74,8 +75,9 @@ class Face:
 class Kiosk:
     """One screen, from what the panel shows and what the log says. Seconds are on the monotonic clock."""
 
-    def __init__(self, at_s: float) -> None:
+    def __init__(self, at_s: float, refused_s: float = REFUSED_S) -> None:
         self._heard_s = at_s
+        self._held_s = {Screen.REFUSED: refused_s, Screen.WELCOME: WELCOME_S}
         self._indication: Indication | None = None
         self._reason: Reason | None = None
         self._hint: Hint | None = None
@@ -104,7 +106,7 @@ class Kiosk:
 
     def told(self, told: Told, at_s: float) -> None:
         """The log says this now."""
-        if told.kind is Kind.GRANTED:
+        if told.kind in (Kind.GRANTED, Kind.OVERRIDE):
             self._reason = None
             self._turn(Screen.WELCOME, at_s)
         elif told.kind is Kind.DENIED:
@@ -128,7 +130,7 @@ class Kiosk:
         return at_s - self._heard_s < SILENT_S and self._indication not in (None, Indication.OUT_OF_SERVICE)
 
     def _turn(self, screen: Screen, at_s: float) -> None:
-        self._until_s = at_s + _HELD_S.get(screen, 0.0)
+        self._until_s = at_s + self._held_s.get(screen, 0.0)
         if screen is not Screen.REFUSED:
             self._shown = Face(screen)
         elif self._reason is Reason.REFERRED:

@@ -35,6 +35,7 @@ class Language:
     name: str
     direction: str
     pilot: str
+    receipt: Saying
     screens: Mapping[str, Saying] = field(repr=False)
     reasons: Mapping[str, Saying] = field(repr=False)
     hints: Mapping[str, Saying] = field(repr=False)
@@ -84,6 +85,7 @@ def _load(code: str) -> Language:
         name=table["name"],
         direction=table["direction"],
         pilot=table["pilot"],
+        receipt=Saying(*table["receipt"]),
         screens=_sayings(table["screen"]),
         reasons=_sayings(table["reason"]),
         hints=_sayings(table["hint"]),

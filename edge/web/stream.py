@@ -16,6 +16,7 @@ from typing import Any
 from edge.audit.entry import Kind
 from edge.web.board import Board
 from edge.web.charted import latency
+from edge.web.drawn import drawn
 from edge.web.languages import Language, Saying
 from edge.web.machine import Health
 from edge.web.standing import Standing, Told, detail, kind_name, sentence
@@ -68,7 +69,7 @@ async def kiosk(board: Board, languages: Sequence[Language], aloud: Aloud) -> As
     yield b"retry: 500\n\n"
     shown, news = None, False
     while not board.closed:
-        turn, now = board.turn, (board.face(), board.standing.detects_attacks)
+        turn, now = board.turn, (board.face(), board.standing.detects_attacks, board.receipt)
         if now != shown or not news:
             shown = now
             yield event("kiosk", screen(board, languages, aloud))
@@ -99,7 +100,17 @@ def screen(board: Board, languages: Sequence[Language], aloud: Aloud) -> dict[st
         "speech": aloud.speech,
         "notice": languages[0].pilot if board.standing.detects_attacks is False else "",
         "words": [saying(language, language.of(face)) for language in languages],
+        "receipt": receipt(board, languages),
     }
+
+
+def receipt(board: Board, languages: Sequence[Language]) -> dict[str, Any] | None:
+    """What whoever was refused may take away: a code to photograph, its number, and what it is."""
+    if board.receipt is None:
+        return None
+    number, text = board.receipt
+    words = [saying(language, language.receipt) for language in languages]
+    return {"number": number, "words": words, **drawn(text)}
 
 
 def entry(told: Told) -> dict[str, Any]:

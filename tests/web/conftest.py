@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import edge.web
 from edge import orders
@@ -21,12 +22,14 @@ from edge.app.commands import Commands
 from edge.app.counter import attend
 from edge.app.operators import Operators
 from edge.app.service import wait_for
+from edge.audit.checkpoint import Checkpoint, Head, key_id, statement
 from edge.audit.entry import Event, Kind, Value
 from edge.audit.export import sequence
-from edge.devices.checkpoints import CheckpointReader
+from edge.devices.checkpoints import CheckpointReader, SqliteCheckpoints
 from edge.devices.follower import Follower
 from edge.devices.journal import LastHead, SqliteJournal
 from edge.devices.simulated import SimulatedClock
+from edge.devices.simulated_token import SimulatedToken
 from edge.passage import Indication
 from edge.ports import Receipt
 from edge.settings import Site, Web
@@ -41,6 +44,8 @@ from edge.web.pages import application
 from edge.web.server import serve
 from edge.web.taking import Taking
 
+ORIGIN = "urn:gate:a:b:c"
+KEY = ec.derive_private_key(12345, ec.SECP256R1())
 SITE = Site("acme", "Harbour <office>", "north", "pilot")
 PASSWORD = "correct horse battery"
 
@@ -87,7 +92,28 @@ class Stand:
     way: Way
     commands: Commands
     operators: Operators
+    folder: Path
     url: str = ""
+
+    @property
+    def point(self) -> bytes:
+        """The key that seals the log."""
+        return SimulatedToken(ORIGIN, KEY).enrolled
+
+    async def seal(self) -> None:
+        """Sign the log as it is now."""
+        head = Head(
+            ORIGIN, self.log.epoch(), self.log.size(), self.log.root(self.log.size()), 0, b"", at_s=1_780_000_000
+        )
+        kid = key_id(self.point)
+        signature = await SimulatedToken(ORIGIN, KEY).sign(statement(head, kid))
+        store = SqliteCheckpoints(self.folder / "checkpoints.db")
+        store.add(Checkpoint(head, kid, None, signature))
+        store.close()
+
+    def phone(self, key: str) -> Phone:
+        """A phone that was told this key."""
+        return Phone(f"otpauth://totp/x?secret={key}", self.clock)
 
     async def setup(self, name: str = "anna", role: known.Role = known.Role.ADMIN) -> str:
         """A set-up code, as the console prints it."""
@@ -157,22 +183,22 @@ class Folder:
 
     @contextlib.asynccontextmanager
     async def stand(
-        self, web: Web | None = None, *, port: bool = False, last: LastHead | None = None
+        self, web: Web | None = None, *, port: bool = False, last: LastHead | None = None, receipts: bool = False
     ) -> AsyncIterator[Stand]:
         """The gate at work; with ``port``, on a free port too; ``last``: the head that somebody holds."""
         clock, way = SimulatedClock(), Way()
-        journal = SqliteJournal.open(self.path / "journal.db", "urn:gate:a:b:c", "north", clock, last)
+        journal = SqliteJournal.open(self.path / "journal.db", ORIGIN, "north", clock, last)
         follower, checkpoints = Follower(self.path / "journal.db"), CheckpointReader(self.path / "checkpoints.db")
-        commands = Commands("urn:gate:a:b:c", Charter, journal, clock, None, self.path / "commands")
+        commands = Commands(ORIGIN, Charter, journal, clock, None, self.path / "commands")
         acts = Acts(follower, journal, clock, way, lambda: True, commands)
         operators = Operators("north", self.path / "operators", journal, clock, acts.do, commands.locked_down)
         web = web or Web("127.0.0.1", 0, readers="anyone")
-        board = Board(follower, checkpoints)
+        board = Board(follower, checkpoints, receipts=receipts)
         desk = Desk(Counter(self.path / "operators.sock"), open_to_read=web.readers == "anyone")
 
         def exported() -> Iterable[bytes]:
             rows = follower.rows(0, follower.size())
-            return sequence("urn:gate:a:b:c", follower.epoch(), rows, [])
+            return sequence(ORIGIN, follower.epoch(), rows, [])
 
         taking = Taking(desk, follower, lambda: iter(exported()), SITE.gate)
         app = application(board, SITE, web, desk, Machine(self.path, self.path / "thermal"), taking.routes())
@@ -189,7 +215,7 @@ class Folder:
         await wait_for(console)
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-                stand = Stand(journal, follower, board, app, client, clock, way, commands, operators)
+                stand = Stand(journal, follower, board, app, client, clock, way, commands, operators, self.path)
                 if port:
                     web, ready = replace(web, port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready)))

@@ -4,9 +4,10 @@
 const SILENT_MS = 12000; // the gate speaks every 5 s
 const PATIENCE_MS = 3000; // a restart of the pages takes less
 const TURN_MS = 3500; // how long another language stays
+const QUIET = ["idle", "connecting"]; // nobody is there
 
 const by = (id) => document.getElementById(id);
-const connecting = { screen: "connecting", hint: "", sound: false, notice: "", words: [{ lang: document.documentElement.lang, dir: by("first").dir, say: by("say").textContent, step: by("step").textContent }] };
+const connecting = { screen: "connecting", hint: "", sound: false, speech: false, notice: "", receipt: null, words: [{ lang: document.documentElement.lang, dir: by("first").dir, say: by("say").textContent, step: by("step").textContent }] };
 let shown = "";
 let others = [];
 let turn = 0;
@@ -14,6 +15,7 @@ let lost = null;
 let silent = null;
 let audio = null;
 let sounded = "";
+let spoken = "";
 
 function say(state) {
   const told = JSON.stringify(state);
@@ -27,12 +29,48 @@ function say(state) {
   put("first", "say", "step", first);
   others = rest;
   turn = 0;
+  receipt(state.receipt);
   by("notice").hidden = !state.notice;
   by("notice").textContent = state.notice;
   other();
   fit();
   if (state.sound && state.screen !== sounded) sound(state.screen);
   sounded = state.screen;
+  if (state.speech) speak(first);
+}
+
+// Said once, in the first language, by a voice of this machine; without one, not at all.
+function speak(words) {
+  const text = words.say + " " + words.step;
+  if (text === spoken || !window.speechSynthesis) return;
+  spoken = text;
+  const voice = speechSynthesis.getVoices().find((one) => one.lang.toLowerCase().split(/[-_]/)[0] === words.lang && one.localService);
+  speechSynthesis.cancel();
+  if (!voice || QUIET.includes(document.body.dataset.screen)) return;
+  const said = new SpeechSynthesisUtterance(text);
+  said.voice = voice;
+  said.lang = voice.lang;
+  speechSynthesis.speak(said);
+}
+
+function receipt(told) {
+  by("receipt").hidden = !told;
+  document.body.toggleAttribute("data-receipt", Boolean(told));
+  by("receipt-code").replaceChildren(...(told ? [drawn(told)] : []));
+  by("receipt-number").textContent = told ? told.number : "";
+  if (told) put("receipt", "receipt-say", "receipt-step", told.words[0]);
+}
+
+function drawn(told) {
+  const space = "http://www.w3.org/2000/svg";
+  const picture = document.createElementNS(space, "svg");
+  picture.setAttribute("viewBox", [-4, -4, told.modules + 8, told.modules + 8].join(" "));
+  picture.setAttribute("shape-rendering", "crispEdges");
+  picture.setAttribute("aria-hidden", "true");
+  const dark = document.createElementNS(space, "path");
+  dark.setAttribute("d", told.path);
+  picture.append(dark);
+  return picture;
 }
 
 // Long sentences get smaller letters rather than a cut.

@@ -24,6 +24,7 @@ _COMMANDS = (
     "models",
     "face",
     "collect",
+    "bridge",
     "iavs",
     "bench",
 )

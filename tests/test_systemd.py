@@ -20,7 +20,8 @@ SECRETS = {
     "gate": ("site-key", "content-keys"),
     "seal": ("pkcs11-pin",),
     "sync": ("mqtt-key", "witness-key"),
-    "web": ("iavs-key", "iavs-tls-key", "web-tls-key"),
+    "vision": ("gallery-key",),
+    "web": ("iavs-key", "iavs-tls-key", "gallery-key", "web-tls-key"),
 }
 
 Unit = dict[str, list[str]]
@@ -164,10 +165,18 @@ def test_each_writing_process_owns_its_directory_and_the_group_reads() -> None:
     assert {only(service(process), "StateDirectoryMode") for process in ("gate", "seal", "sync")} == {"0750"}
 
 
-def test_vision_sees_neither_log_nor_secrets() -> None:
+def test_vision_sees_of_what_others_keep_the_sealed_templates_only() -> None:
     unit = service("vision")
-    assert only(unit, "InaccessiblePaths") == "-/var/lib/edge-gate"
-    assert not any("Credential" in key for key in unit)
+    assert only(unit, "TemporaryFileSystem") == "/var/lib/edge-gate:ro"
+    assert only(unit, "BindReadOnlyPaths") == "-/var/lib/edge-gate/faces"
+
+
+def test_what_galleries_hand_over_is_written_by_web_and_read_by_vision() -> None:
+    rows = [line.split() for line in (FOLDER / "edge-gate.tmpfiles").read_text().splitlines() if line.startswith("d ")]
+    assert [row[2:5] for row in rows if row[1].endswith("/faces")] == [["2750", "edge-web", "edge-faces"]]
+    assert "-/var/lib/edge-gate/faces" in only(service("web"), "ReadWritePaths").split()
+    reads = {each: "edge-faces" in str(service(each).get("SupplementaryGroups")) for each in PROCESSES}
+    assert reads == {"vision": True, "gate": False, "seal": False, "sync": False, "web": False}
 
 
 @pytest.mark.parametrize("process", PROCESSES)

@@ -135,7 +135,8 @@ def _token(settings: Settings) -> None:
     (SITE / "softhsm2.conf").chmod(0o644)
     os.environ["SOFTHSM2_CONF"] = str(SITE / "softhsm2.conf")
     _run("softhsm2-util", "--init-token", "--free", "--label", settings.token.label, "--pin", PIN, "--so-pin", PIN)
-    from edge.devices.token import TokenPlace, provision, to_pem
+    from edge.devices.provisioning import provision
+    from edge.devices.token import TokenPlace, to_pem
 
     place = TokenPlace(settings.token.module, settings.token.label, "", settings.token.key_id)
     settings.token.public_key.write_bytes(to_pem(provision(place, PIN)))

@@ -51,7 +51,8 @@ def add(commands: Any) -> None:
 
 def _init(args: argparse.Namespace) -> int:
     def act(settings: Settings, place: TokenPlace) -> int:
-        from edge.devices.token import provision, to_pem
+        from edge.devices.provisioning import provision
+        from edge.devices.token import to_pem
         from edge.errors import DeviceError
 
         if settings.token.public_key.exists() and _sealed(settings):
@@ -103,7 +104,8 @@ def _rotate(args: argparse.Namespace) -> int:
         import asyncio
         from dataclasses import replace
 
-        from edge.devices.token import enrolled_point, provision, to_pem
+        from edge.devices.provisioning import provision
+        from edge.devices.token import enrolled_point, to_pem
 
         pin = _secret(args.pin_file, "PIN of the token's user: ")
         file = settings.token.public_key
@@ -125,7 +127,8 @@ def _rotate(args: argparse.Namespace) -> int:
 
 def _initialised(args: argparse.Namespace, place: TokenPlace, pin: str) -> None:
     """Initialise the token if it is empty."""
-    from edge.devices.token import initialise, load
+    from edge.devices.provisioning import initialise
+    from edge.devices.token import load
 
     if not list(load(place.module).get_tokens(token_label=place.label)):
         so_pin = _secret(args.so_pin_file, "PIN of the token's security officer: ")

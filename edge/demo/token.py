@@ -16,7 +16,8 @@ _MODULES = (
 _PROVISION = """
 import sys
 from pathlib import Path
-from edge.devices.token import TokenPlace, provision, to_pem
+from edge.devices.provisioning import provision
+from edge.devices.token import TokenPlace, to_pem
 module, label, key_id, pin, pem = sys.argv[1:]
 Path(pem).write_bytes(to_pem(provision(TokenPlace(Path(module), label, "", key_id), pin)))
 """

@@ -7,15 +7,11 @@ a minute at most, so all are kept: they are the anchors that witnesses and expor
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.audit.checkpoint import Checkpoint, parse
-from edge.audit.entry import LogError
 from edge.devices import readonly
-from edge.errors import DeviceError
 
 _TABLE = """CREATE TABLE IF NOT EXISTS checkpoint(
     epoch INTEGER NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, cose BLOB NOT NULL, at INTEGER NOT NULL,
@@ -26,10 +22,7 @@ class CheckpointReader:
     """The checkpoints of ``ports.Checkpoints``, read from the sealer's file; none while there is no file yet."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._file: sqlite3.Connection | None = None
-        self._identity: readonly.Identity = ()
+        self._reading = readonly.ReadFile(path, "checkpoints", _has_table)
 
     def last(self) -> Checkpoint | None:
         """The newest checkpoint of the newest epoch."""
@@ -45,46 +38,14 @@ class CheckpointReader:
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._drop()
+        self._reading.close()
 
     def _found(self, where: str, *values: int) -> list[Checkpoint]:
-        with self._lock, self._errors():
-            file = self._present()
+        with self._reading.asking() as file:
             if file is None:
                 return []
             rows = file.execute(f"SELECT cose FROM checkpoint {where}", values)  # noqa: S608 -- fixed texts of this class
             return [parse(bytes(row[0])) for row in rows]
-
-    def _present(self) -> sqlite3.Connection | None:
-        """A connection to the file that now has the name."""
-        try:
-            found = readonly.identity(self._path)
-        except FileNotFoundError:
-            self._drop()
-            return None
-        if self._file is None or found != self._identity:
-            self._drop()
-            self._identity = found
-            self._file = readonly.connect(self._path)
-        made = self._file.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'").fetchone()
-        return self._file if made == (1,) else None
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as the technician's; the next call opens the file anew."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            self._drop()
-            raise DeviceError("checkpoints", f"{self._path}: {error}") from error
-        except LogError as error:
-            raise DeviceError("checkpoints", f"{self._path}: {error}") from error
-
-    def _drop(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
 
 
 class SqliteCheckpoints(CheckpointReader):
@@ -92,7 +53,7 @@ class SqliteCheckpoints(CheckpointReader):
 
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection] | None = None) -> None:
         super().__init__(path)
-        self._connect = connect or _sqlite
+        self._reading = _Written(path, connect or _sqlite)
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Keep one more, or the same one with more receipts; it is on disk on return.
@@ -102,19 +63,30 @@ class SqliteCheckpoints(CheckpointReader):
         """
         head = checkpoint.head
         row = (head.epoch, head.size, head.root, checkpoint.encode(), head.at_s)
-        with self._lock, self._errors():
-            file = self._present()
+        with self._reading.asking() as file:
             if file is not None:
                 file.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
 
+
+class _Written(readonly.ReadFile):
+    """The same file for the one who writes it."""
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        super().__init__(path, "checkpoints", _has_table)
+        self._connect = connect
+
     def _present(self) -> sqlite3.Connection | None:
-        """The one connection that writes."""
         if self._file is None:
             self._file = file = self._connect(self._path)
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")
             file.execute(_TABLE)
         return self._file
+
+
+def _has_table(file: sqlite3.Connection) -> bool:
+    made: bool = file.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'checkpoint'").fetchone() == (1,)
+    return made
 
 
 def _sqlite(path: Path) -> sqlite3.Connection:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +29,8 @@ class Follower:
     def __init__(self, path: Path, poll_s: float = 0.1) -> None:
         self._path = path
         self._poll_s = poll_s
-        self._lock = threading.Lock()
-        self._file: sqlite3.Connection | None = None
-        self._found: readonly.Identity = ()
         self._known: dict[tuple[int, int], bytes] = {}
+        self._reading = readonly.ReadFile(path, "journal", _is_log, self._known.clear)
 
     def epoch(self) -> int:
         """Number of the present log."""
@@ -102,8 +98,7 @@ class Follower:
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock:
-            self._drop()
+        self._reading.close()
 
     def _with_nodes(self, ask: Callable[[Nodes], T]) -> T:
         """A proof from the file whose size was asked for last; to look for a newer one is a good part of the cost."""
@@ -111,44 +106,14 @@ class Follower:
 
     def _ask(self, query: Callable[[sqlite3.Connection], T], absent: T | None, look: bool = True) -> T:
         """The answer of the present file; ``absent`` when there is none yet."""
-        with self._lock, self._errors():
-            file = self._present() if look or self._file is None else self._file
+        with self._reading.asking(look=look) as file:
             if file is not None:
                 return query(file)
-            if absent is None:
-                raise DeviceError("journal", f"{self._path} is not there yet")
-            return absent
+        if absent is None:
+            raise DeviceError("journal", f"{self._path} is not there yet")
+        return absent
 
-    def _present(self) -> sqlite3.Connection | None:
-        """A connection to the file that now has the name, None when there is none or it is still being made."""
-        try:
-            found = readonly.identity(self._path)
-        except FileNotFoundError:
-            self._drop()
-            return None
-        if self._file is None or found != self._found:
-            self._drop()
-            self._found = found
-            self._known.clear()
-            self._file = readonly.connect(self._path)
-            self._file.isolation_level = None
-            if self._file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
-                self._drop()
-                return None
-        return self._file
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as the technician's; the next call opens the file anew."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            self._drop()
-            raise DeviceError("journal", f"{self._path} cannot be read: {error}") from error
-        except LogError as error:
-            raise DeviceError("journal", f"{self._path}: {error}") from error
-
-    def _drop(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+def _is_log(file: sqlite3.Connection) -> bool:
+    made: bool = file.execute("PRAGMA application_id").fetchone() == (leaves.APPLICATION,)
+    return made

@@ -15,13 +15,11 @@ Rules:
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,19 @@ from edge.audit.tail import begin, evolved, tag
 from edge.audit.tree import Frontier, leaf_hash, root_of
 from edge.devices import leaves
 from edge.devices.follower import Follower
+from edge.devices.logfile import (
+    Connect,
+    Damaged,
+    epoch_of,
+    evidence,
+    is_corrupt,
+    prepared,
+    set_aside,
+    sqlite,
+    suspect,
+    sync_directory,
+    whole,
+)
 from edge.devices.worker import Worker
 from edge.errors import DeviceError
 from edge.ports import COMMITTED, Clock, Receipt
@@ -46,11 +57,6 @@ _DEADLINE_S = 5.0
 _PRUNED_AT_ONCE = 5000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})  # who received is asked for months
 _NEVER_PRUNED = _LEDGER | {Kind.EPOCH_OPEN, Kind.KEY_ROTATION, Kind.PRUNED, Kind.TAIL_KEY}
-Connect = Callable[[Path], sqlite3.Connection]
-
-
-class Damaged(Exception):  # noqa: N818 -- a finding, not a failure of ours
-    """The file is not the log it should be; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ class SqliteJournal:
     async def prune(self, below: int, sealed: int) -> Receipt | None:
         """Take away what old entries say; their hashes stay, so every proof still holds. It is itself an entry.
 
-        Entries that name keys, epochs and earlier prunings stay, and those of the ledger: they hold marks whose key goes.
+        Entries that name keys, epochs and earlier prunings stay, and those of the ledger, whose marks lose their key.
 
         Args:
             below: entries before this index have been kept long enough, and somebody else has them.
@@ -282,13 +288,13 @@ class SqliteJournal:
         try:
             file = self._file = prepared(self._connect(self._path))
             if file.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
-                if last is not None or _evidence(self._path):
+                if last is not None or evidence(self._path):
                     raise Damaged("the log is missing")
                 self._create(file, 1)
                 return
             self._check(file, last)
         except sqlite3.DatabaseError as error:
-            if _is_corrupt(error):
+            if is_corrupt(error):
                 raise Damaged(f"the file is damaged: {error}") from error
             raise
         except LogError as error:
@@ -300,8 +306,8 @@ class SqliteJournal:
         """Rule 3."""
         if file.execute("PRAGMA application_id").fetchone() != (leaves.APPLICATION,):
             raise Damaged("the file is not a log")
-        if self._path.stat().st_size <= _CHECKED_AT_ONCE or _suspect(self._path).exists():
-            _whole(file)
+        if self._path.stat().st_size <= _CHECKED_AT_ONCE or suspect(self._path).exists():
+            whole(file)
         else:
             threading.Thread(target=self._check_later, name="journal-check", daemon=True).start()
         origin, self._epoch, self._boot = file.execute("SELECT origin, epoch, boot FROM log").fetchone()
@@ -319,18 +325,18 @@ class SqliteJournal:
         """SQLite's own check of a large file, while the gate is in service; damage ends service at the next append."""
         try:
             with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-                _whole(file)
+                whole(file)
         except (Damaged, sqlite3.DatabaseError) as damage:
-            if isinstance(damage, Damaged) or _is_corrupt(damage):
+            if isinstance(damage, Damaged) or is_corrupt(damage):
                 self._damage = str(damage)
-                _suspect(self._path).touch()
+                suspect(self._path).touch()
 
     def _begin_epoch(self, why: str, last: LastHead | None) -> None:
         """Rule 4."""
         self._drop()
-        known = _epoch_of(self._path)
-        kept = _set_aside(self._path, known)
-        epoch = max(known, last.epoch if last else 0, *_evidence(self._path), 0) + 1
+        known = epoch_of(self._path)
+        kept = set_aside(self._path, known)
+        epoch = max(known, last.epoch if last else 0, *evidence(self._path), 0) + 1
         fields: dict[str, Value] = {"why": why, "kept": kept}
         if last is not None:
             fields |= {"epoch": last.epoch, "size": last.size, "root": last.root, "digest": last.digest}
@@ -346,7 +352,7 @@ class SqliteJournal:
         file.execute("INSERT INTO log VALUES (1, 1, ?, ?, 1)", (self._origin, epoch))
         self._frontier = self._insert(file, Frontier(), first)
         file.execute("COMMIT")
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
 
     def _reopen(self) -> sqlite3.Connection:
         """Rule 5."""
@@ -370,81 +376,6 @@ class SqliteJournal:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def sqlite(path: Path) -> sqlite3.Connection:
-    """A connection for writing."""
-    return sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
-
-
-def prepared(file: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection with rule 1 in force."""
-    try:
-        file.execute("PRAGMA journal_mode = WAL")
-        file.execute("PRAGMA synchronous = FULL")
-        file.execute("PRAGMA trusted_schema = OFF")
-        file.execute("PRAGMA secure_delete = ON")  # what is pruned is overwritten
-        file.execute("PRAGMA journal_size_limit = 8388608")
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _whole(file: sqlite3.Connection) -> None:
-    """SQLite's own check of the whole file."""
-    found = file.execute("PRAGMA quick_check(1)").fetchone()
-    if found != ("ok",):
-        raise Damaged(f"the file is damaged: {found[0]}")
-
-
-def _suspect(path: Path) -> Path:
-    """Marks a file in which damage was found while it was in service."""
-    return path.with_name(path.name + ".suspect")
-
-
-def _is_corrupt(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file is wrong, rather than the disk full or the directory read-only."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such" in str(error)
-
-
-def _epoch_of(path: Path) -> int:
-    """The epoch that a damaged file still tells, else 0."""
-    try:
-        with closing(sqlite3.connect(path)) as file:
-            return int(file.execute("SELECT epoch FROM log").fetchone()[0])
-    except (sqlite3.Error, TypeError, ValueError):
-        return 0
-
-
-def _evidence(path: Path) -> list[int]:
-    """The epochs of the files that were set aside."""
-    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d+)\.\d+\.db")
-    return [int(found[1]) for part in path.parent.iterdir() if (found := pattern.fullmatch(part.name))]
-
-
-def _set_aside(path: Path, epoch: int) -> str:
-    """Rename the file and what belongs to it; returns the new name."""
-    number = 0
-    while (kept := path.with_name(f"{path.stem}.epoch-{epoch}.{number}.db")).exists():
-        number += 1
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(kept.with_name(kept.name + suffix))
-    _suspect(path).unlink(missing_ok=True)
-    _sync_directory(path.parent)
-    return kept.name
-
-
-def _sync_directory(path: Path) -> None:
-    """Have the names in this directory on disk."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 __all__ = ["Follower", "LastHead", "SqliteJournal"]

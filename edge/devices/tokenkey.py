@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.audit.checkpoint import verify_es256
 from edge.audit.entry import LogError
-from edge.devices.token import PinRefused, TokenPlace, find, load, point_of, provision, said
+from edge.devices.provisioning import provision
+from edge.devices.token import PinRefused, TokenPlace, find, load, point_of, said
 from edge.errors import DeviceError
 
 _ANSWER_S: Final = 60.0

@@ -28,8 +28,9 @@ from edge.cli import main
 from edge.decision import AccessDecision, Facts, Policy, admit, entry
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
+from edge.devices.provisioning import provision
 from edge.devices.simulated_token import SimulatedToken
-from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, provision, reinitialise
+from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Settings, load, profile

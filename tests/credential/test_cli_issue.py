@@ -22,7 +22,8 @@ from edge.cli import credential
 from edge.cli.credential import code_text, open_trust
 from edge.credential import verify
 from edge.credential.issue import DIALECTS
-from edge.devices.token import TokenPlace, initialise, provision, reinitialise, to_pem
+from edge.devices.provisioning import initialise, provision
+from edge.devices.token import TokenPlace, reinitialise, to_pem
 from edge.errors import Reason, Refusal
 from edge.trust.encryption import ContentKey
 from edge.trust.interval import Interval

@@ -14,8 +14,9 @@ import pytest
 from edge.audit.checkpoint import Head, key_id, statement, verify_es256
 from edge.audit.entry import LogError
 from edge.audit.tree import EMPTY
+from edge.devices.provisioning import initialise, provision
 from edge.devices.simulated_token import SimulatedToken
-from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, initialise, provision, reinitialise, to_pem
+from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise, to_pem
 from edge.errors import DeviceError
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")

@@ -21,7 +21,8 @@ from edge.audit.sealing import SealingPolicy
 from edge.audit.tree import EMPTY
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
-from edge.devices.token import Pkcs11Token, TokenPlace, initialise, provision
+from edge.devices.provisioning import initialise, provision
+from edge.devices.token import Pkcs11Token, TokenPlace
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.trust.interval import Interval

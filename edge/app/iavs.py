@@ -90,8 +90,7 @@ def assembled(
         for measured in model.thresholds
         if measured.kind is ReferenceKind.FULL
     }
-    attacks = any(manifest.model(name, "attack-v2") is not None for name in manifest.sets)
-    return Services(desk, access, model=", ".join(sorted(embedders)), calibrations=worth, attacks=attacks)
+    return Services(desk, access, calibrations=worth)
 
 
 def vault_of(settings: Settings) -> Vault:

@@ -1,4 +1,4 @@
-"""Quality, classes, transformations, one to one, one to many, fusion, and what this gate can do.
+"""Quality, classes, transformations, one to one, one to many, fusion.
 
 Rules:
 
@@ -10,12 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from edge.biometric.gallery import Found, Index, fmr_for
 from edge.biometric.values import ReferenceKind
-from edge.iavs.bir import FACE, OWNER, XML_PATRON, Sample, face, wrapped
+from edge.iavs.bir import FACE, Sample, face, wrapped
+from edge.iavs.capabilities import CLASSES, CROP, QUALITY, capabilities
 from edge.iavs.desk import Ask, Desk, Seen, similarity
 from edge.iavs.facerecord import Broken, write
 from edge.iavs.fusion import OWNER as VENDOR
@@ -25,9 +25,6 @@ from edge.iavs.subjects import Answer, Handler, told
 from edge.iavs.view import View
 from edge.wire import StillWork
 
-QUALITY = "still-quality-1"
-EXTRACT, CROP, CONVERT, ALIGN = 1, 2, 3, 4
-CLASSES = ("pose", "reference-size")
 _TEMPLATE_FORMAT = "edge-gate-float32"
 MOST = 1000
 LISTED = 64
@@ -36,10 +33,9 @@ LISTED = 64
 class Comparing:
     """The services that look at samples."""
 
-    def __init__(self, desk: Desk, calibrations: dict[str, Calibration], capabilities: list[Answer]) -> None:
+    def __init__(self, desk: Desk, calibrations: dict[str, Calibration]) -> None:
         self._desk = desk
         self._calibrations = calibrations
-        self._capabilities = capabilities
 
     def handlers(self) -> dict[str, Handler]:
         """Services by name."""
@@ -247,88 +243,7 @@ class Comparing:
         return {"match": match, "fusedScores": [{"value": each} for each in worth]}
 
     async def _query(self, ask: Ask) -> Answer:
-        def work(view: View) -> dict[str, int]:
-            return {gallery: view.count(gallery) for gallery in self._desk.gallery.galleries}
-
-        counts = await self._desk.gallery.read(work)
-        galleries = [
-            _capability("Gallery", gallery, info=json.dumps({"subjects": count})) for gallery, count in counts.items()
-        ]
-        return {"capabilityList": {"capability": self._capabilities + galleries}}
-
-
-def capabilities(desk: Desk, calibrations: dict[str, Calibration], model: str, attacks: bool) -> list[Answer]:
-    """What this gate can do; galleries come on top."""
-    options = desk.options
-    rule = "log10 likelihood ratios from measured error rates, summed; decisions: all"
-    measured = "; ".join(f"{name} {calibration.said()}" for name, calibration in calibrations.items())
-    aggregates = {
-        "delete": "erases a subject or an encounter everywhere",
-        "enrol": "quality, search for duplicates, create, keep, add to gallery",
-        "identify": "quality, attack score, exact search",
-        "retrieveData": "biographic, biometric, document data",
-        "update": "sets what is given",
-        "verify": "quality, attack score, one comparison",
-    }
-    pad = "presentation attack score in returnData" if attacks else "no presentation attack detection"
-    made = [_capability("AggregateServiceDescription", name, about) for name, about in aggregates.items()]
-    made += [
-        _capability("AggregateInputDataRequired", "bir", "of enrol, identify, verify"),
-        *(
-            _capability("AggregateInputDataOptional", name)
-            for name in ("subjectID", "galleryID", "identityClaim", "birList", "biographicData", "documentDataList")
-        ),
-        _capability("AggregateProcessingOption", "async", "true: the answer is a token", supporting="true|false"),
-        _capability("AggregateProcessingOption", "duplicates", "of enrol", supporting="check|allow"),
-        _capability(
-            "AggregateProcessingOption", "include", "of retrieveData", supporting="biographic,biometric,document"
-        ),
-        _capability("AggregateReturnData", "verify", pad),
-        _capability("BiographicDataSet", "any", supporting="any", info="ASCII, XML or JSON, kept as it is"),
-        _capability("CBEFFPatronFormat", str(OWNER), supporting=str(XML_PATRON), info="XML; JSON; binary data blocks"),
-        *(_capability("ClassificationAlgorithmType", name) for name in CLASSES),
-        _capability("IdentityModel", "encounter" if options.encounters else "person"),
-        _capability("MatchAlgorithm", VENDOR, supporting=model, info=f"fusion: {rule}; {measured}"),
-        _capability(
-            "MatchScore",
-            "-1..1",
-            "cosine of templates",
-            info=f"match at FMR {options.fmr:g}; candidates at FPIR {options.fpir:g}, exact search",
-        ),
-        _capability(
-            "QualityAlgorithm", VENDOR, supporting=QUALITY, info="1; 0..100, the worst of size, sharpness, light"
-        ),
-        _capability("SupportedBiometric", FACE, supporting="3", info="compared"),
-        *(
-            _capability("SupportedBiometric", name, supporting="0", info="kept, not compared")
-            for name in ("Finger", "Iris", "Voice", "Palm", "Vein", "SignatureSign")
-        ),
-        _capability("TransformOperation", str(EXTRACT), "extract template", code=str(EXTRACT)),
-        _capability("TransformOperation", str(CROP), "crop", supporting="jpeg|png|webp|jp2", code=str(CROP)),
-        _capability(
-            "TransformOperation",
-            str(CONVERT),
-            "convert",
-            supporting="jpeg|png|webp|jp2|iso-19794-5|iso-19794-5-jp2",
-            code=str(CONVERT),
-        ),
-        _capability("TransformOperation", str(ALIGN), "align", supporting="jpeg|png|webp|jp2", code=str(ALIGN)),
-    ]
-    return made
-
-
-def _capability(
-    name: str, value: str, about: str = "", *, supporting: str = "", info: str = "", code: str = ""
-) -> Answer:
-    said = {
-        "capabilityName": name,
-        "capabilityID": code,
-        "capabilityDescription": about,
-        "capabilityValue": value,
-        "capabilitySupportingValue": supporting,
-        "capabilityAdditionalInfo": info,
-    }
-    return {key: text for key, text in said.items() if text}
+        return {"capabilityList": {"capability": await capabilities(self._desk, self._calibrations)}}
 
 
 def _identity(found: Found, claim: str) -> tuple[Answer, float]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.biometric.gallery import Floats
 from edge.biometric.score import unit
-from edge.biometric.values import ReferenceKind
+from edge.biometric.values import ModelSet, ReferenceKind
 from edge.errors import DeviceError, Reason, Refusal
 from edge.iavs.bir import Reader, Sample
 from edge.iavs.catalogue import Service
@@ -34,6 +34,14 @@ class Faces(Protocol):
         Raises:
             Refusal: the picture is at fault.
             DeviceError: ``models`` fail, or ``vision`` does not answer.
+        """
+        ...
+
+    async def models(self) -> ModelSet:
+        """Which models are at work.
+
+        Raises:
+            DeviceError: as ``still``.
         """
         ...
 
@@ -146,6 +154,13 @@ class Desk:
         except DeviceError as error:
             code = "CANNOT_PROCESS_DATA" if error.device == "models" else "SERVICE_UNAVAILABLE"
             raise Refused(code, error.message) from error
+
+    async def models(self) -> ModelSet | None:
+        """Which models look at pictures; None while edge-vision does not answer."""
+        try:
+            return await self.faces.models()
+        except DeviceError:
+            return None
 
     async def change(self, ask: Ask, subject: str | None, work: Callable[[View], T], **fields: str) -> T:
         """Do the work in the gallery, with an entry in the log before it is true.

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.requests import Request
 
 from edge.iavs.asking import json_value
-from edge.iavs.comparing import CONVERT, CROP, EXTRACT
+from edge.iavs.capabilities import CONVERT, CROP, EXTRACT
 from edge.iavs.desk import Caller
 from edge.iavs.facade import Facade, body, sample
 from edge.iavs.refused import Refused

@@ -15,6 +15,7 @@ import math
 from pathlib import Path
 
 from edge import wire
+from edge.biometric.values import ModelSet
 from edge.errors import DeviceError, Reason, Refusal
 
 _STILL_S = 10.0
@@ -94,6 +95,14 @@ class Eye:
         if not isinstance(answer, wire.Still) or not _possible(answer):
             self._vision.close()
             raise DeviceError("models", "edge-vision gave what cannot be true")
+        return answer
+
+    async def models(self) -> ModelSet:
+        """Which models are at work."""
+        answer = await self._vision.ask(wire.AskModels())
+        if not isinstance(answer, ModelSet):
+            self._vision.close()
+            raise DeviceError("models", "edge-vision gave something else than its models")
         return answer
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 
 from edge.iavs.aggregates import Aggregates
 from edge.iavs.catalogue import catalogue
-from edge.iavs.comparing import Comparing, capabilities
+from edge.iavs.comparing import Comparing
 from edge.iavs.desk import Desk
 from edge.iavs.door import Access, Door
 from edge.iavs.fusion import Calibration
@@ -30,14 +30,12 @@ class Services:
         desk: Desk,
         access: Access,
         *,
-        model: str = "",
         calibrations: dict[str, Calibration] | None = None,
-        attacks: bool = False,
         results: Results | None = None,
     ) -> None:
         worth = calibrations or {}
         subjects = Subjects(desk)
-        comparing = Comparing(desk, worth, capabilities(desk, worth, model, attacks))
+        comparing = Comparing(desk, worth)
         aggregates = Aggregates(desk, catalogue(), subjects, comparing)
         self.handlers: dict[str, Handler] = subjects.handlers() | comparing.handlers() | aggregates.handlers()
         self.results = results or Results()

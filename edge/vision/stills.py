@@ -26,6 +26,7 @@ import numpy as np
 
 from edge import wire
 from edge.biometric.alignment import eyes_px
+from edge.biometric.values import ModelSet
 from edge.errors import DeviceError, Reason, Refusal
 from edge.vision import facerecord
 from edge.vision.frames import Pixels
@@ -93,7 +94,7 @@ class Stills:
             writer.close()
 
     async def _answer(self, question: wire.Message) -> wire.Message:
-        if not isinstance(question, wire.AskStill):
+        if not isinstance(question, wire.AskStill | wire.AskModels):
             raise wire.WireError(f"{type(question).__name__} is not a question")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._worker, self._look, question)
@@ -102,10 +103,10 @@ class Stills:
         except DeviceError as error:
             return wire.Failed(error.device, error.message)
 
-    def _look(self, question: wire.AskStill) -> wire.Still:
+    def _look(self, question: wire.AskStill | wire.AskModels) -> wire.Still | ModelSet:
         if self._sessions is None:
             self._sessions = self._open_models()
-        return look(question, self._sessions)
+        return self._sessions.models if isinstance(question, wire.AskModels) else look(question, self._sessions)
 
 
 def look(question: wire.AskStill, sessions: Sessions) -> wire.Still:

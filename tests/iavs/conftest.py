@@ -166,7 +166,7 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
     """Everything at work, until the end of the block."""
     stills, records = folder / "stills.sock", folder / "record.sock"
     journal = SqliteJournal.open(folder / "journal.db", "urn:gate:test:here:one", "one", Clock())
-    vision = Stills(PaintSessions)
+    vision = Stills(changes.pop("sessions", PaintSessions))
     parts = [
         asyncio.create_task(vision.run(stills)),
         asyncio.create_task(record(records, journal)),
@@ -178,9 +178,9 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
     eye, pen = Eye(stills), Pen(records)
     desk = Desk(gallery, vault, eye, pen, Reader(catalogue()), options, threshold, "test")
     results = changes.pop("results", Results())
+    worth = changes.pop("calibrations", {"paint-1": Calibration((0.2, 0.5), (0.5, 4.0))})
     desk = replace(desk, **changes)
-    worth = {"paint-1": Calibration((0.2, 0.5), (0.5, 4.0))}
-    services = Services(desk, Open(), model="paint-1", calibrations=worth, results=results)
+    services = Services(desk, Open(), calibrations=worth, results=results)
     transport = httpx.ASGITransport(app=services.door, client=("127.0.0.1", 1))
     for socket in (stills, records):
         await wait_for(socket)

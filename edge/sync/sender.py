@@ -6,7 +6,9 @@ Rules:
    one changes nothing at the entrance.
 2. The position moves only by a signed acknowledgement that agrees with our own tree (``window``). The broker's PUBACK
    moves nothing: a broker that acknowledges and forgets loses nothing of ours.
-3. What comes in and is no such acknowledgement is ignored, counted, said once per connection and shown for a minute.
+3. What comes in and is no such acknowledgement is ignored, counted, said once and shown for a minute. Troubles are said
+   once when they begin, and once when they are over: when a connection has brought something, or has stood for half a
+   minute. So a broker that takes us and drops us again and again fills no log.
 4. The first attempt, and each one after a loss, comes within a random part of a pause (``pauses``), so that a thousand
    gates do not come back at once.
 """
@@ -133,6 +135,8 @@ class Sender:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._trouble = "not started"
+        self._complained = False
+        self._before, self._since = Position(), 0.0
         self._fault: Exception | None = None
         self._ignored = ""
         self._ignored_at = 0.0
@@ -176,13 +180,12 @@ class Sender:
         try:
             self._stopping.wait(pauses.first())
             while not self._stopping.is_set():
-                before, since = self._position, time.monotonic()
+                self._before, self._since = self._position, time.monotonic()
                 try:
                     self._connected()
                 except DeviceError as error:
                     self._say(error.message if error.device == "broker" else str(error))
-                stood = self._position != before or time.monotonic() - since > _STOOD_S
-                self._stopping.wait(pauses.after(stood=stood))
+                self._stopping.wait(pauses.after(stood=self._stood()))
         except Exception as fault:  # noqa: BLE001 -- ours to mend: raised by condition(), where it ends the process
             self._fault = fault
         finally:
@@ -209,7 +212,6 @@ class Sender:
             if self._neighbours is not None:
                 self._neighbours.connected(connection)
             self._stated = (b"", 0.0)
-            self._said.clear()
             while not self._stopping.is_set():
                 self._serve(connection, outbox)
             heard = True
@@ -331,10 +333,21 @@ class Sender:
         outbox.move(self._address.origin, epoch, moved)
         self._position = moved
 
+    def _stood(self) -> bool:
+        """Whether this connection has brought something, or was there for long enough to count as good."""
+        return self._position != self._before or time.monotonic() - self._since > _STOOD_S
+
     def _say(self, trouble: str) -> None:
-        """Change the condition; one line when it goes and one when it is back."""
-        if bool(trouble) != bool(self._trouble) or self._trouble == "connecting":
-            _log.warning("broker: %s", trouble) if trouble else _log.info("broker: connected")
+        """Change the condition; one line when trouble begins and one when it is over."""
+        if trouble and not self._complained:
+            _log.warning("broker: %s", trouble)
+            self._complained = True
+        elif not trouble and self._trouble == "connecting":
+            _log.info("broker: connected")
+        elif not trouble and self._complained and self._stood():
+            _log.info("broker: connected")
+            self._complained = False
+            self._said.clear()
         self._trouble = trouble
 
     def _state(self, connection: Connection, epoch: int) -> None:

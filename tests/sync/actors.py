@@ -1,8 +1,8 @@
 """The parts of a site as processes of their own, to be killed: ``python actors.py <what> <JSON>``.
 
 ``device`` is a gate and its sealer over the real journal, ``send`` the real sender, ``collect`` the real collector.
-``send-on-puback`` and ``hear`` are what this program does not do: a sender that believes the broker, and a consumer
-that keeps whatever reaches it.
+``guard`` is sender and way in over a log in memory. ``send-on-puback`` and ``hear`` are what this program does not do:
+a sender that believes the broker, and a consumer that keeps whatever reaches it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import sqlite3
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from edge.devices.checkpoints import CheckpointReader, SqliteCheckpoints
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
+from edge.devices.truststore import TrustStore
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Clock
@@ -37,7 +40,9 @@ from edge.sync.batch import Batch, pack, unpack
 from edge.sync.collector import Collector, signing_key
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.sender import Pace, Sender, pinned
+from edge.sync.simulated import SimulatedLog
 from edge.sync.topics import SHARED, Address
+from edge.sync.updates import Haste, Keeper, Updates
 
 PACE = Pace(connect_s=0.05, connect_most_s=0.5, retry_s=0.5, retry_most_s=2.0)
 GROUP = 5
@@ -100,6 +105,30 @@ def send(asked: dict[str, Any]) -> None:
     while True:
         time.sleep(0.2)
         sender.condition()
+
+
+def guard(asked: dict[str, Any]) -> None:
+    """The real sender and the real way in over a log in memory; says every moment what it has, and logs to stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    folder, address = Path(asked["folder"]), address_of(asked)
+    log = SimulatedLog(address.origin)
+    log.grow(asked["entries"])
+    anchor = Path(asked["anchor"]).read_bytes()
+    haste = Haste(spread_s=0, least_s=0, absent_s=0.3, again_s=0.1, again_most_s=0.3)
+    updates = Updates(
+        asked["repository"], lambda: Keeper(TrustStore(folder / "trust.db"), anchor, lambda: datetime.now(UTC)), haste
+    )
+    pace = Pace(connect_s=0.02, connect_most_s=0.05, retry_s=0.5, retry_most_s=2.0)
+    collector = pinned(Path(asked["collector_key"]))
+    outbox = folder / "sync.db"
+    sender = Sender(address, link_of(asked), collector, log, log, outbox, pace=pace, updates=updates)
+    sender.start()
+    new = folder / "status.new"
+    while True:
+        time.sleep(0.05)
+        told = {"trouble": sender.condition(), "acked": sender.position.acked, "ignored": sender.ignored}
+        new.write_text(json.dumps({**told, "trust": updates.taken, "delivery": updates.trouble}))
+        new.replace(folder / "status.json")
 
 
 def collect(asked: dict[str, Any]) -> None:
@@ -180,6 +209,8 @@ if __name__ == "__main__":
             send(wish)
         case "collect":
             collect(wish)
+        case "guard":
+            guard(wish)
         case "hear":
             hear(wish)
         case "send-on-puback":

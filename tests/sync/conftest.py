@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.demo import broker as brokers
-from edge.demo.broker import COLLECTOR, Broker
+from edge.demo.broker import COLLECTOR, HOST, Broker, Identity
 from edge.sync.collector import Collector, signing_key
 from edge.sync.connection import Link
 from edge.sync.sender import Pace, Sender, pinned
@@ -92,3 +97,44 @@ def fragile_site(tmp_path: Path) -> Iterator[Site]:
         made = Site(broker, tmp_path)
         yield made
         made.end()
+
+
+@pytest.fixture
+def false_broker(site: Site) -> Callable[..., AbstractContextManager[Link]]:
+    """A server with a right certificate, unless told otherwise, and wrong manners."""
+
+    @contextmanager
+    def started(talk: Callable[[Any], None], *, tls: bool = True, identity: Identity | None = None) -> Iterator[Link]:
+        shown = identity or site.broker.authority.issue("false broker", server=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(shown.certificate, shown.key)
+        listening = socket.create_server((HOST, 0))
+        listening.settimeout(0.1)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                try:
+                    caller, _ = listening.accept()
+                except TimeoutError:
+                    continue
+                caller.settimeout(2)
+                try:
+                    connected = context.wrap_socket(caller, server_side=True) if tls else caller
+                except OSError:
+                    caller.close()
+                    continue
+                with connected, suppress(OSError):
+                    talk(connected)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        mine = site.link(GATES[0])
+        try:
+            yield Link(HOST, listening.getsockname()[1], mine.ca, mine.certificate, mine.key, 5, 1.0)
+        finally:
+            ended.set()
+            thread.join()
+            listening.close()
+
+    return started

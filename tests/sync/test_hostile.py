@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import resource
-import socket
 import sqlite3
 import ssl
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from edge.demo.broker import COLLECTOR, HOST
+from edge.demo.broker import COLLECTOR
 from edge.errors import DeviceError
 from edge.sync.batch import Batch, pack
-from edge.sync.connection import Connection, Link, Message
+from edge.sync.connection import Connection, Message
 from edge.sync.received import counted
 
 GATE, OTHER = "demo/lobby/gate-1", "demo/lobby/gate-2"
@@ -35,47 +32,11 @@ def until(true: Callable[[], object], within_s: float = 10) -> None:
         time.sleep(0.01)
 
 
-@contextmanager
-def false_broker(site: Any, talk: Callable[[ssl.SSLSocket], None], *, tls: bool = True) -> Iterator[Link]:
-    """A server with a right certificate and wrong manners."""
-    identity = site.broker.authority.issue("false broker", server=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(identity.certificate, identity.key)
-    listening = socket.create_server((HOST, 0))
-    listening.settimeout(0.1)
-    ended = threading.Event()
-
-    def serve() -> None:
-        while not ended.is_set():
-            try:
-                caller, _ = listening.accept()
-            except TimeoutError:
-                continue
-            caller.settimeout(2)
-            try:
-                connected = context.wrap_socket(caller, server_side=True) if tls else caller
-            except OSError:
-                caller.close()
-                continue
-            with connected, suppress(OSError):
-                talk(connected)  # type: ignore[arg-type]
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    mine = site.link(GATE)
-    try:
-        yield Link(HOST, listening.getsockname()[1], mine.ca, mine.certificate, mine.key, 5, 1.0)
-    finally:
-        ended.set()
-        thread.join()
-        listening.close()
-
-
 def resident_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def test_a_packet_of_256_mb_is_not_read(site: Any) -> None:
+def test_a_packet_of_256_mb_is_not_read(site: Any, false_broker: Any) -> None:
     swallowed: list[int] = []
 
     def endless(caller: ssl.SSLSocket) -> None:
@@ -90,7 +51,7 @@ def test_a_packet_of_256_mb_is_not_read(site: Any) -> None:
 
     site.log(GATE, 10)
     before = resident_kib()
-    with false_broker(site, endless) as link:
+    with false_broker(endless) as link:
         sender = site.sender(GATE, link=link)
         until(lambda: len(swallowed) >= 2)
         assert "connection lost" in sender.condition()
@@ -98,7 +59,7 @@ def test_a_packet_of_256_mb_is_not_read(site: Any) -> None:
     assert resident_kib() - before < 16 * 1024
 
 
-def test_packets_of_noise_end_the_connection_and_nothing_else(site: Any) -> None:
+def test_packets_of_noise_end_the_connection_and_nothing_else(site: Any, false_broker: Any) -> None:
     chance, calls = random.Random(169), [0]
 
     def noise(caller: ssl.SSLSocket) -> None:
@@ -112,7 +73,7 @@ def test_packets_of_noise_end_the_connection_and_nothing_else(site: Any) -> None
         time.sleep(0.05)
 
     log = site.log(GATE, 10)
-    with false_broker(site, noise) as link:
+    with false_broker(noise) as link:
         sender = site.sender(GATE, link=link)
         until(lambda: calls[0] >= 8, 20)
         sender.condition()  # raises when the thread died
@@ -124,7 +85,7 @@ def test_packets_of_noise_end_the_connection_and_nothing_else(site: Any) -> None
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n"])
-def test_what_is_no_broker_is_given_up(site: Any, said: bytes) -> None:
+def test_what_is_no_broker_is_given_up(site: Any, false_broker: Any, said: bytes) -> None:
     def portal(caller: Any) -> None:
         caller.recv(4096)
         if said:
@@ -133,13 +94,13 @@ def test_what_is_no_broker_is_given_up(site: Any, said: bytes) -> None:
             time.sleep(1.5)
 
     site.log(GATE, 10)
-    with false_broker(site, portal, tls=False) as link:
+    with false_broker(portal, tls=False) as link:
         sender = site.sender(GATE, link=link)
         until(lambda: "cannot be reached" in sender.condition(), 15)
         sender.stop()
 
 
-def test_a_broker_that_says_yes_to_everything_moves_nothing(site: Any) -> None:
+def test_a_broker_that_says_yes_to_everything_moves_nothing(site: Any, false_broker: Any) -> None:
     taken = [0]
 
     def yes(caller: ssl.SSLSocket) -> None:
@@ -153,7 +114,7 @@ def test_a_broker_that_says_yes_to_everything_moves_nothing(site: Any) -> None:
                 caller.sendall(b"\x40\x02" + mid.to_bytes(2, "big"))
 
     site.log(GATE, 500)
-    with false_broker(site, yes) as link:
+    with false_broker(yes) as link:
         sender = site.sender(GATE, link=link)
         until(lambda: taken[0] >= 3)
         assert sender.position.acked == 0

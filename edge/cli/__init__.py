@@ -1,4 +1,4 @@
-"""``edge``: demo · run · check · credential · trust · audit · operator · models · face · iavs · bench.
+"""``edge``: demo · run · check · provision · credential · trust · audit · operator · models · face · iavs · bench.
 
 Exit status: 0 good, 1 bad, 2 wrong usage. Each module of this package adds its commands to the parser and imports what
 they need only when they run, so that ``edge run gate`` loads no camera code.
@@ -15,6 +15,7 @@ _COMMANDS = (
     "demo",
     "run",
     "check",
+    "provision",
     "credential",
     "trust",
     "audit",
@@ -25,6 +26,7 @@ _COMMANDS = (
     "face",
     "collect",
     "bridge",
+    "tlskey",
     "iavs",
     "bench",
 )

@@ -139,7 +139,7 @@ def _said(act: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namesp
         from edge.sync.book import OfficeError
 
         try:
-            with Tokens(_pin) as args.tokens:
+            with Tokens(pin_of) as args.tokens:
                 return act(args)
         except (OfficeError, DeviceError, ValueError, OSError) as error:
             print(f"edge trust: {error}", file=sys.stderr)
@@ -154,7 +154,7 @@ def _office(args: argparse.Namespace) -> Office:
     return Office(args.office, args.tokens)
 
 
-def _pin(name: str) -> str:
+def pin_of(name: str) -> str:
     """The PIN of the token with this key: a systemd credential, or typed without echo."""
     import getpass
     import os

@@ -296,7 +296,8 @@ def configured(folder: Path) -> Settings:
     foreign = certified(folder, "otherca", None)
     certified(folder, "stranger", foreign)
     (folder / "credentials").mkdir()
-    (folder / "credentials" / "iavs-key").write_bytes(os.urandom(32))
+    for name in ("iavs-key", "gallery-key"):
+        (folder / "credentials" / name).write_bytes(os.urandom(32))
     shutil.copy(folder / "server.key", folder / "credentials" / "iavs-tls-key")
     (folder / "models").mkdir()
     text = (ROOT / "models" / "models.toml").read_text(encoding="utf-8")
@@ -320,6 +321,8 @@ def configured(folder: Path) -> Settings:
         ("ca = ", 'ca = "ca.pem"'),
         ("issuers = ", 'issuers = "issuers.json"'),
         ("per_minute = ", "per_minute = 100000"),
+        ("at_gate = ", 'at_gate = ["staff"]'),
+        ("lanes = ", 'lanes = ["staff"]'),
     ):
         tail = re.sub(f"^{re.escape(line)}.*$", instead, tail, count=1, flags=re.MULTILINE)
     (folder / "edge.toml").write_text(f"{head}[iavs]{tail}", encoding="utf-8")

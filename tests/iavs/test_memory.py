@@ -153,6 +153,11 @@ def half_sent(live: Live, who: Planted) -> Iterator[None]:
         yield
 
 
+def handed(live: Live) -> list[Path]:
+    """Records that the gate may read."""
+    return [each for each in live.settings.paths.faces.rglob("*") if each.is_file()]
+
+
 def test_what_is_deleted_is_gone_from_the_memory_of_the_process(a_process: Run) -> None:
     who = Planted()
     with a_process(sessions) as (live, pid):
@@ -163,7 +168,9 @@ def test_what_is_deleted_is_gone_from_the_memory_of_the_process(a_process: Run) 
         ask = enrolled(live, who)
         kept = who.within(memory_of(pid))
         assert all(kept[kind] for kind in ("subject", "claim", "template")), kept
+        assert len(handed(live)) == 1
         ask("DELETE", "deleteSubject", subjectID=who.subject)
+        assert handed(live) == []
         until = time.monotonic() + LONGEST_S
         while any((left := who.within(memory_of(pid))).values()) and time.monotonic() < until:
             time.sleep(0.5)

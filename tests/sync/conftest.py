@@ -104,11 +104,13 @@ def false_broker(site: Site) -> Callable[..., AbstractContextManager[Link]]:
     """A server with a right certificate, unless told otherwise, and wrong manners."""
 
     @contextmanager
-    def started(talk: Callable[[Any], None], *, tls: bool = True, identity: Identity | None = None) -> Iterator[Link]:
+    def started(
+        talk: Callable[[Any], None], *, tls: bool = True, identity: Identity | None = None, port: int = 0
+    ) -> Iterator[Link]:
         shown = identity or site.broker.authority.issue("false broker", server=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(shown.certificate, shown.key)
-        listening = socket.create_server((HOST, 0))
+        listening = socket.create_server((HOST, port))
         listening.settimeout(0.1)
         ended = threading.Event()
 

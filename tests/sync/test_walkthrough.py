@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -73,6 +74,20 @@ class Gate:
 
         return Keeper(TrustStore(self.store), self.anchor, lambda: datetime.now(UTC))
 
+    def root_version(self) -> int:
+        store = TrustStore(self.store)
+        try:
+            version: int = json.loads(store.load().metadata["root"])["signed"]["version"]
+        finally:
+            store.close()
+        return version
+
+    def revoked(self, iss: str) -> bool:
+        """Whether one of the issuer's keys is compromised since some day."""
+        self.trusted.reload()
+        found = self.trusted.current.issuer(iss) if self.trusted.current is not None else None
+        return found is not None and any(key.compromised_since is not None for key in found.keys)
+
     def trusts(self, iss: str) -> bool:
         self.trusted.reload()
         found = self.trusted.current
@@ -107,6 +122,14 @@ def test_from_nothing_to_a_trusted_issuer_over_the_broker(site: Any, desk: Path)
     try:
         walk("broker", desk, **files)
         until(lambda: gate.trusts("https://id.example"))
+        walk("revoke", desk)
+        walk("broker again", desk, **files)
+        until(lambda: gate.revoked("https://id.example"))
+        before = gate.root_version()
+        walk("rotate", desk)
+        walk("broker again", desk, **files)
+        until(lambda: gate.root_version() == before + 4)
+        assert gate.trusts("https://id.example")
         walk("withdraw", desk)
         walk("broker again", desk, **files)
         until(lambda: not gate.trusts("https://id.example"))
@@ -126,3 +149,9 @@ def test_from_nothing_to_a_trusted_issuer_on_a_stick(desk: Path) -> None:
     assert bundles.look()
     assert gate.trusts("https://id.example")
     assert not bundles.look()
+    walk("revoke", desk)
+    walk("rotate", desk)
+    walk("again on the stick", desk)
+    assert bundles.look()
+    assert gate.revoked("https://id.example")
+    assert gate.root_version() == 5

@@ -9,6 +9,9 @@ from edge.biometric.manifest import Manifest
 from edge.biometric.score import cosine
 from edge.biometric.values import ReferenceKind
 from edge.errors import Refusal
+from edge.vision import reference
+from edge.vision.pictures import picture
+from edge.vision.portrait import fit_face
 from edge.vision.sessions import ModelSessions
 
 Portraits = dict[str, NDArray[np.uint8]]
@@ -74,3 +77,19 @@ def test_landmarks_that_are_no_face_are_refused(which: str, request: pytest.Fixt
     sessions: ModelSessions = request.getfixturevalue(which)
     with pytest.raises(Refusal):
         sessions.embedder.embed(np.zeros((90, 90, 3), np.uint8), np.ones((5, 2), np.float32))
+
+
+@pytest.mark.parametrize(("side", "budget"), [(40, 400), (48, 400), (64, 800)])
+@SETS
+def test_the_smallest_signed_photo_is_still_more_like_its_holder_than_like_anybody_else(
+    which: str, side: int, budget: int, portraits: Portraits, request: pytest.FixtureRequest
+) -> None:
+    sessions: ModelSessions = request.getfixturevalue(which)
+    landmarks = sessions.detector.detect(portraits["obama"])[0].landmarks
+    card = picture(fit_face(portraits["obama"], landmarks, side, budget))
+    assert card.shape == (side, side, 3)
+    vector, kind = reference.template(card, sessions)
+    assert kind is ReferenceKind.SMALL
+    scores = {name: cosine(vector, template(sessions, image)) for name, image in portraits.items()}
+    holder = min(scores[name] for name in ("obama2", "obama3"))
+    assert holder > max(scores[name] for name in ("biden", "astronaut"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge.biometric.accuracy import Scores, at_fmr
 from edge.biometric.manifest import Manifest
 from edge.cli import face as command
 from edge.vision import evaluation, lineup
@@ -154,3 +155,18 @@ def test_the_table_for_the_manifest_is_toml(people: Path, models: Path, capsys: 
     assert evaluate(people, models, "--reference", "template:1") == 0
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert tomllib.loads(last) == {}
+
+
+def test_groups_are_told_at_everybody_s_thresholds_where_the_data_support_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    everybody, group = Scores(), Scores()
+    everybody.add(np.linspace(0, 0.5, 5000), np.zeros(5000, bool))
+    group.add(np.full(95, 0.2), np.zeros(95, bool))
+    group.add(np.full(5, 0.6), np.zeros(5, bool))
+    group.add(np.array([0.3, 0.9, 0.9, 0.9]), np.ones(4, bool))
+    command._groups([("north", group)], [at_fmr(everybody, rate) for rate in (0.01, 0.001)])
+    said = capsys.readouterr().out
+    assert said.count("within each group") == 1  # 5,000 comparisons support 1 % and no less
+    assert "north" in said
+    assert "FMR 5 % (2.2 to 11 % of 100)  FNMR 25 %" in said

@@ -155,3 +155,47 @@ def test_the_salt_of_a_decision_is_told_and_changes_nothing_else() -> None:
     plain, salted = entry(decision, POLICY), entry(decision, POLICY, bytes(16))
     assert "salt" not in plain.fields
     assert dict(salted.fields) == {**plain.fields, "salt": bytes(16)}
+
+
+# people of a gallery
+
+STAFF = replace(POLICY, gallery="staff", lane="gallery")
+SEEN = Facts(unsealed=0, unsealed_s=0, bona_fide=9000, score=9500, threshold=9300, among=20)
+
+
+def test_a_gallery_may_know_the_face_that_a_card_does_not_carry() -> None:
+    assert admit(POLICY, replace(GOOD, reference=False, enrolled=True)) is None
+    assert admit(POLICY, replace(GOOD, reference=None, enrolled=None)) is Reason.NO_REFERENCE
+    assert admit(POLICY, replace(GOOD, reference=False, enrolled=False)) is Reason.NO_REFERENCE
+    assert admit(POLICY, replace(GOOD, reference=False, enrolled=True, score=9299)) is Reason.NO_MATCH
+
+
+def test_a_lane_admits_whom_it_recognises() -> None:
+    assert admit(STAFF, SEEN) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(SEEN, score=9299), Reason.NOT_RECOGNISED),
+        (replace(SEEN, bona_fide=4999), Reason.PRESENTATION_ATTACK),
+        (replace(SEEN, bona_fide=None), Reason.NO_ATTACK_DETECTION),
+        (replace(SEEN, locked_down=True), Reason.LOCKED_DOWN),
+        (replace(SEEN, unsealed=1001), Reason.UNSEALED_TOO_LONG),
+        (replace(SEEN, unsealed=None), Reason.UNSEALED_TOO_LONG),
+        (replace(SEEN, score=None), Reason.MODEL_FAULT),
+        (replace(SEEN, threshold=None), Reason.MODEL_FAULT),
+        (replace(SEEN, among=None), Reason.MODEL_FAULT),
+        (replace(SEEN, among=0), Reason.MODEL_FAULT),
+        (replace(SEEN, refusal="gallery-fault"), Reason.GALLERY_FAULT),
+        (GOOD, Reason.MODEL_FAULT),
+    ],
+)
+def test_one_fact_against_closes_a_lane(facts: Facts, reason: Reason) -> None:
+    assert admit(STAFF, facts) is reason
+
+
+def test_what_opens_a_lane_opens_no_gate_for_cards() -> None:
+    assert admit(POLICY, SEEN) is not None
+    assert admit(replace(POLICY, gallery="staff"), SEEN) is not None
+    assert admit(replace(STAFF, tasks=1), SEEN) is Reason.TASK_NOT_DONE

@@ -61,6 +61,7 @@ def check(settings: Settings) -> Iterator[Finding]:
         ("clock", _clock),
         ("camera", _camera),
         ("models", _models),
+        ("gallery", gallery_of),
         ("gate", _gate),
         ("journal", _journal),
         ("token", _token),
@@ -94,6 +95,7 @@ def _profile(settings: Settings) -> Iterator[Finding]:
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
     names = ["site-key", "pkcs11-pin", *([settings.mqtt.key] if settings.mqtt.enabled else [])]
+    names += ["gallery-key"] if policy_of(settings).gallery else []
     sealed = [name for name in names if (_STORE / f"edge-gate.{name}").exists()]
     for name in names:
         if name not in sealed:
@@ -149,6 +151,20 @@ def _models(settings: Settings) -> Iterator[Finding]:
     selftest.run(sessions, manifest, settings.models.folder)
     yield Finding("models", True, f"set {sessions.models.name}, self-test passed")
     yield _attacks(policy, sessions.models.detects_attacks)
+
+
+def gallery_of(settings: Settings) -> Iterator[Finding]:
+    """Whether the gallery that the profile asks is handed to this gate."""
+    policy, chosen = policy_of(settings), settings.iavs
+    if not policy.gallery:
+        return
+    key, handed = ("lanes", chosen.lanes) if policy.lane == "gallery" else ("at_gate", chosen.at_gate)
+    if not chosen.enabled or policy.gallery not in handed:
+        remedy = f"set iavs.enabled, and name {policy.gallery} in iavs.{key}"
+        yield Finding("gallery", False, f"nobody hands gallery {policy.gallery} to this gate", remedy)
+        return
+    use = "its people pass without a card" if policy.lane == "gallery" else "it stands in for missing photos"
+    yield Finding("gallery", True, f"{policy.gallery}: {use}; a template lies at the gate, no picture")
 
 
 def _attacks(policy: Policy, detected: bool) -> Finding:

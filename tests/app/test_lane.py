@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge.app.check import gallery_of
 from edge.app.gate import lane_of, policy_of
 from edge.app.manifest import manifest_of
 from edge.biometric.gallery import fmr_for
@@ -68,3 +70,22 @@ def test_a_gate_for_cards_has_no_lane_and_a_lane_needs_a_gallery(settings: Setti
     site = replace(settings.site, profile="staff")
     with pytest.raises(SettingsError, match="profile staff: a lane without cards needs a gallery"):
         policy_of(replace(settings, site=site, source=tmp_path / "edge.toml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "well", "said"),
+    [
+        ({"enabled": True, "lanes": ("staff",)}, True, "its people pass without a card"),
+        ({"enabled": True, "at_gate": ("staff",)}, False, "nobody hands gallery staff to this gate"),
+        ({"enabled": False, "lanes": ("staff",)}, False, "nobody hands gallery staff to this gate"),
+    ],
+)
+def test_edge_check_says_whether_the_gallery_comes_to_the_gate(
+    settings: Settings, given: dict[str, Any], well: bool, said: str
+) -> None:
+    site = replace(settings.site, profile="staff")
+    found = list(gallery_of(replace(settings, site=site, iavs=replace(settings.iavs, **given))))
+    assert [(each.device, each.well) for each in found] == [("gallery", well)]
+    assert said in found[0].said
+    assert bool(found[0].remedy) is not well
+    assert list(gallery_of(settings)) == []

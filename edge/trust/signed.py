@@ -36,6 +36,7 @@ class Purpose(Enum):
     COMMAND = "command"
     MEMBERS = "site-members"
     CYCLES = "benefit-cycles"
+    SITE = "site-configuration"
 
     @property
     def content_type(self) -> str:

@@ -9,10 +9,10 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 
+from edge.app.lines import handler
 from edge.errors import DeviceError
 from edge.settings import Paths, SettingsError
 from edge.wire import Health, encode
@@ -94,8 +94,7 @@ def credential_path(paths: Paths, name: str) -> Path:
 
 def serve(name: str, story: Callable[[], Coroutine[None, None, None]]) -> int:
     """Run one process until it is told to stop; its exit status."""
-    line = f"edge-{name} %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
+    logging.basicConfig(level=logging.INFO, handlers=[handler(f"edge-{name}")])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.umask(0o027)
     try:

@@ -155,3 +155,9 @@ def test_the_phone_is_told_what_the_gate_computes() -> None:
 def test_secrets_are_not_shown() -> None:
     assert SECRET.hex() not in repr(ANNA)
     assert repr(SECRET) not in repr(ANNA)
+
+
+def test_a_name_that_nobody_has_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_to_all = dataclasses.replace(operators.NOBODY, password=operators.hashed("guessed it", bytes(16)))
+    monkeypatch.setattr(operators, "NOBODY", open_to_all)
+    assert not operators.proves(None, "guessed it")

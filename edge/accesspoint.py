@@ -359,6 +359,7 @@ class AccessPoint:
             await self.journal.append(Event(outcome, fields))
         except DeviceError as error:
             self.watch.lost("journal", error.message)
+            self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
         _log.info("passage visit=%d %s", receipt.index, outcome.name.lower().replace("_", "-"))
 
     async def _opened(self, receipt: Receipt, decision: AccessDecision) -> Kind:

@@ -76,9 +76,10 @@ class SimulatedGate(GpioGate):
     Each movement of the relay is a line in ``<stage>/relay``: the index of the entry that allowed it.
     """
 
-    def __init__(self, pins: Gate, stage: Path | None = None) -> None:
+    def __init__(self, pins: Gate, stage: Path | None = None, step_s: float = _STEP_S) -> None:
         self._pins = pins
         self._stage = stage
+        self._step_s = step_s
         self.factory: Any = MockFactory(pin_class=ContactPin)
         closed = (pins.door_pin, pins.beam_1_pin, pins.beam_2_pin, pins.fire_pin, pins.tamper_pin)
         for pin in filter(None, (*closed, pins.exit_door_pin, pins.fault_pin)):
@@ -152,11 +153,11 @@ class SimulatedGate(GpioGate):
                 return
             case "late":
                 while self.unlocked:  # noqa: ASYNC110 -- a pin has no event
-                    await asyncio.sleep(_STEP_S)
+                    await asyncio.sleep(self._step_s)
                 await self._happen((Sensed.PORTION,))
             case _:
                 for _ in range(_FULL):
-                    await asyncio.sleep(_STEP_S)
+                    await asyncio.sleep(self._step_s)
                     if not self.unlocked:
                         return
                     await self._happen((Sensed.PORTION,))
@@ -171,7 +172,7 @@ class SimulatedGate(GpioGate):
             Sensed.FAULT: pins.fault_pin,
         }
         for sensed in story:
-            await asyncio.sleep(_STEP_S)
+            await asyncio.sleep(self._step_s)
             if sensed is Sensed.PORTION:
                 self._fell()
                 self.sense(pins.portion_pin, broken=False)

@@ -4,7 +4,7 @@ Rules:
 
 1. A BIR is XML, JSON, or the bare data block with its description beside it. Addresses are not followed.
 2. What the block is, its bytes say where they can (face records, finger records, pictures); the label must not
-   contradict them. Pictures are not decoded here.
+   contradict them. Pictures are not decoded here. The numbers of ISO/IEC 39794-5 are not public: its bytes say it.
 3. Encrypted blocks are refused: this gate holds no key for them. A signed one is checked, asked for or not.
 """
 
@@ -18,7 +18,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.iavs import cbeff, facerecord
+from edge.iavs import cbeff, faceblock, facerecord
 from edge.iavs.catalogue import Catalogue, Field
 from edge.iavs.jose import Invalid, Keys
 from edge.iavs.refused import Refused
@@ -58,9 +58,10 @@ class Sample:
         Raises:
             Refused: INVALID_BIR, UNKNOWN_FORMAT.
         """
-        if self.bdb[:4] == facerecord.MAGIC:
+        if _is_record(self.bdb):
+            reading = facerecord.read if self.bdb[:4] == facerecord.MAGIC else faceblock.read
             try:
-                return facerecord.read(self.bdb).faces[0].image
+                return reading(self.bdb).faces[0].image
             except facerecord.Broken as error:
                 raise Refused("INVALID_BIR", str(error)) from error
         if facerecord.picture_kind(self.bdb) is None and self.bdb[:4] != b"RIFF" and self.bdb[4:8] != b"ftyp":
@@ -118,7 +119,7 @@ class Reader:
             case {"binary": coded}:
                 raw = b64decode(coded)
                 start = raw[:64].lstrip()
-                if start[:1] == b"<":
+                if start[:1] == b"<" and not faceblock.is_block(raw):
                     return self._xml(raw)
                 if start[:1] == b"{":
                     return self._json(raw)
@@ -237,11 +238,15 @@ def _kind(info: dict[str, Any], bdb: bytes) -> str:
     if not said and not seen:
         raise Refused("UNKNOWN_FORMAT", "neither label nor bytes tell what the sample is")
     if said == FACE:
-        if registered and registered.get("type") != _FACE_IMAGE:
+        if registered and registered.get("type") != _FACE_IMAGE and not faceblock.is_block(bdb):
             raise Refused("UNKNOWN_FORMAT", "a face in a data format that is not read here")
         if seen not in (FACE, "", None):
             raise Refused("INVALID_BIR", "the label says face, the bytes say otherwise")
     return said or seen or ""
+
+
+def _is_record(bdb: bytes) -> bool:
+    return bdb[:4] == facerecord.MAGIC or faceblock.is_block(bdb)
 
 
 def _seen(bdb: bytes) -> str | None:
@@ -250,7 +255,7 @@ def _seen(bdb: bytes) -> str | None:
     Raises:
         Refused: INVALID_BIR for a finger or iris record whose header is wrong.
     """
-    if bdb[:4] == facerecord.MAGIC:
+    if _is_record(bdb):
         return FACE
     if bdb[:4] in (b"FIR\0", b"FMR\0", b"IIR\0"):
         if bdb[4:8] == b"030\0" and (len(bdb) < 12 or struct.unpack_from(">I", bdb, 8)[0] != len(bdb)):

@@ -26,6 +26,7 @@ CLASSES = ("pose", "reference-size")
 _PICTURES = "jpeg|png|webp|jp2"
 _SILENT = "edge-vision has no models or does not answer: not known"
 _QUALITY = "1; 0..100, the worst of size, sharpness, light; half of it where the face is turned"
+_READ = "XML; JSON; data blocks. Faces: pictures, ISO/IEC 19794-5:2005 and :2011, 39794-5 read; 19794-5:2011 written"
 _KEPT = ("Finger", "Iris", "Voice", "Palm", "Vein", "SignatureSign")
 _OPTIONAL = ("subjectID", "galleryID", "identityClaim", "birList", "biographicData", "documentDataList")
 
@@ -76,7 +77,7 @@ def _samples(models: ModelSet | None) -> list[Answer]:
     compared = ("3", "compared") if models is not None else ("0", f"kept; comparing: {_SILENT}")
     convert = f"{_PICTURES}|iso-19794-5|iso-19794-5-jp2"
     return [
-        _capability("CBEFFPatronFormat", str(OWNER), supporting=str(XML_PATRON), info="XML; JSON; binary data blocks"),
+        _capability("CBEFFPatronFormat", str(OWNER), supporting=str(XML_PATRON), info=_READ),
         *(_capability("ClassificationAlgorithmType", name) for name in CLASSES),
         _capability("QualityAlgorithm", VENDOR, supporting=QUALITY, info=_QUALITY),
         _capability("SupportedBiometric", FACE, supporting=compared[0], info=compared[1]),

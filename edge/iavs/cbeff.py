@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
@@ -39,6 +40,10 @@ class Node:
         """The first child of that name."""
         return next((each for each in self.children if each.name == name), None)
 
+    def all(self, name: str) -> list[Node]:
+        """All children of that name."""
+        return [each for each in self.children if each.name == name]
+
     def said(self, *path: str) -> str:
         """The text of a descendant; empty when it is not there."""
         node: Node | None = self
@@ -53,24 +58,36 @@ def parse(text: str | bytes) -> Node:
     Raises:
         Broken: it is none.
     """
-    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    top = elements(text.encode("utf-8", "replace") if isinstance(text, str) else text, _KNOWN.__contains__)
+    if top.name != "bir":
+        raise Broken("no BIR")
+    return top
+
+
+def elements(raw: bytes, known: Callable[[str], bool]) -> Node:
+    """The elements of namespaces that are known; rules 1 to 3.
+
+    Raises:
+        Broken: the text is not such XML.
+    """
     if len(raw) > LIMIT:
         raise Broken("record too long")
-    reader = _Reader()
+    reader = _Reader(known)
     try:
         reader.read(raw)
     except expat.ExpatError as error:
         raise Broken(f"not well-formed: {expat.errors.messages.get(error.code, 'unknown')}") from error
     except (ValueError, LookupError) as error:
         raise Broken(str(error) if isinstance(error, Broken) else "not XML that is read here") from error
-    if reader.top is None or reader.top.name != "bir":
-        raise Broken("no BIR")
+    if reader.top is None:
+        raise Broken("no element that is known here")
     return reader.top
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, known: Callable[[str], bool]) -> None:
         self.top: Node | None = None
+        self._known = known
         self._open: list[Node] = []
         self._skipped = 0
         self._nodes = 0
@@ -94,7 +111,7 @@ class _Reader:
         self._nodes += 1
         if self._nodes > NODES or len(self._open) + self._skipped >= DEPTH:
             raise Broken("too many or too deep elements")
-        if self._skipped or namespace not in _KNOWN:
+        if self._skipped or not self._known(namespace):
             self._skipped += 1
             return
         node = Node(local.lower())

@@ -152,7 +152,7 @@ def _read_2011(record: bytes) -> Record:
         at += size
     if at != length:
         raise Broken("bytes between representations and end of record")
-    return Record(tuple(faces), tuple(warnings + [odd for face in faces for odd in _oddities(face)]))
+    return Record(tuple(faces), tuple(warnings + [odd for face in faces for odd in oddities(face)]))
 
 
 def _representation(block: bytes) -> Face:
@@ -196,10 +196,11 @@ def _read_2005(record: bytes) -> Record:
         at += size
     if at != length:
         raise Broken("bytes between faces and end of record")
-    return Record(tuple(faces), tuple(warnings + [odd for face in faces for odd in _oddities(face)]))
+    return Record(tuple(faces), tuple(warnings + [odd for face in faces for odd in oddities(face)]))
 
 
-def _oddities(face: Face) -> list[str]:
+def oddities(face: Face) -> list[str]:
+    """What is wrong with a representation, but harmless."""
     odd = []
     seen = picture_kind(face.image)
     if seen != (1 if face.kind == 2 else face.kind):

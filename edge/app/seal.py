@@ -33,7 +33,7 @@ async def run(settings: Settings) -> None:
     enrolled = enrolled_point(await asyncio.to_thread(settings.token.public_key.read_bytes))
     token = Pkcs11Token(place, pin, enrolled, settings.site.origin, folder / "pin-refused")
     token.resume(checkpoints.last())
-    policy = policy_of(settings.seal)
+    policy = policy_of(settings.seal, sending=settings.mqtt.enabled)
     clock = SystemClock(settings.clock, folder / "clock-floor")
     take_time(log, clock)
     sealer = Sealer(settings.site.origin, policy, log, checkpoints, token, clock)
@@ -55,10 +55,17 @@ async def run(settings: Settings) -> None:
         log.close()
 
 
-def policy_of(seal: Seal) -> SealingPolicy:
-    """When the token signs at this site."""
+def policy_of(seal: Seal, *, sending: bool = False) -> SealingPolicy:
+    """When the token signs at this site.
+
+    Args:
+        seal: what the site asks for.
+        sending: entries go out as they come: what was gathered while the token had to rest is sealed then, so that
+            whoever receives it does not wait a minute for the proof that it is genuine.
+    """
     at_once = CRITICAL | {Kind.DENIED} if seal.receipts else CRITICAL
-    return SealingPolicy(seal.entries, seal.after_s, seal.not_within_s, at_once)
+    after_s = min(seal.after_s, seal.not_within_s) if sending else seal.after_s
+    return SealingPolicy(seal.entries, after_s, seal.not_within_s, at_once)
 
 
 def take_time(log: Follower, clock: SystemClock) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -26,10 +28,12 @@ from edge.audit.sealing import SealingPolicy
 from edge.audit.succession import check_succession, succeeded
 from edge.cli import main
 from edge.decision import AccessDecision, Facts, Policy, admit, entry
+from edge.devices.bodies import SqliteBodies
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
 from edge.devices.provisioning import provision
 from edge.devices.simulated_token import SimulatedToken
+from edge.devices.storage import Storage
 from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise
 from edge.errors import DeviceError
 from edge.sealer import Sealer
@@ -332,6 +336,72 @@ def test_the_old_key_countersigns_its_successor_once_and_nothing_else(config: Pa
             asyncio.run(token.countersign(good, new))
     finally:
         token.close()
+
+
+def test_the_disk_under_the_log_is_measured_before_a_gate_goes_into_service(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commissioning: p50 and p99 of durable commits where the log is going to be; a slow card is refused."""
+    assert main(["check", "--storage", "--config", str(config)]) == 0
+    said = capsys.readouterr().out
+    found = re.fullmatch(r"ok +storage +([0-9.]+) ms, 99 % within ([0-9.]+) ms, (\d+) entries/s\n", said)
+    assert found is not None, said
+    assert 0 < float(found[1]) <= float(found[2]) <= 250
+    assert main(["check", "--storage", "--json", "--config", str(config)]) == 0
+    assert json.loads(capsys.readouterr().out)["device"] == "storage"
+    assert not (config.parent / "state").exists()  # nothing of it stays
+    assert (Storage(80, 250.0, 300, 9).good, Storage(80, 250.1, 300, 9).good) == (True, False)
+    monkeypatch.setattr("edge.app.check.selftest", lambda folder: Storage(80, 251, 300, 9))
+    assert main(["check", "--storage", "--config", str(config)]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("BAD  storage")
+    assert "industrial card" in said
+
+
+def test_what_is_kept_about_a_person_is_told_exported_on_request_and_forgotten(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    credentials = config.parent / "credentials"
+    credentials.mkdir()
+    (credentials / "site-key").write_bytes(bytes(range(32)))
+    text = config.read_text().replace("/etc/edge-gate/credentials", str(credentials))
+    config.write_text(text.replace("bodies = []", 'bodies = ["identifier"]'))
+    settings = init(config)
+    assert settings.log.bodies == ("identifier",)
+    run_gate(settings)
+    clock = SteadyClock()
+
+    async def refused() -> None:
+        journal = SqliteJournal.open(settings.paths.journal, settings.site.origin, settings.site.gate, clock)
+        bodies = SqliteBodies(settings.paths.bodies, settings.site.origin, bytes(range(32)), clock)
+        for number in ("7412589630", "1111111111"):
+            body = await bodies.keep({"issuer": "https://issuer.example", "identifier": number}, granted=False)
+            await journal.append(Event(Kind.DENIED, {"reason": "no-match"}, body=body))
+        bodies.close()
+        journal.close()
+
+    asyncio.run(refused())
+    capsys.readouterr()
+    assert main(["audit", "body", "9", "--config", str(config)]) == 0
+    assert capsys.readouterr().out == "issuer=https://issuer.example, identifier=7412589630\n"
+    assert main(["audit", "body", "3", "--config", str(config)]) == 1
+    assert "nothing was kept" in capsys.readouterr().err
+    without, bodies = config.parent / "without.cborseq", config.parent / "with.cborseq"
+    assert main(["audit", "export", str(without), "--config", str(config)]) == 0
+    assert main(["audit", "export", str(bodies), "--bodies", "--config", str(config)]) == 0
+    assert "2 bodies, encrypted" in capsys.readouterr().out
+    assert (len(read(without.read_bytes()).bodies), len(read(bodies.read_bytes()).bodies)) == (0, 2)
+    assert main(["audit", "forget", "9", "--why", "asked for in writing", "--config", str(config)]) == 0
+    assert main(["audit", "body", "9", "--config", str(config)]) == 1
+    assert main(["audit", "body", "10", "--config", str(config)]) == 0
+    assert main(["audit", "forget", "9", "--why", "twice", "--config", str(config)]) == 0
+    assert "gone already" in capsys.readouterr().out
+    assert main(["audit", "export", str(bodies), "--bodies", "--config", str(config)]) == 0
+    command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), "--export", str(bodies)]
+    command += ["--key", str(config.parent / "token.pem")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "1 bodies are those that were committed to, 1 were deleted" in found.stdout
 
 
 def test_a_damaged_export_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

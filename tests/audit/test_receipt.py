@@ -111,3 +111,13 @@ def test_refusals_are_sealed_at_once_only_where_receipts_are_given() -> None:
         assert (Kind.DENIED in policy.at_once) is receipts
         assert Kind.OVERRIDE in policy.at_once
     assert due_in(policy, Tail(1, 0, critical=True), None, 1) == 0
+
+
+def test_what_goes_out_is_sealed_with_it_and_never_more_often_than_every_few_seconds() -> None:
+    seal = Seal(64, 60, 5)
+    kept, sent = policy_of(seal), policy_of(seal, sending=True)
+    waiting = Tail(3, 100.0, critical=False)
+    assert due_in(kept, waiting, None, 105.0) == 55
+    assert due_in(sent, waiting, None, 105.0) == 0
+    assert due_in(sent, waiting, 103.0, 105.0) == 3
+    assert due_in(sent, Tail(0, 0.0, critical=False), None, 105.0) is None

@@ -82,7 +82,8 @@ class Lists:
         Raises:
             OfficeError: it is not the issuer's.
         """
-        keys = parse({"issuers": [self.book.issuer(iss)]}, b"").issuers[0].keys
+        issuer = parse({"issuers": [self.book.issuer(iss)]}, b"").issuers[0]
+        keys = [key for key in issuer.keys if key.compromised_since is None]  # as the gates will see it
         try:
             return open_status_list(token, keys, uri)
         except Refusal as refusal:

@@ -8,7 +8,7 @@ Rules:
    a person (``edge trust fetch --take``).
 3. ``offer``: certificates that a notice points to are kept in ``offered/`` for a person to look at; none is trusted.
 4. ``withdraw``: the card that a notice names is withdrawn, and stands in the book as a hash.
-5. At the start everything is looked at once: what was missed meanwhile is made up for.
+5. Everything is looked at once at the start, and once an hour: what was missed is made up for.
 """
 
 from __future__ import annotations
@@ -98,10 +98,19 @@ class Notices:
         self._due.add(meant.issuer)
         self._stirred.set()
 
-    async def run(self, gather_s: float = 1.0) -> None:
-        """Look whenever something was heard, until cancelled; what comes within ``gather_s`` seconds is one look."""
+    async def run(self, gather_s: float = 1.0, again_s: float = 3600.0) -> None:
+        """Look whenever something was heard, and now and then, until cancelled.
+
+        Args:
+            gather_s: what comes within so many seconds is one look.
+            again_s: after so many seconds without a notice everything is looked at.
+        """
         while True:
-            await self._stirred.wait()
+            try:
+                async with asyncio.timeout(again_s):
+                    await self._stirred.wait()
+            except TimeoutError:
+                self._due |= {topic.issuer for topic in self._topics.values()}
             await asyncio.sleep(gather_s)
             self._stirred.clear()
             due, self._due = sorted(self._due), set()

@@ -125,11 +125,18 @@ class Withdrawn:
             Refusal: bad-claim for a status claim that says nothing.
         """
         issuer = normal(card.issuer)
-        if self.denied is not None and any(keyed(site_key, issuer, name) in self.denied for name in card.names):
-            return Found(CardStatus.DENIED, _age(self.denied.issued_at, now))
         found = Found(CardStatus.UNLISTED) if card.status is None else self._status(issuer, card.status, now)
-        if found.status in (CardStatus.REVOKED, CardStatus.SUSPENDED):
+        against = (CardStatus.REVOKED, CardStatus.SUSPENDED)
+        if found.status not in against:
+            found = self._hashed(issuer, card, now, found)
+        if found.status in against or self.denied is None:
             return found
+        if any(keyed(site_key, issuer, name) in self.denied for name in card.names):
+            return Found(CardStatus.DENIED, _age(self.denied.issued_at, now))
+        return found
+
+    def _hashed(self, issuer: str, card: Card, now: Interval, found: Found) -> Found:
+        """What the issuer's hash list adds to what its status list said."""
         hashes = self.hashes.get(issuer)
         if hashes is None:
             return found

@@ -323,6 +323,17 @@ def test_a_status_list_that_is_not_the_issuers_is_refused(
     assert not any(path.startswith("status/") for path in office.lists.files())
 
 
+def test_a_key_that_was_stolen_signs_no_status_list(
+    listed: Listed, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = Office(office.folder)
+    again.book.revoke_key(listed.issuer.url, "k1", NOW)
+    again.book.save()
+    listed.put(NOW - timedelta(days=1), b"\0")
+    edge(listed.issuer, office, listed.issuer.url, "--status", listed.url, "--take", well=False)
+    assert "not a status list of" in capsys.readouterr().err
+
+
 # --- the way out ---
 
 

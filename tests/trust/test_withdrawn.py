@@ -111,6 +111,18 @@ def test_what_the_lists_say(iss: str, name: bytes, index: int | None, status: Ca
     assert about(opened(), iss, name, index).status is status
 
 
+def test_the_issuer_speaks_before_the_site() -> None:
+    """In this order: status list, hash list, site's own list; the first that is against the card is the reason."""
+    denied = write_denied(1, "lobby", [keyed(SITE_KEY, one, b"card-7") for one in (ISS, OTHER)], TIMES, signer(LIVE))
+    whole = opened({**FILES, "denied/lobby.cose": denied})
+    assert about(whole, ISS, b"card-7", 1).status is CardStatus.REVOKED
+    assert about(whole, OTHER, b"card-7").status is CardStatus.REVOKED
+    assert about(whole, ISS, b"card-7", 0).status is CardStatus.DENIED
+    assert about(whole, ISS, b"card-7", 2).status is CardStatus.SUSPENDED
+    assert about(whole, ISS, b"card-7", 0, URI + "0").status is CardStatus.DENIED
+    assert about(whole, LAND, b"card-7").status is CardStatus.UNLISTED
+
+
 def test_an_address_that_nobody_brought_is_unknown() -> None:
     assert about(opened(), ISS, b"x", 0, URI + "0").status is CardStatus.UNKNOWN
 

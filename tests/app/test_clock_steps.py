@@ -1,0 +1,117 @@
+"""Every step of the gate's time is an entry: what the collector signed, and what somebody did to the machine's clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from edge.app.standing import GateStanding, Witness, look_round, time_told
+from edge.app.told import ToldPanel
+from edge.audit.entry import Entry, Kind
+from edge.devices.clock import BUILT_AT, SystemClock
+from edge.devices.follower import Follower
+from edge.devices.journal import SqliteJournal
+from edge.settings import Clock
+from edge.watch import Watch
+
+ORIGIN = "urn:gate:a:b:c"
+
+
+class Told:
+    """What the collector signed, one moment after the other."""
+
+    def __init__(self, *moments: datetime) -> None:
+        self._moments = list(moments)
+
+    def signed_at(self) -> datetime | None:
+        return self._moments.pop(0) if self._moments else None
+
+
+class Quiet:
+    """Parts of a gate that have nothing to do here."""
+
+    trustfile: Any = None
+    detail = ""
+
+    def __init__(self) -> None:
+        self.trustfile = self
+
+    def trust(self) -> None:
+        return None
+
+    def look(self) -> None:
+        pass
+
+    def reload(self) -> bool:
+        return False
+
+    def lost(self, device: str, message: str) -> None:
+        pass
+
+    def tell(self) -> None:
+        pass
+
+
+class House:
+    """A journal and a clock that anybody may set."""
+
+    def __init__(self, folder: Path) -> None:
+        self.wall, self.stopwatch = BUILT_AT + timedelta(days=100), 0.0
+        self.clock = SystemClock(
+            Clock("system", 5.0), folder / "floor", wall=lambda: self.wall.timestamp(), stopwatch=lambda: self.stopwatch
+        )
+        self.journal = SqliteJournal.open(folder / "journal.db", ORIGIN, "c", self.clock)
+        self._log = Follower(folder / "journal.db", 0.02)
+
+    def steps(self) -> list[Entry]:
+        return [entry for entry in self._log.entries(0, self._log.size()) if entry.kind is Kind.CLOCK_STEP]
+
+    def close(self) -> None:
+        self._log.close()
+        self.journal.close()
+
+
+def lived(folder: Path, story: Callable[[House], Coroutine[Any, Any, None]]) -> None:
+    house = House(folder)
+    try:
+        asyncio.run(story(house))
+    finally:
+        house.close()
+
+
+def test_a_time_that_the_collector_signed_is_an_entry_when_it_is_a_step(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        ahead = house.wall + timedelta(days=3)
+        told = cast(Witness, Told(house.wall + timedelta(seconds=30), ahead, ahead - timedelta(days=1)))
+        for _ in range(4):
+            await time_told(told, house.clock, house.journal)
+        (step,) = house.steps()
+        assert step.fields["by"] == "collector"
+        assert step.fields["floor"] == int(ahead.timestamp())
+        assert house.clock.now().lower >= ahead
+
+    lived(tmp_path, story)
+
+
+def test_a_clock_that_somebody_sets_is_an_entry(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        quiet: Any = Quiet()
+        parts = cast(GateStanding, quiet), house.clock, house.journal, cast(Watch, quiet), cast(ToldPanel, quiet)
+        looking = asyncio.create_task(look_round(*parts, cast(Witness, Told())))
+        try:
+            await asyncio.sleep(0.1)
+            assert house.steps() == []
+            house.wall -= timedelta(hours=2)
+            async with asyncio.timeout(5):
+                while not house.steps():  # noqa: ASYNC110 -- an entry on disk has no event
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(1.2)
+        finally:
+            looking.cancel()
+        (step,) = house.steps()
+        assert step.fields["seconds"] == -7200
+
+    lived(tmp_path, story)

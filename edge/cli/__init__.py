@@ -1,4 +1,4 @@
-"""``edge``: demo · run · check · provision · credential · trust · audit · operator · models · face · iavs · bench.
+"""``edge``: one command a module of this package.
 
 Exit status: 0 good, 1 bad, 2 wrong usage. Each module of this package adds its commands to the parser and imports what
 they need only when they run, so that ``edge run gate`` loads no camera code.
@@ -16,10 +16,12 @@ _COMMANDS = (
     "run",
     "check",
     "provision",
+    "backup",
     "credential",
     "trust",
     "audit",
     "replay",
+    "policy",
     "token",
     "operator",
     "models",

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import wire
-from edge.biometric.values import Comparison, LightCode, Picture, Probe, ProbeQuality, ReferenceKind, Template
+from edge.biometric.values import (
+    Comparison,
+    Enrolled,
+    Identification,
+    LightCode,
+    Picture,
+    Probe,
+    ProbeQuality,
+    ReferenceKind,
+    Template,
+)
 from edge.passage import Indication
 from edge.ports import Code
 
@@ -19,6 +29,9 @@ MESSAGES: list[wire.Message] = [
     wire.AskProbe(ProbeQuality(light=LightCode(1.5, 0.2, (True, False))), 7, 3.0, Picture(b"picture")),
     wire.AskComparison(Picture(b"picture"), 1),
     wire.AskComparison(Template(b"template", "model"), 1),
+    wire.AskComparison(Enrolled("staff", "issuer 1"), 1),
+    wire.AskEnrolled("staff", "issuer 1"),
+    wire.AskSearch("staff", 1),
     wire.Forget(),
     wire.Done(),
     wire.Refused("no-match", ""),
@@ -28,6 +41,7 @@ MESSAGES: list[wire.Message] = [
     Code("text", 1, 2.0, 3),
     Probe(1, 2, 3.0, 4.0, 5.0, 6.0, None, {"detect": 1}),
     Comparison(1, 0.5, "model", ReferenceKind.SMALL, {}),
+    Identification(1, bytes(16), 0.5, 20, "model", {"search": 1}),
 ]
 
 

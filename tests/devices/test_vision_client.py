@@ -16,7 +16,17 @@ import numpy as np
 import pytest
 
 from edge import wire
-from edge.biometric.values import Comparison, Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind
+from edge.biometric.values import (
+    Comparison,
+    Enrolled,
+    Hint,
+    Identification,
+    ModelSet,
+    Picture,
+    Probe,
+    ProbeQuality,
+    ReferenceKind,
+)
 from edge.devices.vision import VisionClient
 from edge.errors import DeviceError, Reason, Refusal
 from edge.ports import Code, Faces, Reader
@@ -344,3 +354,48 @@ def test_a_hung_vision_is_a_device_error_within_the_deadline(
         await client.close()
 
     run(story())
+
+
+def identified(**changes: Any) -> Identification:
+    values: dict[str, Any] = {
+        "probe": 5,
+        "candidate": bytes(16),
+        "score": 0.9,
+        "among": 20,
+        "model": "m-1",
+        "took_us": {"search": 10},
+    }
+    return Identification(**values | changes)
+
+
+def test_a_gallery_is_asked(run: Run, path: Path) -> None:
+    async def story() -> None:
+        refused = wire.Refused("not-enrolled", "")
+        async with answering(path, wire.Done(), refused, identified()) as client:
+            await client.enrolled(Enrolled("staff", "issuer 1"))
+            with pytest.raises(Refusal) as caught:
+                await client.enrolled(Enrolled("staff", "issuer 2"))
+            assert caught.value.reason is Reason.NOT_ENROLLED
+            assert (await client.search("staff", probe())).among == 20
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        identified(probe=6),
+        identified(score=1.1),
+        identified(score=float("nan")),
+        identified(among=0),
+        identified(candidate=b"anna"),
+        comparison(),
+        wire.Done(),
+    ],
+)
+def test_a_search_that_cannot_be_is_a_fault(run: Run, path: Path, lie: wire.Message) -> None:
+    failing(run, path, lambda client: client.search("staff", probe()), lie)
+
+
+def test_a_person_is_known_by_no_other_word_than_that(run: Run, path: Path) -> None:
+    failing(run, path, lambda client: client.enrolled(Enrolled("staff", "issuer 1")), comparison())

@@ -16,9 +16,22 @@ import pytest
 import segno
 
 from edge import settings, wire
-from edge.biometric.values import Comparison, Hint, ModelSet, Picture, Probe, ProbeQuality
+from edge.biometric.enrolled import Seals
+from edge.biometric.values import (
+    Comparison,
+    Enrolled,
+    Hint,
+    Identification,
+    ModelSet,
+    Picture,
+    Probe,
+    ProbeQuality,
+    ReferenceKind,
+)
 from edge.errors import DeviceError
+from edge.iavs.handing import Handing
 from edge.ports import Code
+from edge.vision.enrolled import Galleries
 from edge.vision.frames import Pixels
 from edge.vision.models import Sessions
 from edge.vision.server import Vision
@@ -64,8 +77,10 @@ def chosen(stage: Stage) -> settings.Camera:
 
 
 @asynccontextmanager
-async def serving(stage: Stage, sessions: Sessions | DeviceError | None = None) -> AsyncIterator[tuple[Vision, Path]]:
-    vision = Vision(chosen(stage), sessions or PaintSessions())
+async def serving(
+    stage: Stage, sessions: Sessions | DeviceError | None = None, galleries: Galleries | None = None
+) -> AsyncIterator[tuple[Vision, Path]]:
+    vision = Vision(chosen(stage), sessions or PaintSessions(), galleries=galleries)
     path = stage.folder / "vision.sock"
     running = asyncio.create_task(vision.run(path))
     while not path.exists():  # noqa: ASYNC110 -- a file, not an event
@@ -372,5 +387,38 @@ def test_the_reference_is_looked_at_while_the_face_is_awaited(run: Run, stage: S
             assert isinstance(answer, Comparison)
             assert answer.score == pytest.approx(1.0)
             assert answer.took_us["reference"] < answer.took_us["prepare"]
+
+    run(story())
+
+
+def test_a_gallery_is_asked_over_the_same_socket(run: Run, stage: Stage) -> None:
+    hand, seals = Handing(stage.folder / "faces", Seals(bytes(32)), ("staff",), ("staff",)), Seals(bytes(32))
+    hand.begin()
+    one, two = np.eye(8, dtype=np.float32)[1:3]
+    hand.hand_over(seals.card("staff", "issuer 1"), {"paint-1": one})
+    hand.hand_over(seals.lane("staff", "anna"), {"paint-1": one})
+    hand.hand_over(seals.lane("staff", "ben"), {"paint-1": two})
+
+    async def story() -> None:
+        async with serving(stage, galleries=Galleries(stage.folder / "faces", seals)) as (_, path):
+            gate = await Gate.at(path)
+            assert await gate.ask(wire.AskEnrolled("staff", "issuer 1")) == wire.Done()
+            unknown = await gate.ask(wire.AskEnrolled("staff", "issuer 2"))
+            assert isinstance(unknown, wire.Refused)
+            assert unknown.reason == "not-enrolled"
+            stage.play("person.npy loop")
+            probe = await probed(gate)
+            comparison = await gate.ask(wire.AskComparison(Enrolled("staff", "issuer 1"), probe.number))
+            assert isinstance(comparison, Comparison)
+            assert comparison.kind is ReferenceKind.GALLERY
+            assert comparison.score == pytest.approx(1.0)
+            found = await gate.ask(wire.AskSearch("staff", probe.number))
+            assert isinstance(found, Identification)
+            assert (found.candidate, found.among) == (seals.lane("staff", "anna").name, 2)
+            elsewhere = await gate.ask(wire.AskSearch("guests", probe.number))
+            assert isinstance(elsewhere, wire.Refused)
+            assert elsewhere.reason == "gallery-fault"
+            assert await gate.ask(wire.Forget()) == wire.Done()
+            assert isinstance(await gate.ask(wire.AskSearch("staff", probe.number)), wire.Failed)
 
     run(story())

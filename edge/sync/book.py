@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from edge.trust.list import parse
 from edge.trust.members import membership
 from edge.trust.withdrawn import keyed, short
 
@@ -92,16 +93,21 @@ class Book:
         raise OfficeError(f"{iss} is not on the list")
 
     def add_issuer(self, iss: str, found: Mapping[str, Any]) -> None:
-        """Put an issuer on the list, or more keys to one that is there."""
-        entry = next((entry for entry in self.issuers if entry.get("iss") == iss), None)
-        if entry is None:
-            entry = {"iss": iss}
-            self.issuers.append(entry)
+        """Put an issuer on the list, or more keys to one that is there.
+
+        Raises:
+            ValueError: a gate would not take it; nothing has changed.
+        """
+        known = next((entry for entry in self.issuers if entry.get("iss") == iss), None)
+        entry = dict(known or {"iss": iss})
         for member, value in found.items():
             if member in ("keys", "roots"):
                 entry[member] = [*entry.get(member, []), *(one for one in value if one not in entry.get(member, []))]
             else:
                 entry[member] = value
+        others = [one for one in self.issuers if one is not known]
+        parse({"issuers": [*others, entry]}, b"")
+        self.issuers = [entry if one is known else one for one in self.issuers] if known else [*others, entry]
 
     def remove_issuer(self, iss: str) -> None:
         """Take an issuer off the list; its keys are not fetched any more either."""

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from edge.errors import Refusal
 from edge.trust import cose
 from edge.trust.cbor import Tagged, decode
-from edge.trust.keys import MALFORMED, from_jwk, pinned
+from edge.trust.keys import MALFORMED, from_jwk, from_material, pinned
 
 Entry = dict[str, Any]
 """Members of an issuer's entry: ``keys``, ``roots``."""
@@ -41,20 +41,35 @@ def from_jwks(text: str) -> Entry:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or not members:
         raise ValueError("not a JWKS: no keys")
-    return {
-        "keys": [_jwk(member) for member in members if not (isinstance(member, dict) and member.get("use") == "enc")]
-    }
+    keys = [_jwk(member) for member in members if not (isinstance(member, dict) and member.get("use") == "enc")]
+    if not keys:
+        raise ValueError("the JWKS has no key for signatures")
+    return {"keys": keys}
 
 
 def from_pem(text: str, kids: Sequence[str] = ()) -> Entry:
-    """A public key or certificate in PEM."""
+    """A public key or certificate in PEM.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from_material(text.strip())
     return {"keys": [{"public": text.strip(), "kids": list(kids)}]}
 
 
 def from_roots(text: str) -> Entry:
-    """Certificates that chains in credentials must lead to."""
-    roots = [one.public_bytes(Encoding.PEM).decode() for one in x509.load_pem_x509_certificates(text.encode())]
-    return {"roots": roots}
+    """Certificates that chains in credentials must lead to.
+
+    Raises:
+        ValueError: none, or one that proves nothing.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(text.encode())
+        for one in found:
+            pinned(one.public_key())
+    except MALFORMED as error:
+        raise ValueError(f"not root certificates: {error}") from error
+    return {"roots": [one.public_bytes(Encoding.PEM).decode() for one in found]}
 
 
 def from_did(text: str, more: Mapping[str, str] | None = None) -> tuple[str, Entry]:
@@ -138,15 +153,21 @@ def from_gateway(text: str) -> dict[str, Entry]:
     """
     document = _json(text)
     items = document.get("certificates", []) if isinstance(document, dict) else document
+    if not isinstance(items, list):
+        raise ValueError("not a list of certificates")  # noqa: TRY004 -- as above
     found: dict[str, Entry] = {}
     for item in items:
-        if item.get("certificateType", "DSC") != "DSC":
-            continue
-        raw = base64.b64decode(item["rawData"], validate=True)
+        match item:
+            case {"certificateType": str() as kind} if kind != "DSC":
+                continue
+            case {"rawData": str() as coded, "country": str() as country}:
+                raw = base64.b64decode(coded, validate=True)
+            case _:
+                raise ValueError("a certificate of the list has no rawData or no country")
         kid = item.get("kid") or base64.b64encode(hashlib.sha256(raw).digest()[:8]).decode()
         public = base64.b64encode(raw).decode()
-        entry = found.setdefault(str(item["country"]), {"keys": []})
-        entry["keys"].append({"public": public, "kids": [kid]})
+        from_material(public)
+        found.setdefault(country, {"keys": []})["keys"].append({"public": public, "kids": [kid]})
     if not found:
         raise ValueError("no signer certificates in the list")
     return found
@@ -187,13 +208,15 @@ def _jwk(member: Any) -> Entry:
     if not isinstance(member, dict):
         raise ValueError("a key is not an object")  # noqa: TRY004 -- as above
     from_jwk(member)
+    if not isinstance(member.get("kid", ""), str):
+        raise ValueError("the name of a key is not text")  # noqa: TRY004 -- as above
     return {"jwk": member, "kids": [member["kid"]] if member.get("kid") else []}
 
 
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
 
 

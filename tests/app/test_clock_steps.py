@@ -1,4 +1,4 @@
-"""Every step of the gate's time is an entry: what the collector signed, and what somebody did to the machine's clock."""
+"""Every step of the gate's time is an entry: what the collector signed, and what somebody did to the clock."""
 
 from __future__ import annotations
 

@@ -490,3 +490,14 @@ def test_a_damaged_store_is_put_aside_and_said(office: Office, gate: Gate, caplo
     gate.take(bundle.fetch_from(office.publish()))
     assert "damaged" in caplog.text
     assert gate.issuers() == {ISS}
+
+
+def test_what_a_gate_would_not_take_never_comes_into_the_book(office: Office) -> None:
+    before = list(office.book.issuers)
+    for entry in ({"keys": [{"public": "noise"}]}, {"keys": [7]}, {"profile": {"unknown": 1}}, {"aliases": [ISS]}):
+        with pytest.raises((ValueError, OfficeError)):
+            office.book.add_issuer(OTHER, entry)
+    with pytest.raises(ValueError, match="two issuers"):
+        office.book.add_issuer(ISS.upper(), an_issuer())
+    assert office.book.issuers == before
+    office.publish()

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.trust import cose, imports
 from edge.trust.cbor import Tagged, encode
@@ -125,3 +127,133 @@ def test_a_vical_gives_roots_when_its_provider_signed_it() -> None:
         imports.from_vical(a_vical(EC), certificate(provider, "provider"))
     with pytest.raises(ValueError, match="not a VICAL"):
         imports.from_vical(b"noise", certificate(provider, "provider"))
+
+
+@pytest.mark.parametrize("text", ["", "key", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "MFkw"])
+def test_a_pem_that_is_no_public_key_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match="neither PEM nor DER"):
+        imports.from_pem(text)
+
+
+def test_a_private_key_in_pem_is_not_taken() -> None:
+    private = EC.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    with pytest.raises(ValueError, match="neither PEM nor DER"):
+        imports.from_pem(private)
+
+
+def test_roots_that_are_none_or_prove_nothing_are_said() -> None:
+    weak = certificate(rsa.generate_private_key(65537, 1024)).public_bytes(Encoding.PEM).decode()
+    cut = certificate().public_bytes(Encoding.PEM).decode().replace("M", "N", 9)
+    for text in ("", "noise", weak, cut):
+        with pytest.raises(ValueError, match="not root certificates"):
+            imports.from_roots(text)
+
+
+def base58(raw: bytes) -> str:
+    number, digits = int.from_bytes(raw, "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = imports._BASE58[digit] + digits
+    return f"z{digits}"
+
+
+def a_document(*methods: Any, name: str = "did:web:id.example", **more: Any) -> str:
+    return json.dumps({"id": name, "verificationMethod": list(methods), **more})
+
+
+def test_a_key_on_p256_in_multibase_is_read() -> None:
+    point = EC.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    text = a_document({"id": "#k", "publicKeyMultibase": base58(b"\x80\x24" + point)})
+    (key,) = an_issuer(imports.from_did(text)[1]).keys
+    assert key.public == EC.public_key()
+
+
+def test_a_controller_document_names_its_key_in_another_one() -> None:
+    """As MOSIP's ID repository publishes it."""
+    link = "https://id.example/.well-known/public-key.json"
+    text = json.dumps({"id": "https://id.example/.well-known/controller.json", "assertionMethod": [link]})
+    assert imports.linked(text) == [link]
+    pem = EC.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    name, entry = imports.from_did(text, {link: json.dumps({"id": link, "publicKeyPem": pem})})
+    assert name == "https://id.example/.well-known/controller.json"
+    assert an_issuer(entry).candidates(link.encode())[0].public == EC.public_key()
+    for other in ("", "7", "{}", json.dumps({"id": link}), json.dumps({"id": 7, "publicKeyPem": pem})):
+        with pytest.raises(ValueError, match=r"JSON|missing|kind"):
+            imports.from_did(text, {link: other})
+    with pytest.raises(ValueError, match="missing"):
+        imports.from_did(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "[" * 20_000,
+        json.dumps({"id": 7}),
+        json.dumps({"id": "urn:other"}),
+        a_document(),
+        a_document(7),
+        a_document({"type": "nameless"}),
+        a_document({"id": "#k", "publicKeyMultibase": "m" + "A" * 40}),
+        a_document({"id": "#k", "publicKeyMultibase": "z0OIl"}),
+        a_document({"id": "#k", "publicKeyMultibase": "z" + "9" * 100_000}),
+        a_document({"id": "#k", "publicKeyMultibase": base58(b"\x80\x24\x02" + b"\xff" * 32)}),
+        a_document({"id": "#k", "publicKeyMultibase": base58(b"\xed\x01" + bytes(32))}),
+        a_document({"id": "#k", "publicKeyJwk": 7}),
+        a_document({"id": "#k", "publicKeyJwk": {**a_jwk(EC, "k"), "d": "AA"}}),
+        a_document({"id": "#k", "publicKeyJwk": a_jwk(EC, "k")}, assertionMethod="#k"),
+        a_document({"id": "#k", "publicKeyJwk": a_jwk(EC, "k")}, assertionMethod=["#other"]),
+        a_document({"id": "#k", "publicKeyJwk": a_jwk(EC, "k")}, assertionMethod=[]),
+        a_document({"id": "#k", "publicKeyJwk": a_jwk(EC, "k")}, assertionMethod=[7]),
+    ],
+)
+def test_a_did_document_that_cannot_be_meant_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        imports.from_did(text)
+
+
+@pytest.mark.parametrize("member", [{"kid": 7}, {"kid": ["k"]}, {"use": "enc"}, {"x": "AA"}, {"crv": "P-1"}])
+def test_a_jwks_with_a_key_that_cannot_be_meant_is_said(member: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        imports.from_jwks(json.dumps({"keys": [{**a_jwk(EC, "k"), **member}]}))
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        7,
+        {"certificates": {}},
+        [7],
+        [{"country": "AT"}],
+        [{"rawData": "AAAA"}],
+        [{"country": "AT", "rawData": "not base64"}],
+        [{"country": "AT", "rawData": "AAAA"}],
+        [{"country": 7, "rawData": "AAAA"}],
+        [{"country": "AT", "rawData": "AAAA", "certificateType": "CSCA"}],
+    ],
+)
+def test_a_gateways_list_that_cannot_be_meant_is_said(items: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        imports.from_gateway(json.dumps(items))
+
+
+VICAL = a_vical(EC)
+
+
+@given(st.integers(0, len(VICAL) - 1), st.binary(max_size=8), st.integers(0, 8))
+def test_a_vical_with_any_stretch_replaced_is_the_same_or_refused(at: int, instead: bytes, length: int) -> None:
+    changed = VICAL[:at] + instead + VICAL[at + length :]
+    try:
+        entry = imports.from_vical(changed, certificate(EC, "provider"))
+    except ValueError:
+        return
+    assert entry == imports.from_vical(VICAL, certificate(EC, "provider"))
+
+
+@pytest.mark.parametrize(
+    "infos", [None, [], 7, [7], [{}], [{"certificate": "text"}], [{"certificate": b"noise"}], [{"certificate": []}]]
+)
+def test_a_signed_vical_that_says_nothing_is_refused(infos: Any) -> None:
+    data = encode(Tagged(cose.SIGN1, cose.make_sign1(encode({"certificateInfos": infos}), cose.signer(EC))))
+    with pytest.raises(ValueError, match="VICAL"):
+        imports.from_vical(data, certificate(EC, "provider"))

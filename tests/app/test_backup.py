@@ -1,0 +1,120 @@
+"""A copy of what a gate knows: taken while it writes, opened by its key alone, put back whole or not at all."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge.cli import main
+from edge.demo import configuration
+from edge.settings import Models, Mqtt
+
+SECRET = b"a pseudonym that nobody reads here"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A configuration with a little state behind it."""
+    folder = tmp_path / "gate"
+    (folder / "state" / "gate").mkdir(parents=True)
+    nowhere = Path("/nowhere")
+    mqtt = Mqtt(False, "127.0.0.1", 1, nowhere, nowhere, "mqtt-key", nowhere)
+    models = Models("default", nowhere, threads=1)
+    made = configuration.settings(folder, profile="pilot", models=models, root="", module=nowhere, mqtt=mqtt, port=1)
+    (folder / "edge.toml").write_text(configuration.text(made), encoding="utf-8")
+    log = sqlite3.connect(folder / "state" / "gate" / "journal.db")
+    log.execute("PRAGMA journal_mode=WAL")
+    log.execute("CREATE TABLE leaf (n INTEGER PRIMARY KEY, rec BLOB)")
+    log.executemany("INSERT INTO leaf (rec) VALUES (?)", [(SECRET * 50,)] * 2000)
+    log.commit()
+    log.close()
+    (folder / "state" / "gate" / "clock-floor").write_text("1", encoding="ascii")
+    (folder / "state" / "gate" / "lock").touch()
+    return folder
+
+
+def run(what: str, gate: Path, name: str = "copy") -> int:
+    arguments = [str(gate / name), "--key", str(gate / "key"), "--config", str(gate / "edge.toml")]
+    return main(["backup", what, *arguments])
+
+
+def rows(gate: Path) -> int:
+    log = sqlite3.connect(gate / "state" / "gate" / "journal.db")
+    try:
+        return int(log.execute("SELECT count(*) FROM leaf").fetchone()[0])
+    finally:
+        log.close()
+
+
+def lose(gate: Path) -> None:
+    """The card dies; a new one has no state."""
+    (gate / "state").rename(gate / "gone")
+
+
+def test_what_was_taken_while_the_gate_wrote_comes_back_whole(gate: Path) -> None:
+    writing = threading.Event()
+
+    def write() -> None:
+        log = sqlite3.connect(gate / "state" / "gate" / "journal.db", timeout=30)
+        while not writing.is_set():
+            log.execute("INSERT INTO leaf (rec) VALUES (?)", (SECRET,))
+            log.commit()
+        log.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert run("take", gate) == 0
+    finally:
+        writing.set()
+        writer.join()
+    lose(gate)
+    assert run("restore", gate) == 0
+    assert rows(gate) >= 2000
+    assert (gate / "state" / "gate" / "clock-floor").read_text(encoding="ascii") == "1"
+    assert not (gate / "state" / "gate" / "lock").exists()
+    log = sqlite3.connect(gate / "state" / "gate" / "journal.db")
+    assert log.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    log.close()
+
+
+def test_a_copy_shows_nothing_without_its_key(gate: Path) -> None:
+    assert run("take", gate) == 0
+    assert SECRET not in (gate / "copy").read_bytes()
+    assert (gate / "copy").stat().st_mode & 0o077 == 0
+    assert (gate / "key").stat().st_mode & 0o077 == 0
+    lose(gate)
+    (gate / "key").write_bytes(bytes(32))
+    assert run("restore", gate) == 1
+    assert list((gate / "state").rglob("*.db")) == []
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "longer", "exchanged", "none"])
+def test_a_copy_that_is_not_whole_changes_nothing(gate: Path, how: str) -> None:
+    assert run("take", gate) == 0
+    content = bytearray((gate / "copy").read_bytes())
+    match how:
+        case "cut":
+            content = content[: len(content) // 2]
+        case "flipped":
+            content[len(content) // 2] ^= 1
+        case "longer":
+            content += b"more"
+        case "exchanged":
+            content[24:25] = b"\x00"
+        case _:
+            content = bytearray(b"something else")
+    (gate / "copy").write_bytes(content)
+    lose(gate)
+    assert run("restore", gate) == 1
+    assert [path for path in (gate / "state").rglob("*") if path.is_file()] == []
+
+
+def test_state_that_is_there_is_never_written_over(gate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("take", gate) == 0
+    assert run("restore", gate) == 1
+    assert "would be lost" in capsys.readouterr().err
+    assert rows(gate) == 2000

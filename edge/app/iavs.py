@@ -23,6 +23,7 @@ from edge.errors import DeviceError
 from edge.iavs.access import Loopback, Rate, Tokens
 from edge.iavs.bir import Reader
 from edge.iavs.catalogue import catalogue
+from edge.iavs.certificates import Certificates
 from edge.iavs.desk import Desk, Options
 from edge.iavs.door import Access
 from edge.iavs.fusion import Calibration
@@ -130,9 +131,8 @@ def port_of(settings: Settings, *, insecure_loopback: bool) -> Port:
     if insecure_loopback:
         return Port(chosen.host, chosen.port)
     crl = chosen.crl if chosen.crl != Path() else None
-    return Port(
-        chosen.host, chosen.port, chosen.certificate, credential_path(settings.paths, "iavs-tls-key"), chosen.ca, crl
-    )
+    key = credential_path(settings.paths, "iavs-tls-key")
+    return Port(chosen.host, chosen.port, Certificates(chosen.certificate, key, chosen.ca, crl))
 
 
 def _tokens(settings: Settings, vault: Vault, pen: Pen, rate: Rate) -> Tokens:

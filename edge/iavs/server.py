@@ -3,7 +3,7 @@
 Rules:
 
 1. Without a client certificate of the site's CA there is no connection. TLS 1.2 at least; withdrawn certificates are
-   turned away where the site keeps a list.
+   turned away where the site keeps a list (``certificates.py``).
 2. The certificate's SHA-256 goes with each request (``state``, ``x5t#S256``).
 3. A request's head must come within ``HEAD_S``; a query may be as long as a body, for the standard puts samples there.
    What is longer still is answered 413.
@@ -15,15 +15,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 import h11
 from starlette.types import ASGIApp
 
 from edge.errors import DeviceError
 from edge.iavs.asking import LIMIT
+from edge.iavs.certificates import CHECK_S, Certificates
 from edge.iavs.jose import fold
 from edge.listening import Listening, Punctual
 
@@ -73,10 +74,8 @@ class Port:
 
     host: str
     port: int
-    certificate: Path | None = None
-    key: Path | None = None
-    ca: Path | None = None
-    crl: Path | None = None
+    certificates: Certificates | None = None
+    check_s: float = CHECK_S
 
     def context(self) -> ssl.SSLContext | None:
         """Rule 1.
@@ -84,22 +83,22 @@ class Port:
         Raises:
             DeviceError: a file is missing or is not what it should be.
         """
-        if self.certificate is None or self.ca is None:
-            if self.host not in ("127.0.0.1", "::1"):
-                raise DeviceError("iavs", "without TLS on this machine only")
-            return None
-        try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_cert_chain(self.certificate, self.key)
-            context.load_verify_locations(self.ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-            if self.crl is not None:
-                context.load_verify_locations(self.crl)
-                context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-        except (OSError, ssl.SSLError) as error:
-            raise DeviceError("iavs", f"certificate or key: {error.strerror or type(error).__name__}") from error
-        return context
+        if self.certificates is not None:
+            return self.certificates.context()
+        if self.host not in ("127.0.0.1", "::1"):
+            raise DeviceError("iavs", "without TLS on this machine only")
+        return None
+
+    async def replaced(self) -> None:
+        """Return when the files behind TLS are other ones.
+
+        Raises:
+            DeviceError: the list of withdrawn certificates has ended.
+        """
+        if self.certificates is None:
+            await asyncio.Event().wait()
+        else:
+            await self.certificates.replaced(self.check_s)
 
 
 async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None = None) -> None:
@@ -108,12 +107,31 @@ async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None
     Raises:
         DeviceError: the address cannot be listened to, TLS cannot be set up, or the server ended by itself.
     """
-    context = port.context()
+    number = port.port
+    while True:
+        context = port.context()
 
-    def opened(number: int) -> None:
-        log.info("identity services on port %d%s", number, "" if context else ", WITHOUT TLS, this machine only")
-        if ready is not None and not ready.done():
-            ready.set_result(number)
+        def opened(at: int, context: ssl.SSLContext | None = context) -> None:
+            nonlocal number
+            number = at
+            log.info("identity services on port %d%s", at, "" if context else ", WITHOUT TLS, this machine only")
+            if ready is not None and not ready.done():
+                ready.set_result(at)
 
-    listening = Listening("iavs", port.host, port.port, _HEAD_LIMIT, GOODBYE_S, Bound, context)
-    await listening.serve(services, opened)
+        listening = Listening("iavs", port.host, number, _HEAD_LIMIT, GOODBYE_S, Bound, context)
+        await _either(listening.serve(services, opened), port.replaced())
+        log.info("certificates or the list of withdrawn ones were replaced: all connections begin anew")
+
+
+async def _either(*stories: Coroutine[None, None, None]) -> None:
+    """Run them until one ends, and end the others; what one raised is raised."""
+    parts = [asyncio.create_task(story) for story in stories]
+    try:
+        await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for part in parts:
+            part.cancel()
+        found = await asyncio.gather(*parts, return_exceptions=True)
+    for error in found:
+        if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+            raise error

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,6 +177,45 @@ def test_the_token_remembers_a_note_and_only_the_newest(point: bytes) -> None:
         assert asyncio.run(again.recall()) == b"second"
     finally:
         again.close()
+
+
+def test_a_token_whose_disk_is_full_still_signs(point: bytes) -> None:
+    """F07: its objects are files of the host."""
+    token = a_token(point)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        asyncio.run(token.sign(a_statement(point, 5)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            with pytest.raises(DeviceError):
+                asyncio.run(token.remember(b"note"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signed = a_statement(point, 9, previous=5, digest=hashlib.sha256(a_statement(point, 5)).digest())
+        verify_es256(point, signed, asyncio.run(token.sign(signed)))
+    finally:
+        signal.signal(signal.SIGXFSZ, ignored)
+        token.close()
+
+
+def test_a_token_with_damaged_objects_is_said_and_works_when_they_are_mended(point: bytes, folder: Path) -> None:
+    """F08: whatever code the module has for that."""
+    token = a_token(point)
+    try:
+        asyncio.run(token.public_key())
+        objects = {path: path.read_bytes() for path in folder.rglob("*.object")}
+        for path, content in objects.items():
+            path.write_bytes(content[: len(content) // 2])
+        reinitialise(MODULE)
+        for _ in range(2):
+            assert complaint(token, a_statement(point, 5))
+        for path, content in objects.items():
+            path.write_bytes(content)
+        signed = a_statement(point, 5)
+        verify_es256(point, signed, asyncio.run(token.sign(signed)))
+    finally:
+        token.close()
 
 
 def test_a_missing_module_is_a_device_error(point: bytes, tmp_path: Path) -> None:

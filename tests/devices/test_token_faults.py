@@ -22,7 +22,7 @@ from edge.audit.tree import EMPTY
 from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
 from edge.devices.provisioning import initialise, provision
-from edge.devices.token import Pkcs11Token, TokenPlace
+from edge.devices.token import Pkcs11Token, TokenPlace, reinitialise
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.trust.interval import Interval
@@ -228,6 +228,26 @@ def test_nothing_but_a_checkpoint_reaches_the_token(shim: Shim) -> None:
             with pytest.raises(DeviceError, match="not signed"):
                 asyncio.run(token.sign(asked))
         assert shim.calls("sign") == 1
+    finally:
+        token.close()
+
+
+def test_another_token_behind_the_shim_is_refused(shim: Shim, tmp_path: Path) -> None:
+    """F03: the same label, the same key id, another key."""
+    token, plain = shim.token(), tmp_path / "plain.so"
+    try:
+        works(token, shim)
+        shutil.rmtree(tmp_path / "tokens")
+        (tmp_path / "tokens").mkdir()
+        reinitialise(plain)
+        initialise(plain, "gate", "135791", PIN)
+        provision(TokenPlace(plain, "gate", "", "01"), PIN)
+        said = []
+        for _ in range(3):
+            with pytest.raises(DeviceError) as caught:
+                asyncio.run(token.public_key())
+            said.append(caught.value.message)
+        assert any("another key" in one for one in said)
     finally:
         token.close()
 

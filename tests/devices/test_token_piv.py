@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +77,16 @@ class Reader:
     def insert(self, name: str) -> None:
         files = [str(self.folder / f"{name}.{kind}") for kind in ("pem", "der", "state")]
         self.card = subprocess.Popen([sys.executable, str(CARD), str(self.port), *files])
+
+    def behave(self, name: str, delay_ms: int = 0, word: str = "9000") -> None:
+        """How long a signature takes from now on, and how it ends."""
+        state = self.folder / f"{name}.state"
+        state.write_text(f"{state.read_text().split()[0]} {delay_ms} {word}")
+
+    def signatures(self, name: str) -> int:
+        """How many the card was asked for."""
+        asked = self.folder / f"{name}.signs"
+        return asked.read_text().count("asked") if asked.exists() else 0
 
     def pull_out(self) -> None:
         if self.card is not None:
@@ -178,7 +189,7 @@ def test_a_smartcard_signs_is_pulled_out_and_put_back(reader: Reader) -> None:
     point, other = reader.new_card("ours"), reader.new_card("other")
     token, chain = a_token(point, reader.folder), Chain(point)
     try:
-        for _ in range(3):
+        for _ in range(2):
             signed = chain.next()
             assert refused(token, signed)
             reader.insert("ours")
@@ -210,3 +221,153 @@ def test_a_smartcard_is_given_a_wrong_pin_once(reader: Reader) -> None:
     verify_es256(point, signed, signs_within(right, signed, 10))
     right.close()
     assert reader.tries_left("ours") == 3
+
+
+def test_a_smartcard_that_is_pulled_out_during_a_signature_is_said_and_signs_when_it_is_back(reader: Reader) -> None:
+    """F01: before, during and right after; F02."""
+    point = reader.new_card("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        reader.insert("ours")
+        signs_within(token, chain.next(), 10)
+        reader.behave("ours", delay_ms=1500)
+        signed = chain.next()
+
+        async def story() -> None:
+            signing = asyncio.ensure_future(token.sign(signed))
+            await asyncio.sleep(0.7)
+            assert not signing.done()
+            reader.pull_out()
+            with pytest.raises(DeviceError):
+                await signing
+
+        asyncio.run(story())
+        reader.behave("ours")
+        reader.insert("ours")
+        verify_es256(point, signed, signs_within(token, signed, 10))
+        reader.pull_out()  # right after
+        assert refused(token, chain.next())
+    finally:
+        token.close()
+
+
+def test_the_gate_goes_on_during_a_slow_signature_of_a_smartcard(reader: Reader) -> None:
+    """F04: half a second, and the loop is never held up for long."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        signs_within(token, chain.next(), 10)
+        reader.behave("ours", delay_ms=500)
+        assert slowest_turn(token, chain.next()) < 0.4
+    finally:
+        token.close()
+
+
+def slowest_turn(token: Pkcs11Token, signed: bytes) -> float:
+    """The longest that the loop was held up while this was signed, seconds; the signature took its time."""
+
+    async def story() -> float:
+        began = before = time.perf_counter()
+        signing, longest = asyncio.ensure_future(token.sign(signed)), 0.0
+        while not signing.done():
+            await asyncio.sleep(0.01)
+            now = time.perf_counter()
+            longest, before = max(longest, now - before), now
+        await signing
+        assert time.perf_counter() - began > 0.45
+        return longest
+
+    return asyncio.run(story())
+
+
+@pytest.mark.slow
+def test_a_smartcard_of_ten_seconds_is_waited_for(reader: Reader) -> None:
+    """F04."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        signs_within(token, chain.next(), 10)
+        reader.behave("ours", delay_ms=10_000)
+        signed = chain.next()
+        verify_es256(point, signed, asyncio.run(token.sign(signed)))
+    finally:
+        token.close()
+
+
+def test_a_smartcard_that_hangs_is_given_up_and_works_when_it_answers_again(reader: Reader) -> None:
+    """F05: the card's side stands still in the middle of a signature."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    place = TokenPlace(module(), "gate", "", "01")
+    token, chain = Pkcs11Token(place, "123456", point, ORIGIN, None, 2.0), Chain(point)
+    try:
+        signs_within(token, chain.next(), 10)
+        reader.behave("ours", delay_ms=600)
+        signed = chain.next()
+        assert reader.card is not None
+
+        async def story(card: subprocess.Popen[bytes]) -> None:
+            signing = asyncio.ensure_future(token.sign(signed))
+            await asyncio.sleep(0.3)
+            card.send_signal(signal.SIGSTOP)
+            with pytest.raises(DeviceError, match="no answer"):
+                await signing
+
+        asyncio.run(story(reader.card))
+        assert token.stuck
+        reader.behave("ours")
+        reader.card.send_signal(signal.SIGCONT)
+        verify_es256(point, signed, signs_within(token, signed, 10))
+        assert not token.stuck
+    finally:
+        token.close()
+
+
+def test_whatever_a_smartcard_answers_is_an_error_that_passes(reader: Reader) -> None:
+    """F08: status words that no standard foresees for a signature, and some that one does."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        signs_within(token, chain.next(), 10)
+        for word in ("6f00", "6581", "6982"):
+            reader.behave("ours", word=word)
+            signed = chain.next()
+            assert refused(token, signed), word
+            reader.behave("ours")
+            verify_es256(point, signed, signs_within(token, signed, 10))
+    finally:
+        token.close()
+
+
+def test_a_smartcard_that_keeps_no_notes_is_used_without(reader: Reader) -> None:
+    """F07: nothing can be written into it, and it signs all the same."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        signs_within(token, chain.next(), 10)
+        with pytest.raises(DeviceError):
+            asyncio.run(token.remember(b"note"))
+        signed = chain.next()
+        verify_es256(point, signed, signs_within(token, signed, 10))
+        assert asyncio.run(token.recall()) is None
+    finally:
+        token.close()
+
+
+def test_nothing_but_a_checkpoint_reaches_a_smartcard(reader: Reader) -> None:
+    """F09."""
+    point = reader.new_card("ours")
+    reader.insert("ours")
+    token, chain = a_token(point, reader.folder), Chain(point)
+    try:
+        signs_within(token, signed := chain.next(), 10)
+        asked = reader.signatures("ours")
+        for wrong in (b"x", bytes(32), signed, Chain(reader.new_card("other")).next()):
+            assert "not signed" in refused(token, wrong)
+        assert reader.signatures("ours") == asked >= 1
+    finally:
+        token.close()

@@ -2,8 +2,10 @@
 
     python virtual_piv.py PORT KEY.pem CERTIFICATE.der STATE_FILE
 
-It is in the reader for as long as it runs. STATE_FILE keeps the tries left, one digit, and the delay of a signature in
-milliseconds, as a real card keeps them while it is out of the reader. SP 800-73-4 part 2, as much of it as OpenSC asks.
+It is in the reader for as long as it runs. STATE_FILE keeps the tries left, one digit, the delay of a signature in
+milliseconds, and the status word that a signature ends with (9000, unless it is to fail), as a real card keeps them
+while it is out of the reader. STATE_FILE.signs gets a line for each signature that was asked for. SP 800-73-4 part 2,
+as much of it as OpenSC asks.
 """
 
 from __future__ import annotations
@@ -50,10 +52,10 @@ class Card:
             b"\x7e": bytes.fromhex("7e124f0ba0000003080000100001005f2f024000"),
         }
 
-    def numbers(self) -> tuple[int, int]:
-        """Tries left, milliseconds of a signature."""
-        tries, delay = self.state.read_text().split()
-        return int(tries), int(delay)
+    def numbers(self) -> tuple[int, int, str]:
+        """Tries left, milliseconds of a signature, the status word it ends with."""
+        tries, delay, word = (*self.state.read_text().split(), "9000")[:3]
+        return int(tries), int(delay), word
 
     def answer(self, command: bytes) -> bytes:
         """The answer to one command."""
@@ -79,14 +81,14 @@ class Card:
 
     def verify(self, pin: bytes) -> bytes:
         """The PIN, or the question how many tries are left."""
-        tries, delay = self.numbers()
+        tries, delay, word = self.numbers()
         if not pin:
             return OK if self.verified else (b"\x69\x83" if tries == 0 else bytes([0x63, 0xC0 | tries]))
         if tries == 0:
             return b"\x69\x83"
         self.verified = pin == PIN
         tries = 3 if self.verified else tries - 1
-        self.state.write_text(f"{tries} {delay}")
+        self.state.write_text(f"{tries} {delay} {word}")
         return OK if self.verified else bytes([0x63, 0xC0 | tries])
 
     def sign(self, content: bytes) -> bytes:
@@ -94,7 +96,12 @@ class Card:
         if not self.verified:
             return b"\x69\x82"
         place = content.index(b"\x81\x20")
-        time.sleep(self.numbers()[1] / 1000)
+        _, delay, word = self.numbers()
+        with self.state.with_suffix(".signs").open("a") as signs:
+            signs.write("asked\n")
+        time.sleep(delay / 1000)
+        if word != "9000":
+            return bytes.fromhex(word)
         digest = content[place + 2 : place + 34]
         signature = self.key.sign(digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
         return self.in_pieces(tlv(b"\x7c", tlv(b"\x82", signature)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def run(
         _check_privacy(stage, found, console)
         _summary(found, console)
         if record is not None:
-            _record(record, found, console)
+            _record(record, stage, found, console)
         if serve:
             _serve(stage, console)
     return found
@@ -287,10 +288,16 @@ def _summary(found: Run, console: Console) -> None:
     console.print(f"[bold]{count - wrong} of {count} visits as expected.[/]\n", highlight=False)
 
 
-def _record(folder: Path, found: Run, console: Console) -> None:
-    """Keep what the person who runs the demo asked to keep."""
+def _record(folder: Path, stage: Stage, found: Run, console: Console) -> None:
+    """Keep what the person who runs the demo asked to keep; the log with it, and what is needed to check it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(as_json(found) + "\n", encoding="utf-8")
+    profile = stage.folder / "profiles" / f"{found.profile}.toml"
+    for file, name in ((profile, "profile.toml"), (stage.settings.token.public_key, "token.pem")):
+        shutil.copyfile(file, folder / name)
+    exporting = [sys.executable, "-m", "edge", "audit", "export", str(folder / "log.cborseq")]
+    exporting += ["--config", str(stage.folder / "edge.toml")]
+    subprocess.run(exporting, env=stage.environment, capture_output=True, check=True, timeout=120)
     written = sheet.write(folder, found.outcomes)
     console.print(f"Recorded: {written} and {folder / 'run.json'}", highlight=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,29 @@ def test_every_visit_ends_as_it_must_and_the_log_verifies(tmp_path: Path) -> Non
     assert "log verified" in run["log"]["verification"]
     assert json.loads((tmp_path / "run.json").read_text()) == run
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
+    replayed(tmp_path)
     left = [stage for stage in stages_left() if stage not in before and not keeper.belonging_to(str(stage))]
     assert not left
+
+
+def replayed(folder: Path) -> None:
+    """Every decision of the demo is made again from its export alone; another threshold in the profile is noticed."""
+    export, profile = str(folder / "log.cborseq"), folder / "profile.toml"
+
+    def edge(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    same = edge("-m", "edge", "replay", export, "--all", "--policy", str(profile))
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert same.stdout.endswith(", 0 not\n")
+    told, changed = re.subn(r"(?m)^attack_threshold = .*$", "attack_threshold = 0.01", profile.read_text())
+    assert changed == 1
+    profile.write_text(told)
+    other = edge("-m", "edge", "replay", export, "--all", "--policy", str(profile))
+    assert other.returncode == 1, other.stdout
+    assert ", 0 the same bit for bit, " in other.stdout
+    verified = edge("-I", "scripts/verify_log.py", "--export", export, "--key", str(folder / "token.pem"))
+    assert verified.returncode == 0, verified.stderr
 
 
 def test_where_attacks_are_not_detected_the_demo_says_so() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -32,6 +32,8 @@ from edge.policy.ledger import (
 from edge.ports import Dispenser, Journal, Receipt
 from edge.trust.cycles import Cycle
 
+MOST = 200_000
+"""People of whom other points said that they received."""
 _log = logging.getLogger("edge.benefit")
 
 
@@ -84,6 +86,10 @@ class Benefit:
             _log.warning("reservation %d is finished after an interruption", reservation.index)
             await self._write(finishing(reservation, count, "resumed"))
         return self._ledger
+
+    def received(self) -> tuple[bytes, ...]:
+        """The marks of everybody who received something here; none before the log was read."""
+        return () if self._ledger is None else self._ledger.received()
 
     async def opened(self, cycle: Cycle) -> None:
         """A signed message says that this cycle is open: from its entry on the log is its ledger.
@@ -177,6 +183,7 @@ class Entitlements:
             cycle: which is open, as the newest signed message says; None for none.
         """
         self._benefit, self._keyring, self._cycle = benefit, keyring, cycle
+        self._elsewhere: dict[bytes, None] = {}
 
     async def due(self, person: bytes) -> Due | None:
         """What this person is due; None while no cycle is open, or its key is gone.
@@ -198,7 +205,18 @@ class Entitlements:
             await self._benefit.opened(cycle)
         if cycle.number > self._keyring.opened:
             self._keyring.open(cycle.number)
-        return Due(cycle, mark, ledger.benefit(mark))
+        benefit = ledger.benefit(mark)
+        return Due(cycle, mark, "received" if benefit == "free" and mark in self._elsewhere else benefit)
+
+    def elsewhere(self, marks: Iterable[bytes]) -> None:
+        """Other points say that these people received."""
+        self._elsewhere |= dict.fromkeys(marks)
+        while len(self._elsewhere) > MOST:
+            del self._elsewhere[next(iter(self._elsewhere))]
+
+    def received(self) -> tuple[bytes, ...]:
+        """The marks of people who received at this point."""
+        return self._benefit.received()
 
     async def hand_out(self, grant: Receipt, due: Due) -> Kind:
         """Hand it out once.

@@ -13,7 +13,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+import asyncio
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, timedelta, tzinfo
 from random import SystemRandom
@@ -30,6 +31,7 @@ from edge.policy.hours import wall_minutes
 from edge.policy.person import groups_of
 from edge.policy.presence import Pass, Presence
 from edge.policy.rules import Rules
+from edge.policy.telling import Statement
 from edge.ports import Receipt
 from edge.trust.interval import Interval
 
@@ -47,6 +49,14 @@ class Counter(Protocol):
 
     async def hand_out(self, grant: Receipt, due: Due) -> Kind:
         """Hand it out once."""
+        ...
+
+    def elsewhere(self, marks: Iterable[bytes]) -> None:
+        """Other points say that these people received."""
+        ...
+
+    def received(self) -> tuple[bytes, ...]:
+        """The marks of people who received here."""
         ...
 
 
@@ -114,6 +124,7 @@ class Premises:
         self._good: dict[bytes, _Good] = {}
         self._second: bytes | None = None
         self._owed: tuple[bytes, Due] | None = None
+        self.news = asyncio.Event()
 
     def names(self, named: Callable[[Interval], bytes], now: Interval) -> tuple[bytes, ...]:
         """The pseudonyms that a holder may have in the time that counts: they change with the month."""
@@ -161,6 +172,7 @@ class Premises:
         """Somebody went through."""
         if subject is not None and self._counts_passes:
             self.presence.note(Pass(subject, self.place.into, int(at.lower.timestamp())))
+            self.news.set()
 
     async def let_through(self, way: Way, grant: Receipt, subject: bytes | None, facts: SiteFacts) -> Kind:
         """Open for whom it was granted, or hand out the benefit that is due.
@@ -187,6 +199,18 @@ class Premises:
         if outcome is Kind.TAKEN:
             self.passed(subject, at)
         return outcome
+
+    def told(self, statement: Statement) -> None:
+        """Another gate says who went through there, and who received."""
+        if self._counts_passes:
+            for each in statement.passes:
+                self.presence.note(each)
+        if self._counter is not None:
+            self._counter.elsewhere(statement.marks)
+
+    def to_tell(self) -> tuple[tuple[Pass, ...], tuple[bytes, ...]]:
+        """Passes and marks that other gates should hear of."""
+        return self.presence.known(), () if self._counter is None else self._counter.received()
 
     @property
     def _counts_passes(self) -> bool:

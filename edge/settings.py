@@ -130,6 +130,11 @@ class Paths:
         return self.run / "gate" / "record.sock"
 
     @property
+    def told_socket(self) -> Path:
+        """Where edge-sync hears what edge-gate tells the other gates of the site."""
+        return self.run / "sync" / "told.sock"
+
+    @property
     def operators_socket(self) -> Path:
         """Where edge-gate hears what an operator's page asks."""
         return self.run / "gate" / "operators.sock"
@@ -246,6 +251,7 @@ class Mqtt:
     collector_key: Path
     witnesses: Path = Path()
     spread_s: float = 60.0
+    tell: bool = False
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,13 @@ class Carried:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """What another gate of this site says, as it came; ``edge-gate`` alone judges it."""
+
+    said: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Health:
     """How one device is, as its own process sees it; ``detail`` is for the technician, empty when all is well."""
 
@@ -243,6 +250,7 @@ Message = (
     | Failed
     | Health
     | Carried
+    | Neighbour
     | Shown
     | Hinted
     | AskStill
@@ -400,6 +408,7 @@ __all__ = [
     "Health",
     "Hinted",
     "Message",
+    "Neighbour",
     "Record",
     "Recorded",
     "ReferenceKind",

@@ -23,6 +23,7 @@ from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.app.site import checked, premises_of
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
+from edge.app.telling import SiteTelling
 from edge.app.told import ToldPanel, hear
 from edge.audit.entry import Entry, Event, Kind, LogError, Value
 from edge.audit.tail import recipient
@@ -102,9 +103,10 @@ async def run(settings: Settings) -> None:
             held_s=settings.gate.held_s,
             plan=plan_of(settings),
         )
-        premises = await asyncio.to_thread(
-            premises_of, settings, policy, site_key, standing, follower, journal, clock, doorway
-        )
+        told = settings.paths.told_socket
+        telling = SiteTelling(site_key, settings.site.origin, journal.boot, told, clock.monotonic)
+        around = (site_key, standing, follower, journal, clock, doorway, telling.silent_s)
+        premises = telling.premises = await asyncio.to_thread(premises_of, settings, policy, *around)
         opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
         commands = Commands(settings.site.origin, standing.charter, journal, clock, opening, folder / "commands")
 
@@ -153,9 +155,11 @@ async def run(settings: Settings) -> None:
             async with asyncio.TaskGroup() as parts:
                 parts.create_task(doorway.run())
                 parts.create_task(watch.run())
-                parts.create_task(hear(place_for(settings.paths.health_socket), watch, commands))
+                parts.create_task(hear(place_for(settings.paths.health_socket), watch, commands, telling.hear))
                 parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
+                if settings.mqtt.tell:
+                    parts.create_task(telling.run())
                 parts.create_task(
                     attend(place_for(settings.paths.operators_socket), settings.paths.console_socket, operators)
                 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -86,6 +86,7 @@ def premises_of(
     journal: Journal,
     clock: Clock,
     way: Way,
+    silent_s: Callable[[], float | None],
 ) -> Premises:
     """What this gate knows of its site. Reads the log: in a thread.
 
@@ -102,7 +103,7 @@ def premises_of(
     presence = Presence(passes(_since(log, since))) if rules.passback.kind != "off" or rules.zones else Presence()
     counter = counter_of(settings, rules, site_key, standing, log, journal, clock, way) if rules.programme else None
     place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
-    return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter)
+    return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter, silent_s=silent_s)
 
 
 def counter_of(

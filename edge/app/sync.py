@@ -21,6 +21,7 @@ from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError
 from edge.sync.connection import Link
 from edge.sync.sender import Pace, Sender, pinned
+from edge.sync.telling import Company, Telling, Together
 from edge.sync.topics import Address
 from edge.sync.updates import Bundles, Haste, Keeper, Updates
 from edge.sync.witnessing import Neighbours, neighbourhood, witness_key
@@ -52,6 +53,10 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
     passing = Passing(settings.paths.health_socket, heard, site.origin)
     updates = Updates(trust.repository, keeper) if keeper is not None and trust.repository else None
     neighbours = _neighbours(settings, checkpoints)
+    parts: list[Company] = [] if neighbours is None else [neighbours]
+    if mqtt.tell:
+        address = Address(site.tenant, site.site, site.gate)
+        parts.append(Telling(address, settings.paths.told_socket, settings.paths.health_socket))
     sender = Sender(
         Address(site.tenant, site.site, site.gate),
         link,
@@ -64,7 +69,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         commands=passing,
         updates=updates,
         witness=Kept(settings.paths.witnessed),
-        neighbours=neighbours,
+        neighbours=Together(*parts),
     )
 
     def conditions() -> dict[str, str]:
@@ -77,9 +82,9 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
 
     sender.start()
     try:
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(passing.run())
-            parts.create_task(report_health(settings.paths.health_socket, conditions))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(passing.run())
+            tasks.create_task(report_health(settings.paths.health_socket, conditions))
     finally:
         await asyncio.to_thread(sender.stop)
         heard.close()

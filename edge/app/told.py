@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from edge.app.commands import Commands
@@ -15,7 +15,7 @@ from edge.errors import DeviceError
 from edge.passage import Indication
 from edge.ports import Panel
 from edge.watch import Watch
-from edge.wire import Carried, Health, Hinted, Message, Shown, WireError, decode, ear, encode
+from edge.wire import Carried, Health, Hinted, Message, Neighbour, Shown, WireError, decode, ear, encode
 
 _log = logging.getLogger("edge.gate")
 
@@ -50,8 +50,10 @@ class ToldPanel:
             self._channel.sendto(encode(message), self._ear)
 
 
-async def hear(path: Path, watch: Watch, commands: Commands) -> None:
-    """Hear from the other processes how their devices are, and which commands came, until cancelled."""
+async def hear(
+    path: Path, watch: Watch, commands: Commands, neighbour: Callable[[bytes], None] = lambda _: None
+) -> None:
+    """Hear from the other processes how their devices are, which commands came, and what neighbours say."""
     async for message in _datagrams(path):
         match message:
             case Health(device, ok, detail):
@@ -61,9 +63,11 @@ async def hear(path: Path, watch: Watch, commands: Commands) -> None:
                     await commands.hear(signed)
                 except DeviceError as error:
                     watch.lost(error.device, error.message)
+            case Neighbour(said):
+                neighbour(said)
 
 
-async def _datagrams(path: Path) -> AsyncIterator[Health | Carried]:
+async def _datagrams(path: Path) -> AsyncIterator[Health | Carried | Neighbour]:
     loop = asyncio.get_running_loop()
     with ear(path) as listening:
         while True:
@@ -73,5 +77,5 @@ async def _datagrams(path: Path) -> AsyncIterator[Health | Carried]:
             except WireError as error:
                 _log.warning("health: %s", error)
                 continue
-            if isinstance(message, Health | Carried):
+            if isinstance(message, Health | Carried | Neighbour):
                 yield message

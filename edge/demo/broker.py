@@ -57,10 +57,12 @@ pattern write gates/v1/%u/head
 pattern write gates/v1/%u/wish
 pattern write gates/v1/%u/cosign
 pattern write gates/v1/%u/fork
+pattern write gates/v1/%u/told
 pattern read gates/v1/+/+/+/head
 pattern read gates/v1/+/+/+/wish
 pattern read gates/v1/+/+/+/cosign
 pattern read gates/v1/+/+/+/fork
+pattern read gates/v1/+/+/+/told
 pattern read gates/v1/%u/ack
 pattern read gates/v1/%u/cmd
 pattern read trust/v1/#

@@ -139,9 +139,9 @@ class Ledger:
             case _:
                 pass
 
-    def told(self, mark: bytes) -> None:
-        """Another point says that it reserved for this person; a reservation of our own stays as it is."""
-        self._standing.setdefault(mark, Kind.COMMIT)
+    def received(self) -> tuple[bytes, ...]:
+        """The marks of everybody who received something here."""
+        return tuple(mark for mark, kind in self._standing.items() if kind is Kind.COMMIT)
 
     def knows(self, cycle: Cycle) -> bool:
         """Whether the log reaches back to the opening of this cycle."""

@@ -59,6 +59,10 @@ class Presence:
         newest = max(found, key=lambda each: each.at_s, default=None)
         return None if newest is None else (newest, max(0, now_s - newest.at_s))
 
+    def known(self) -> tuple[Pass, ...]:
+        """The last pass of everybody, the one that was noted last at the end."""
+        return tuple(self._last.values())
+
     def inside(self, zone: str, since_s: int) -> int:
         """How many went into the zone last, since that moment."""
         return sum(1 for each in self._last.values() if each.zone == zone and each.at_s >= since_s)

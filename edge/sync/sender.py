@@ -36,10 +36,10 @@ from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
 from edge.sync.pauses import Pauses
+from edge.sync.telling import Company
 from edge.sync.topics import Address
 from edge.sync.updates import Updates
 from edge.sync.window import Window
-from edge.sync.witnessing import Neighbours
 
 _log = logging.getLogger("edge.sync")
 _TURN_S = 0.1
@@ -109,7 +109,7 @@ class Sender:
         commands: Handler | None = None,
         updates: Updates | None = None,
         witness: Callable[[bytes], None] = lambda _signed: None,
-        neighbours: Neighbours | None = None,
+        neighbours: Company | None = None,
     ) -> None:
         """Set up; nothing happens before ``start``.
 
@@ -125,7 +125,7 @@ class Sender:
             commands: told each signed command that comes in (``commands``); without it none is listened to.
             updates: brings trust in over the same connection; without it none is listened to.
             witness: told each good acknowledgement that says when it was signed, on the sender's thread.
-            neighbours: gates that cosign each other's checkpoints over the same connection.
+            neighbours: what the gates of the site say to each other over the same connection.
         """
         self._address, self._link, self._collector = address, link, collector
         self._entries, self._checkpoints, self._facts = log, checkpoints, facts

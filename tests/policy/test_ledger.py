@@ -107,13 +107,6 @@ def test_a_log_that_does_not_reach_back_to_the_opening_is_not_the_ledger() -> No
     assert not Ledger(log(reserving(bytes(16), RICE, 1))).knows(RICE)
 
 
-def test_another_points_reservation_counts_and_does_not_touch_ours() -> None:
-    ledger = Ledger(log(opening(RICE), reserving(b"m" * 16, RICE, 1)))
-    ledger.told(b"n" * 16)
-    ledger.told(b"m" * 16)
-    assert (ledger.benefit(b"n" * 16), ledger.benefit(b"m" * 16)) == ("received", "reserved")
-
-
 def test_no_entry_of_the_ledger_holds_a_name() -> None:
     for event in (opening(RICE), reserving(KEY.mark(b"Amina 7412589630", RICE), RICE, 3)):
         written = encode(entry(0, event.kind, event.fields))

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.demo import sheet
+from edge.demo import sheet, shots
 from edge.demo.director import Director, Outcome
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
@@ -98,6 +98,7 @@ def run(
         and (wanted.light or not visit.fed_in)
         and visit.frames <= (frames if found.attacks_detected else 1)
         and (visit.shows is None) == lane
+        and (not visit.profiles or wanted.profile in visit.profiles)
     )
     wanted = replace(wanted, enrolled=ENROLLED if lane else _enrolled(found.planned))
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
@@ -113,6 +114,7 @@ def run(
         _summary(found, console)
         if record is not None:
             _record(record, stage, found, console)
+            _picture(record, stage, console)
         if serve:
             _serve(stage, console)
     return found
@@ -291,15 +293,26 @@ def _summary(found: Run, console: Console) -> None:
 def _record(folder: Path, stage: Stage, found: Run, console: Console) -> None:
     """Keep what the person who runs the demo asked to keep; the log with it, and what is needed to check it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(as_json(found) + "\n", encoding="utf-8")
     profile = stage.folder / "profiles" / f"{found.profile}.toml"
     for file, name in ((profile, "profile.toml"), (stage.settings.token.public_key, "token.pem")):
         shutil.copyfile(file, folder / name)
     exporting = [sys.executable, "-m", "edge", "audit", "export", str(folder / "log.cborseq")]
     exporting += ["--config", str(stage.folder / "edge.toml")]
     subprocess.run(exporting, env=stage.environment, capture_output=True, check=True, timeout=120)
+    (folder / "run.json").write_text(as_json(found) + "\n", encoding="utf-8")
     written = sheet.write(folder, found.outcomes)
     console.print(f"Recorded: {written} and {folder / 'run.json'}", highlight=False)
+
+
+def _picture(folder: Path, stage: Stage, console: Console) -> None:
+    """Keep pictures of the pages, where there is a browser."""
+    if not shots.possible():
+        console.print(
+            "No pictures of the pages: they take chromium and playwright (scripts/setup dev).", highlight=False
+        )
+        return
+    written = shots.write(folder / "pages", stage.settings)
+    console.print(f"Recorded: {len(written)} pictures of the pages in {folder / 'pages'}", highlight=False)
 
 
 def _serve(stage: Stage, console: Console) -> None:

@@ -5,7 +5,8 @@ Rules:
 1. Every database is copied as SQLite copies one that is being written to: whole, at one moment.
 2. The copy is encrypted with a key that is not in it, in pieces that cannot be exchanged, cut off or put elsewhere.
 3. Secrets of systemd's are not in it: they are encrypted for the old machine. ``edge provision`` gives new ones.
-4. Put back, the log goes on from where the copy was made. What the token, the neighbours or the collector remember of
+4. What is kept about people beside the log is not in it: what the log says was deleted must not come back.
+5. Put back, the log goes on from where the copy was made. What the token, the neighbours or the collector remember of
    it is newer, so the gate notices at its start, keeps the copy as evidence and opens a new epoch that names what is
    missing.
 """
@@ -110,6 +111,8 @@ def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """All that is kept in the state directory, by its name there."""
     for path in sorted(settings.paths.state.rglob("*")):
         name = path.relative_to(settings.paths.state)
+        if path == settings.paths.bodies:
+            continue
         if path.is_file() and not path.name.endswith(_NOT_KEPT) and name.parts[0] != "provision":
             yield str(name), path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,15 @@ def test_state_that_is_there_is_never_written_over(gate: Path, capsys: pytest.Ca
     assert run("restore", gate) == 1
     assert "would be lost" in capsys.readouterr().err
     assert rows(gate) == 2000
+
+
+def test_what_is_kept_about_people_is_in_no_copy(gate: Path) -> None:
+    """A deletion that a backup undoes is none."""
+    bodies = gate / "state" / "gate" / "bodies.db"
+    with closing(sqlite3.connect(bodies)) as file:
+        file.execute("CREATE TABLE body (encoded BLOB)")
+    assert run("take", gate) == 0
+    lose(gate)
+    assert run("restore", gate) == 0
+    assert rows(gate) == 2000
+    assert not bodies.exists()

@@ -22,7 +22,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class Lamp:
-    """Notes when it was switched; ``fault`` is what stands in the way."""
+    """Notes when it was switched; ``fault`` stands in the way once."""
 
     def __init__(self) -> None:
         self.switched: list[tuple[float, bool]] = []
@@ -30,7 +30,8 @@ class Lamp:
 
     def fill(self, *, lit: bool) -> None:
         if self.fault is not None:
-            raise self.fault
+            fault, self.fault = self.fault, None
+            raise fault
         self.switched.append((monotonic(), lit))
 
 

@@ -1,0 +1,193 @@
+"""What edge-gate makes of configuration, signed lists and its own log before anybody comes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.app.gate import policy_of
+from edge.app.site import checked, counter_of, entries_of, first_key, premises_of, wrong_with
+from edge.app.standing import GateStanding
+from edge.audit.entry import Event, Kind
+from edge.decision import Policy
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.journal import Follower, SqliteJournal
+from edge.devices.ledgerkey import KeptLedgerKey
+from edge.devices.simulated import SimulatedClock
+from edge.devices.trusted import Trusted
+from edge.devices.truststore import TrustReader
+from edge.errors import DeviceError
+from edge.policy.rules import Passback, Rules, Zone
+from edge.ports import Receipt
+from edge.settings import Settings, SettingsError, load, profile
+from edge.sync.office import Office
+from edge.trust.whole import open_whole
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE_KEY = b"site key of thirty-two bytes ...."
+ANNA, BEN = b"a" * 16, b"b" * 16
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+POLICY = profile("turnstile", Policy, ROOT / "config" / "edge.toml")
+
+
+class Way:
+    """A dispenser that gives one portion."""
+
+    dispensed = 1
+
+    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+        return Kind.TAKEN
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = load(ROOT / "config" / "edge.toml")
+    paths = dataclasses.replace(found.paths, state=tmp_path, run=tmp_path / "run", credentials=tmp_path / "secrets")
+    for place in (paths.journal.parent, paths.run, paths.credentials):
+        place.mkdir(parents=True)
+    site = dataclasses.replace(found.site, site="hall")
+    return dataclasses.replace(found, paths=paths, site=site)
+
+
+class Here:
+    """A log, a clock, and what was signed for this site."""
+
+    def __init__(self, settings: Settings, tmp_path: Path) -> None:
+        self.settings, self.clock = settings, SimulatedClock()
+        self.journal = SqliteJournal.open(settings.paths.journal, settings.site.origin, "g", self.clock)
+        self.log = Follower(settings.paths.journal)
+        self.office = Office.begin(tmp_path / "office", "pilot")
+        reader = TrustReader(settings.paths.trust)
+        trusted = Trusted(reader, [self.office.list_key()], tmp_path / "floors", site="hall")
+        self.trusted = trusted
+        self.standing = GateStanding(trusted, self.log, CheckpointReader(settings.paths.checkpoints), self.clock)  # type: ignore[arg-type] # a clock that goes when told
+
+    def publish(self) -> None:
+        self.office.book.save()
+        self.office.publish(self.clock.moment)
+        self.trusted.whole = open_whole(self.office.lists.files(), [self.office.list_key()], {}, site="hall")
+
+    def close(self) -> None:
+        self.journal.close()
+        self.log.close()
+
+
+@pytest.fixture
+def here(settings: Settings, tmp_path: Path) -> Any:
+    made = Here(settings, tmp_path)
+    yield made
+    made.close()
+
+
+def test_every_profile_that_ships_means_something_at_the_gate_it_is_for(settings: Settings) -> None:
+    for path in sorted((ROOT / "config" / "profiles").glob("*.toml")):
+        policy = profile(path.stem, Policy, ROOT / "config" / "edge.toml")
+        gate = dataclasses.replace(settings.gate, passage="dispenser" if path.stem == "benefit" else "turnstile")
+        assert wrong_with(policy.rules) == ()
+        assert checked(policy, dataclasses.replace(settings, gate=gate)) is policy
+
+
+def test_rules_that_mean_nothing_here_end_the_start(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="needs \\[gate\\] passage = 'dispenser'"):
+        policy_of(dataclasses.replace(settings, site=dataclasses.replace(settings.site, profile="benefit")))
+    for rules, said in (
+        (Rules(timezone="Mars/Olympus"), "Mars/Olympus"),
+        (Rules(zones=(Zone("lab"),)), "this gate leads into 'inside'"),
+        (Rules(holidays=("easter",), passback=Passback("hard", reset_h=0)), "easter.*reset_h"),
+    ):
+        with pytest.raises(SettingsError, match=said):
+            checked(dataclasses.replace(POLICY, rules=rules), settings)
+
+
+def test_after_a_restart_the_log_says_who_is_inside_and_how_long_back_it_is_read(here: Here, run: Run) -> None:
+    async def story() -> None:
+        for subject in (ANNA, BEN):
+            facts = {"facts": {"zone": "inside"}}
+            grant = await here.journal.append(Event(Kind.GRANTED, facts, subject=subject))
+            await here.journal.append(Event(Kind.TAKEN, {"visit": grant.index}))
+            here.clock.go(7 * 3600)
+        around = (SITE_KEY, here.standing, here.log, here.journal, here.clock, Way(), lambda: None)
+        premises = premises_of(here.settings, POLICY, *around)
+        ben, anna = [await premises.facts(None, (who,), here.clock.now()) for who in (BEN, ANNA)]
+        assert (ben.passed_s, ben.passed_zone) == (7 * 3600, "inside")
+        assert anna.passed_s is None or anna.passed_s >= POLICY.rules.passback.reset_h * 3600
+
+    run(story())
+
+
+def test_a_benefit_is_due_by_the_signed_cycle_and_survives_restart_and_pruning(here: Here, run: Run) -> None:
+    rules = Rules(programme="rice")
+
+    async def story() -> None:
+        counter = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+        assert await counter.due(b"anna") is None, "nobody opened a cycle"
+        here.office.book.open_cycle("hall", "rice", "2026-11", 1, datetime(2027, 1, 1, tzinfo=UTC))
+        here.publish()
+        due = await counter.due(b"anna")
+        assert due is not None
+        assert due.benefit == "free"
+        grant = await here.journal.append(Event(Kind.GRANTED))
+        assert await counter.hand_out(grant, due) is Kind.TAKEN
+        for _ in range(20):
+            await here.journal.append(Event(Kind.DENIED))
+        pruned = await here.journal.prune(10_000, 10_000)
+        assert pruned is not None
+        kinds = [entry.kind for entry in entries_of(here.log)]
+        assert [kind for kind in kinds if kind is not Kind.PRUNED] == [Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT]
+        again = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+        for person, benefit in ((b"anna", "received"), (b"ben", "free")):
+            found = await again.due(person)
+            assert found is not None
+            assert found.benefit == benefit
+        again.elsewhere([again_mark(again, b"ben")])
+        found = await again.due(b"ben")
+        assert found is not None
+        assert found.benefit == "received", "at another point"
+
+    def again_mark(counter: Any, person: bytes) -> bytes:
+        whole = here.trusted.whole
+        assert whole is not None
+        mark: bytes = counter._keyring.key.mark(person, whole.cycles.open["rice"])
+        return mark
+
+    run(story())
+
+
+def test_keys_of_cycles_that_nobody_can_dispute_are_destroyed_at_the_start(here: Here, run: Run) -> None:
+    rules = Rules(programme="rice")
+
+    async def story() -> None:
+        here.office.book.open_cycle("hall", "rice", "2026-11", 1, here.clock.moment + timedelta(days=30))
+        here.publish()
+
+        def started() -> Any:
+            return counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+
+        assert (await started().due(b"anna")).benefit == "free"
+        place = here.settings.paths.journal.parent / "ledger-key"
+        assert first_key(here.settings, SITE_KEY).hex() in place.read_text()
+        here.clock.go(31 * 86_400)
+        assert await started().due(b"anna") is None, "its key is gone, and with it whoever stands under it"
+        assert first_key(here.settings, SITE_KEY).hex() not in place.read_text()
+        assert place.stat().st_mode & 0o077 == 0
+
+    run(story())
+
+
+def test_a_ledger_key_that_cannot_be_read_is_not_replaced(tmp_path: Path) -> None:
+    for content in ("", "{}", '{"number": 0, "key": "", "opened": 0}', '{"number": 1, "key": "zz", "opened": 0}'):
+        (tmp_path / "ledger-key").write_text(content)
+        with pytest.raises(DeviceError, match="ledger-key cannot be read"):
+            KeptLedgerKey(tmp_path / "ledger-key", bytes(32))
+
+
+def test_all_points_of_a_site_begin_with_the_same_key_of_their_own(settings: Settings) -> None:
+    derived = first_key(settings, SITE_KEY)
+    (settings.paths.credentials / "ledger-key").write_bytes(b"a secret of its own for the ledger")
+    assert first_key(settings, SITE_KEY) != derived
+    assert first_key(settings, b"whatever the site key is") == first_key(settings, SITE_KEY)

@@ -130,7 +130,7 @@ class AccessPoint:
                 shown: Code | Probe | Refusal = await self.next_code()
             else:
                 shown = await self.next_face()
-            self.panel.show(Indication.READING)
+            self.panel.show(Indication.READING if self.lane is None else Indication.LOOK)
             decision = await (self.consider(shown) if isinstance(shown, Code) else self.recognise(shown))
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:

@@ -238,7 +238,7 @@ def lane_of(policy: Policy, manifest: Manifest, site_key: bytes) -> Lane | None:
 
 def configuration(policy: Policy, calibration: Calibration | None) -> Event:
     """Which rules are in force from now on, as it is written down."""
-    fields: dict[str, Value] = {"profile": policy.name, "fmr": str(policy.fmr)}
+    fields: dict[str, Value] = {"profile": policy.name, "fmr": str(policy.fmr), "lane": policy.lane}
     if calibration is None:
         return Event(Kind.CONFIGURATION, fields, digests=(policy.digest,))
     fields |= {"attack_threshold": str(policy.attack_threshold), "calibrated": calibration.made_at}

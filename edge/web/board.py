@@ -115,7 +115,7 @@ class Board:
 
     def hinted(self, hint: Hint) -> None:
         """This would help the person to be seen."""
-        self._kiosk.hinted(hint)
+        self._kiosk.hinted(hint, self._monotonic())
         self._look()
 
     def face(self) -> Face:
@@ -180,6 +180,7 @@ class Board:
                     self._refused = told.index if self._receipts else None
                     self.receipt = None
         self._kiosk.burning(self.standing.fire)
+        self._kiosk.without_cards(self.standing.lane)
         if entries:
             self._position = self.standing.size
         elif size > self._position:

@@ -7,11 +7,14 @@ Rules:
 2. The log adds the reason. It may come a moment before or after the lights turn red.
 3. A sentence stays long enough to be read, unless the next person begins.
 4. Fire comes before everything.
-5. Told the time, never asks for it.
+5. In a lane without cards nobody is asked for one: the screen at rest asks to look, with the hints of that moment, and
+   a refusal that would ask for the card again says that the person is not recognised.
+6. Told the time, never asks for it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -26,6 +29,8 @@ REFUSED_S = 7.0
 RECEIPT_S = 20.0
 """How long a refusal stays where a receipt comes with it: long enough to take a telephone out."""
 WELCOME_S = 3.0
+HINT_S = 4.0
+"""How long a hint stays in a lane without cards, where nothing else says that the person has gone."""
 
 
 class Screen(Enum):
@@ -61,6 +66,7 @@ _THE_GATE_ITSELF = frozenset(
         Reason.UNSEALED_TOO_LONG,
     }
 )
+_ASKS_FOR_THE_CARD = frozenset({Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class Face:
     screen: Screen
     reason: Reason | None = None
     hint: Hint | None = None
+
+
+_IDLE = Face(Screen.IDLE)
 
 
 class Kiosk:
@@ -84,6 +93,8 @@ class Kiosk:
         self._shown = Face(Screen.OUT_OF_SERVICE)
         self._until_s = at_s
         self._fire = False
+        self._lane = False
+        self._hint_until_s = math.inf
 
     def shown(self, indication: Indication, at_s: float) -> None:
         """The panel shows this now."""
@@ -96,9 +107,13 @@ class Kiosk:
         if indication is not Indication.READY or at_s >= self._until_s:
             self._turn(_SCREENS[indication], at_s)
 
-    def hinted(self, hint: Hint) -> None:
+    def hinted(self, hint: Hint, at_s: float = math.inf) -> None:
         """This would help the person to be seen."""
-        self._hint = hint
+        self._hint, self._hint_until_s = hint, at_s + HINT_S
+
+    def without_cards(self, lane: bool) -> None:
+        """Whether nobody is asked for a card."""
+        self._lane = lane
 
     def burning(self, fire: bool) -> None:
         """Whether the fire alarm is on."""
@@ -120,7 +135,7 @@ class Kiosk:
         if at_s - self._heard_s >= SILENT_S:
             return Face(Screen.OUT_OF_SERVICE)
         if at_s >= self._until_s and self._indication is Indication.READY:
-            return Face(Screen.IDLE)
+            return Face(Screen.LOOK, hint=self._hint if at_s < self._hint_until_s else None) if self._lane else _IDLE
         if self._shown.screen is Screen.LOOK:
             return Face(Screen.LOOK, hint=self._hint)
         return self._shown
@@ -137,5 +152,7 @@ class Kiosk:
             self._shown = Face(Screen.ASSISTED, self._reason)
         elif self._reason in _THE_GATE_ITSELF:
             self._shown = Face(Screen.OUT_OF_SERVICE)  # the fault is not the person's
+        elif self._lane and self._reason in _ASKS_FOR_THE_CARD:
+            self._shown = Face(Screen.REFUSED, Reason.NOT_RECOGNISED)
         else:
             self._shown = Face(Screen.REFUSED, self._reason)

@@ -107,6 +107,7 @@ class Standing:
         refusals: denials per reason code.
         whole: from readable code to open gate.
         fire: whether the fire alarm is on.
+        lane: whether the profile in force asks for no card.
         closed: whether an operator locked the gate down, as far as these entries tell; None when they do not.
         status_at: when lists of withdrawn cards were last renewed.
         stages: microseconds per stage of a visit.
@@ -127,6 +128,7 @@ class Standing:
     whole: Times = field(default_factory=Times)
     stages: Mapping[str, Times] = field(default_factory=dict)
     fire: bool = False
+    lane: bool = False
     closed: bool | None = None
     status_at: datetime | None = None
 
@@ -159,6 +161,8 @@ class Standing:
             case Kind.DEVICE_LOST | Kind.DEVICE_BACK:
                 device = Device(told.kind is Kind.DEVICE_BACK, told.at, told.text("detail"))
                 return replace(standing, devices={**standing.devices, told.text("device") or "unnamed": device})
+            case Kind.CONFIGURATION if told.text("lane"):
+                return replace(standing, lane=told.text("lane") == "gallery")
             case Kind.TRUST_UPDATE:
                 return replace(standing, trust=detail(told), trust_at=told.at)
             case Kind.STATUS_UPDATE:

@@ -8,7 +8,7 @@ from edge.audit.entry import Kind, Value
 from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.passage import Indication
-from edge.web.kiosk import REFUSED_S, SILENT_S, WELCOME_S, Face, Kiosk, Screen
+from edge.web.kiosk import HINT_S, REFUSED_S, SILENT_S, WELCOME_S, Face, Kiosk, Screen
 from edge.web.standing import Told
 
 
@@ -112,3 +112,20 @@ def test_fire_comes_before_everything() -> None:
     assert hour.shown(Indication.WELCOME).wait(60).face() == Face(Screen.FIRE)
     hour.kiosk.burning(False)
     assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
+
+
+def test_in_a_lane_without_cards_nobody_is_asked_for_one() -> None:
+    hour = Hour()
+    hour.kiosk.without_cards(True)
+    hour.shown(Indication.READY)
+    assert hour.face() == Face(Screen.LOOK)
+    hour.kiosk.hinted(Hint.CLOSER, hour.now_s)
+    assert hour.wait(1.0).face() == Face(Screen.LOOK, hint=Hint.CLOSER)
+    hour.wait(HINT_S - 1.0).shown(Indication.READY)
+    assert hour.face() == Face(Screen.LOOK), "whoever it was for has gone"
+    for reason in ("presentation-attack", "task-not-done", "not-recognised"):
+        hour.shown(Indication.LOOK, Indication.REFUSED).told(Kind.DENIED, reason=reason)
+        assert hour.face() == Face(Screen.REFUSED, Reason.NOT_RECOGNISED)
+    hour.kiosk.without_cards(False)
+    hour.wait(REFUSED_S).shown(Indication.READY)
+    assert hour.face() == Face(Screen.IDLE)

@@ -107,3 +107,10 @@ def test_every_kind_and_reason_has_a_sentence() -> None:
     assert sentence(told(Kind.DENIED, reason="from-the-future")) == "Refused: from-the-future."
     assert sentence(told(999)) == "Kind 999."
     assert kind_name(999) == "kind-999"
+
+
+def test_a_lane_without_cards_is_one_until_the_configuration_says_otherwise() -> None:
+    lane, models = told(Kind.CONFIGURATION, 0, lane="gallery"), told(Kind.CONFIGURATION, 1, set="standard")
+    assert not after().lane
+    assert after(lane, models, told(Kind.DENIED, 2, reason="not-recognised")).lane
+    assert not after(lane, told(Kind.CONFIGURATION, 1, lane="card")).lane

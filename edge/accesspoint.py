@@ -240,6 +240,8 @@ class AccessPoint:
         """Show whether the next person may come."""
         if self.doorway.alarmed:
             self.panel.show(Indication.ALARM)
+        elif self.doorway.open:
+            self.panel.show(Indication.WELCOME)  # by an operator; who shows a card is waited for elsewhere
         else:
             self.panel.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)
 

@@ -85,6 +85,11 @@ class Doorway:
         """Whether somebody has to come and mend something."""
         return self._state in self._plan.alarmed
 
+    @property
+    def open(self) -> bool:
+        """Whether somebody may go in now."""
+        return self._state in self._plan.unlocked
+
     def is_clear(self) -> bool:
         """Whether a grant would open now."""
         return self._state in self._plan.clear

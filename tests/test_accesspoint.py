@@ -332,6 +332,19 @@ def test_an_old_trust_list_is_none(at_work: Work) -> None:
     at_work(story)
 
 
+def test_whom_an_operator_lets_in_is_shown_that_it_is_open(at_work: Work) -> None:
+    async def story(house: House) -> None:
+        receipt = await house.journal.append(Event(Kind.OVERRIDE))
+        going = asyncio.ensure_future(house.doorway.let_through(receipt))
+        await asyncio.sleep(0.3)
+        assert (house.stage / "panel").read_text().strip() == Indication.WELCOME.value
+        assert await going in (Kind.TAKEN, Kind.NOT_TAKEN)
+        await asyncio.sleep(0.3)
+        assert (house.stage / "panel").read_text().strip() == Indication.READY.value
+
+    at_work(story)
+
+
 def test_the_camera_fails_while_nobody_is_there_and_comes_back(at_work: Work) -> None:
     async def story(house: House) -> None:
         await house.visit(DeviceError("camera", "frozen"), until=lambda: bool(house.watch.out_of_service()))

@@ -231,8 +231,6 @@ def _allowed(host: str, port: int, reach: Reach) -> list[str]:
 
 def _public(text: str, reach: Reach) -> bool:
     address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
     if any(address in network for network in reach.networks):
         return True
     embedded = any(address in network for network in _EMBEDDED)

@@ -265,6 +265,16 @@ def test_what_is_no_set_of_keys_changes_nothing(
     assert "https://id.example" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("link", ["jwks_uri", "assertionMethod"])
+def test_a_document_leads_to_no_key_on_another_host(issuer: Issuer, office: Office, link: str) -> None:
+    elsewhere = f"https://127.0.0.1:{issuer.port}/key"
+    issuer.put("/key", {"keys": [a_key("k1")], "id": elsewhere, "publicKeyJwk": a_key("k1")})
+    named = elsewhere if link == "jwks_uri" else [elsewhere]
+    issuer.put("/keys", {"id": "https://id.example", link: named})
+    edge(issuer, office, "https://id.example", "--keys", f"{issuer.url}/keys", "--take", well=False)
+    assert issuer.asked == ["/keys"]
+
+
 class Listed:
     """An issuer with a status list at its own address."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,18 +42,26 @@ _TICK_S = 0.0005
 def measure(console: Console) -> dict[str, Any]:
     """Update a gate with lists of a million and ten million cards, one in a hundred withdrawn."""
     figures: dict[str, Any] = {}
+    for cards, issuers in ((1_000_000, 50), (10_000_000, 50), (10_000_000, 1000)):
+        name = f"{cards // 1_000_000}m_{issuers}"
+        with console.status(f"a status list of {cards} cards, {issuers} issuers"):
+            figures |= {f"{key}_{name}": round(value, 3) for key, value in measure_updates(cards, issuers).items()}
     for cards in (1_000_000, 10_000_000):
         name = f"{cards // 1_000_000}m"
-        with console.status(f"a status list of {cards} cards"):
-            figures |= {f"{key}_{name}": round(value, 3) for key, value in measure_updates(cards).items()}
-            figures |= {f"{key}_{name}": round(value, 3) for key, value in measure_lookups(cards).items()}
-    pause = max(figures["pause_max_ms_1m"], figures["pause_max_ms_10m"])
+        figures |= {f"{key}_{name}": round(value, 3) for key, value in measure_lookups(cards).items()}
+    pause = max(value for key, value in figures.items() if key.startswith("pause_max_ms"))
     target = {"name": "gate stands still during an update", "unit": "ms", "found": pause, "met": pause <= MOST_PAUSE_MS}
     return {**figures, "targets": [target]}
 
 
 def measure_updates(cards: int, issuers: int = 50) -> dict[str, float]:
-    """Update again and again; how long each side takes, and the longest the gate's loop stood still beyond usual."""
+    """Update again and again, the status list each time and the issuers every other time.
+
+    Returns:
+        How long each side takes, and the longest the gate's loop stood still. That is lateness while this process
+        worked: what neighbours take away is left out twice, by its processor time and, where this user may, by its
+        priority (``undisturbed``: 1 where that was given).
+    """
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         folder = Path(name)
         office, token = _office(folder, cards, issuers)
@@ -58,13 +69,16 @@ def measure_updates(cards: int, issuers: int = 50) -> dict[str, float]:
         keeper = Keeper(TrustStore(folder / "trust.db"), office.anchor(), lambda: datetime.now(UTC))
         took: list[float] = []
         states = []
-        for _ in range(_UPDATES):
+        for number in range(_UPDATES):
             office.lists.list_status(ISS, token())
+            if number % 2:
+                _add(office, f"https://more-{number}.example")
             states.append(dict(office.publish()))
         trusted = Trusted(TrustReader(folder / "trust.db"), [office.list_key()], folder / "floors")
         keeper.take(bundle.fetch_from(states[0]))
         trusted.reload()
-        opened, pauses, usual = asyncio.run(_paused(trusted, keeper, states[1:], took))
+        with _alone() as alone:
+            opened, pauses, usual = asyncio.run(_paused(trusted, keeper, states[1:], took))
         keeper.close()
     took.sort()
     opened.sort()
@@ -73,11 +87,27 @@ def measure_updates(cards: int, issuers: int = 50) -> dict[str, float]:
         "update_p50_ms": took[len(took) // 2],
         "update_max_ms": took[-1],
         "open_p50_ms": opened[len(opened) // 2],
+        "open_max_ms": opened[-1],
         "pause_p50_ms": pauses[len(pauses) // 2],
         "pause_max_ms": pauses[-1],
         "usual_max_ms": usual,
+        "undisturbed": float(alone),
         "list_kib": len(token()) / 1024,
     }
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Before all neighbours, where this user may; whether it may."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 async def _paused(
@@ -88,9 +118,9 @@ async def _paused(
 
     async def tick() -> None:
         while True:
-            before = time.perf_counter()
+            before, worked = time.perf_counter(), time.process_time()
             await asyncio.sleep(_TICK_S)
-            late.append(1000 * (time.perf_counter() - before - _TICK_S))
+            late.append(1000 * min(time.perf_counter() - before - _TICK_S, time.process_time() - worked))
 
     sys.setswitchinterval(_TICK_S)  # as edge-gate does
     ticker = asyncio.ensure_future(tick())
@@ -163,8 +193,7 @@ def _office(folder: Path, cards: int, issuers: int) -> tuple[Office, Any]:
     key = ed25519.Ed25519PrivateKey.generate()
     office.book.add_issuer(ISS, {"keys": [{"public": _pem(key.public_key()), "kids": ["k"]}]})
     for number in range(issuers - 1):
-        other = ec.generate_private_key(ec.SECP256R1()).public_key()
-        office.book.add_issuer(f"https://issuer-{number}.example", {"keys": [{"public": _pem(other), "kids": ["k"]}]})
+        _add(office, f"https://issuer-{number}.example")
     chance = random.Random(7)  # noqa: S311 -- the same cards each time
     packed = zlib.compress(_statuses(cards, chance), 9)
     issued = [int(time.time()) - 100_000]
@@ -175,6 +204,11 @@ def _office(folder: Path, cards: int, issuers: int) -> tuple[Office, Any]:
         return encode(Tagged(cose.SIGN1, make_sign1(encode(claims), signer(key), {cose.TYP: TYPE})))
 
     return office, token
+
+
+def _add(office: Office, name: str) -> None:
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    office.book.add_issuer(name, {"keys": [{"public": _pem(other), "kids": ["k"]}]})
 
 
 def _pem(public: Any) -> str:

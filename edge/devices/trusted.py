@@ -3,6 +3,9 @@
 The files come from edge-sync through its store, or, at a site without one, the trust list lies as one signed file
 (``trustfile``). Opening is done in a thread of its own; the loop only puts one value in the place of another.
 
+The loop is never made to wait for it: collecting garbage and letting go of a thousand issuers at once would each stop
+every thread for many milliseconds, so the one waits and the other is done one by one.
+
 Rules:
 
 1. What was in force last is kept on disk, file by file, before it comes into force: an older one is not taken after a
@@ -12,15 +15,18 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge.devices import kept
 from edge.devices.truststore import TrustReader
 from edge.errors import DeviceError, Refusal
 from edge.trust.list import TrustList
+from edge.trust.stored import Stored
 from edge.trust.whole import Whole, open_whole
 
 _log = logging.getLogger("edge.trust")
@@ -58,6 +64,10 @@ class Trusted:
         stored = self._store.newer_than(self._generation)
         if stored is None:
             return False
+        with _undisturbed():
+            return self._opened(stored)
+
+    def _opened(self, stored: Stored) -> bool:
         floors = self._floors()
         try:
             offered = open_whole(stored.files, self._roots, floors, site=self._site, before=self.whole)
@@ -72,7 +82,13 @@ class Trusted:
         for fault in offered.faults:
             _log.warning("trust: %s", fault)
         before, self.whole, self.detail = self.whole, offered, ""
-        return before is None or _differs(before, offered)
+        if before is None:
+            return True
+        different, issuers = _differs(before, offered), list(before.trust.issuers)
+        del before
+        while issuers:
+            issuers.pop()  # each is freed here, and between two of them the loop has its turn
+        return different
 
     def _floors(self) -> dict[str, int]:
         try:
@@ -91,6 +107,19 @@ class Trusted:
             kept.keep(self._kept, json.dumps(dict(floors)))
         except OSError as error:
             raise DeviceError("trust", f"{self._kept.name} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No collection of garbage inside, nor later of what was made inside: it has no cycles and is freed without one."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collecting:
+            gc.enable()
 
 
 def _differs(before: Whole, now: Whole) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -482,6 +484,29 @@ def test_a_key_that_is_not_here_is_named(office: Office) -> None:
     office.book.add_issuer(OTHER, an_issuer())
     with pytest.raises(OfficeError, match="targets-1, targets-2, targets-3"):
         office.publish()
+
+
+def test_opening_an_update_collects_no_garbage_and_leaves_none(office: Office, gate: Gate) -> None:
+    """A collection stops every thread, the one that holds the relay too; what was in force goes without one."""
+    for number in range(150):
+        office.book.add_issuer(f"https://issuer-{number}.example", an_issuer())
+    gate.take(bundle.fetch_from(office.publish()))
+    gate.trusted.reload()
+    before = weakref.ref(gate.trusted.whole)
+    office.book.add_issuer(OTHER, an_issuer())
+    gate.take(bundle.fetch_from(office.publish()))
+    collected: list[str] = []
+
+    def note(phase: str, _told: dict[str, int]) -> None:
+        collected.append(phase)
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        assert gate.trusted.reload()
+    finally:
+        gc.callbacks.remove(note)
+    assert (len(collected), gc.isenabled(), before()) == (0, True, None)
 
 
 def test_a_damaged_store_is_put_aside_and_said(office: Office, gate: Gate, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,7 +56,7 @@ def add(actions: Actions) -> None:
     rotate = _action(
         actions, "rotate", _rotate, "new keys for a role, or one of its keys; publish says it to the gates"
     )
-    rotate.add_argument("what", help="root, targets, live, or one key: root-2, targets-1")
+    rotate.add_argument("what", help="root, targets, live, list, or one key: root-2")
     rotate.add_argument("--key", action="append", default=[], metavar="URI", help="in a token: pkcs11:...; repeatable")
 
     status = _action(actions, "list-status", _list_status, "pass an issuer's token status list (CWT) on to the gates")
@@ -244,6 +244,13 @@ def _revoke_key(args: argparse.Namespace) -> int:
 
 def _rotate(args: argparse.Namespace) -> int:
     office = _office(args)
+    if args.what == "list":
+        if coming := office.rotate_list("".join(args.key[:1])):
+            print(f'Put both into [trust] of every gate: roots = ["{office.list_key()}", "{coming}"]')
+            print("When every gate has them, say the same again; then publish, and take the old one out.")
+        else:
+            print("The new list key signs from now on; publish, so that the gates follow.")
+        return 0
     names = office.rotate(args.what, args.key)
     print(f"new: {', '.join(names)}. Destroy what is left of the old keys; publish, so that the gates follow.")
     return 0

@@ -164,11 +164,12 @@ class Keyring:
         for path in sorted(self.folder.glob("*.next.pub")):
             waiting = path.name.removesuffix(".pub")
             if names(self.public(waiting)):
-                self._replace(waiting, waiting.removesuffix(".next"))
+                self.replace(waiting, waiting.removesuffix(".next"))
             else:
                 self._remove(waiting, _KINDS)
 
-    def _replace(self, waiting: str, name: str) -> None:
+    def replace(self, waiting: str, name: str) -> None:
+        """Put a waiting key into the place of another; interrupted, it is done again."""
         for kind, other in ((".pem", ".uri"), (".uri", ".pem")):
             if (self.folder / f"{waiting}{kind}").exists():
                 self._remove(name, [other])

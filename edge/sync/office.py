@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
@@ -30,6 +31,7 @@ from edge.trust.whole import CHARTER, MAIN
 DAYS: Final = {"root": 730, "targets": 180, "live": 21, "snapshot": 21, "timestamp": 21}
 _ROLES: Final = {"root": 3, "targets": 3}
 _AGREE: Final = 2
+_COMING: Final = "list.coming"
 _LIVE_PATHS: Final = ["live/*", "status/*/*", "hashes/*", "denied/*", "members/*", "cycles/*"]
 KEYS: Final = ("root-1", "root-2", "root-3", "targets-1", "targets-2", "targets-3", "list", "live")
 
@@ -97,10 +99,10 @@ class Office:
             raise OfficeError(f"the key {self.keys.folder / 'live.pem'} is needed: bring it from where it is kept")
         return [found]
 
-    def list_key(self) -> str:
+    def list_key(self, name: str = "list") -> str:
         """What goes into the gate's ``[trust] roots``: base64 of the list key's SubjectPublicKeyInfo."""
-        pem = (self.keys.folder / "list.pub").read_text(encoding="ascii")
-        return "".join(line for line in pem.splitlines() if not line.startswith("-"))
+        der = self.keys.public(name).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return base64.b64encode(der).decode()
 
     def anchor(self) -> bytes:
         """What goes into the gate as ``[trust] anchor``: the newest root metadata."""
@@ -123,7 +125,7 @@ class Office:
         """
         names = _numbered(what) if what in _ROLES else (what,)
         if not set(names) <= {*_numbered("root"), *_numbered("targets"), "live"}:
-            raise OfficeError(f"{what} is not root, targets, live or one of their keys")
+            raise OfficeError(f"{what} is not root, targets, live, list or one of their keys")
         now = (now or datetime.now(UTC)).replace(microsecond=0)
         self._settle()
         repository, before = self._repository(), self._agreeing("root")
@@ -141,6 +143,28 @@ class Office:
         if again:
             self.publish(now)
         return names
+
+    def rotate_list(self, uri: str = "", now: datetime | None = None) -> str:
+        """A new list key, in two steps, because gates have it pinned in their configuration and not by the root.
+
+        The first call makes it; every gate's ``roots`` must name it then, beside the old one. The second puts it in the
+        old one's place, and everything that the old one signed is signed anew.
+
+        Returns:
+            The new key as ``roots`` names it after the first call, nothing after the second.
+
+        Raises:
+            OfficeError: keys that are needed are not here.
+        """
+        if not self.keys.here(_COMING):
+            self.keys.make(_COMING, uri)
+            return self.list_key(_COMING)
+        self._agreeing("targets")
+        self._live()
+        self.keys.replace(_COMING, "list")
+        self.book.signed.clear()
+        self.publish(now)
+        return ""
 
     def _able(self, names: Sequence[str]) -> None:
         """Whether what has to be published after a rotation can be signed here; said before anything changes."""

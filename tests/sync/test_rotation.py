@@ -262,8 +262,9 @@ def test_nothing_changes_when_a_key_for_the_publication_is_missing(office: Offic
         office.rotate("live")
     assert office.published() == before
     assert (office.keys.folder / "live.pub").read_bytes() == pem
-    with pytest.raises(OfficeError, match="is not root, targets, live"):
-        office.rotate("list")
+    for what in ("list", "everything", "root-4", "issuers-x"):
+        with pytest.raises(OfficeError, match="is not root, targets, live"):
+            office.rotate(what)
 
 
 def test_a_key_that_is_not_on_the_desk_keeps_its_place(office: Office, gate: Gate) -> None:
@@ -310,3 +311,30 @@ def test_a_public_key_that_was_put_onto_the_desk_comes_into_no_root(office: Offi
     assert public_of(key.public_key()).keyid not in newest_root(office)["keys"]
     with pytest.raises(OfficeError, match="does not know the key"):
         office.rotate("root-3")
+
+
+def test_the_list_key_is_replaced_in_two_steps_and_a_forgotten_gate_keeps_what_it_has(
+    office: Office, gate: Gate, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    forgotten = Gate(tmp_path / "other", office)
+    assert forgotten.take(office.current())
+    assert forgotten.issuers() == {ISS}
+    old, coming = office.list_key(), office.rotate_list()
+    office.rotate("live")  # meanwhile; nothing that waits is lost
+    assert coming != old == office.list_key()
+    told = Trusted(TrustReader(gate.store), [old, coming], tmp_path / "told", site="lobby")
+    assert office.rotate_list() == ""
+    assert office.list_key() == coming
+    office.book.add_issuer(OTHER, an_issuer())
+    office.publish()
+    assert gate.take(office.current())
+    assert forgotten.take(office.current())
+    assert told.reload()
+    assert told.current is not None
+    assert {issuer.name for issuer in told.current.issuers} == {ISS, OTHER}
+    assert forgotten.issuers() == {ISS}
+    after = Trusted(TrustReader(gate.store), [coming], tmp_path / "after", site="lobby")
+    assert after.reload()  # nothing of the old key is left
+    assert after.whole is not None
+    assert after.whole.faults == ()

@@ -31,7 +31,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from edge.cli import websub as command
 from edge.demo.broker import PUBLISHER, Authority
+from edge.errors import DeviceError
 from edge.settings import SettingsError
+from edge.sync.fetching import Document
+from edge.sync.notices import Notices, Topic
 from edge.sync.office import Office
 from edge.sync.websub import Pace, Subscriber
 from edge.trust import cose
@@ -460,3 +463,25 @@ def test_the_same_delivery_counts_once_and_one_that_could_not_be_kept_comes_agai
 
     assert asyncio.run(story()) == [503, 202, 202]
     assert heard == ["failed", "t"]
+
+
+def test_without_a_hub_everything_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    office = Office.begin(tmp_path / "office", "demo")
+    office.book.sources["https://id.example"] = {"keys": "https://id.example/keys", "status": []}
+    office.book.save()
+    fetched: list[str] = []
+
+    def bring(url: str, limit: int, accept: str) -> Document:
+        fetched.append(url)
+        raise DeviceError("issuer", "away")
+
+    async def story() -> None:
+        topics = {"t": Topic("https://id.example", "look")}
+        notices = Notices(lambda: Office(tmp_path / "office"), topics, bring, lambda office, files: None)
+        looking = asyncio.create_task(notices.run(gather_s=0.01, again_s=0.1))
+        async with asyncio.timeout(10):
+            while len(fetched) < 3:  # noqa: ASYNC110 -- it happens in a thread
+                await asyncio.sleep(0.01)
+        looking.cancel()
+
+    asyncio.run(story())

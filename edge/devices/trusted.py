@@ -116,8 +116,8 @@ def _undisturbed() -> Iterator[None]:
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         if collecting:
             gc.enable()
 

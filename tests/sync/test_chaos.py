@@ -23,7 +23,9 @@ import pytest
 from edge.demo import broker as brokers
 from edge.demo.broker import COLLECTOR, Broker
 from edge.devices.follower import Follower
-from edge.sync.received import counted
+from edge.sync.batch import Batch, pack
+from edge.sync.connection import Connection, Message
+from edge.sync.received import Received, counted
 from edge.sync.topics import Address
 
 HERE = Path(__file__).resolve().parent
@@ -147,6 +149,23 @@ class Scene:
         }
         self._wishes[who] = (what, wish | more)
 
+    def root_at_the_gate(self, name: str) -> bytes:
+        """Of the tree over everything that the gate wrote."""
+        log = Follower(self._of(name) / "journal.db")
+        try:
+            return log.root(log.size())
+        finally:
+            log.close()
+
+    def root_at_the_collector(self, origin: str) -> bytes:
+        """Of the tree over everything that arrived."""
+        store = Received(self.store)
+        try:
+            with store.committed():
+                return store.known(origin, 1).tree.root()
+        finally:
+            store.close()
+
     def _of(self, name: str) -> Path:
         return self.folder / name.replace("/", "-")
 
@@ -191,6 +210,7 @@ def nothing_is_lost(campaign: Campaign, folder: Path) -> None:
             assert [row[0] for row in arrived] == written
             assert len(written) == campaign.entries_each
             assert counted(scene.store)[origin] == campaign.entries_each
+            assert scene.root_at_the_collector(origin) == scene.root_at_the_gate(name)
         base.close()
 
 
@@ -212,6 +232,24 @@ def test_nothing_is_lost_whoever_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_of_twenty_thousand_entries_is_lost_in_forty_kills(tmp_path: Path, seed: int) -> None:
     nothing_is_lost(Campaign(gates=4, entries=20_000, kills=42, seed=seed), tmp_path)
+
+
+def test_a_broker_acknowledges_what_nobody_has(site: Any, tmp_path: Path) -> None:
+    """Why its word moves nothing: a sender that believed it would be done here, and the collector has nothing."""
+    log = site.log("demo/lobby/gate-1", 50)
+    believer = Connection(site.link("demo/lobby/gate-1"), "demo/lobby/gate-1")
+    believer.open()
+    batch = pack(Batch(log.origin, 1, 0, tuple(log.read(0, 50))))
+    believer.publish(Message(site.address("demo/lobby/gate-1").topic("evt"), batch))
+    while believer.in_flight:
+        believer.turn(0.05)  # PUBACK
+    believer.close()
+    collector = site.collector()
+    while collector.condition():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    collector.stop()
+    assert counted(tmp_path / "received.db") == {}
 
 
 @pytest.mark.slow

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from itertools import product
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.credential import Credential
 from edge.errors import Reason
 from edge.policy.checks import (
     BEFORE_FACE,
@@ -30,8 +33,9 @@ from edge.policy.differences import MEANING, differences
 from edge.policy.facts import SiteFacts
 from edge.policy.faults import faults
 from edge.policy.hours import DAY
-from edge.policy.person import years
+from edge.policy.person import groups_of, years
 from edge.policy.rules import NEVER, Group, Hours, Overruling, Passback, Rules, Second, Zone
+from edge.trust.interval import ClockState, Interval
 
 NOBODY = SiteFacts()
 FRIDAY_NOON = (date(2026, 11, 20) - date(1970, 1, 1)).days * DAY + 12 * 60
@@ -241,3 +245,18 @@ def test_no_rule_reads_what_it_is_not_told() -> None:
     """Two facts that differ only where no rule looks are decided the same."""
     for check, other in product((not_denied, in_zone, room_left, entitled, accompanied), (0, 77)):
         assert check(FULL, replace(GOOD, drawn=other)) is check(FULL, GOOD)
+
+
+def test_an_age_is_old_enough_by_the_earliest_and_young_enough_by_the_latest_that_now_can_be() -> None:
+    born = SimpleNamespace(date_of_birth=date(2008, 11, 22), attributes={}, others={})
+    card = cast(Credential, SimpleNamespace(identity=born, issuer="x"))
+    rules = Rules(groups=(Group("adult", age_from=18), Group("minor", age_below=18)))
+    day = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    for upper, found in (
+        (day, ("minor",)),
+        (day + timedelta(days=2), ()),
+        (None, ()),
+    ):
+        assert groups_of(rules, card, frozenset(), Interval(day, upper, ClockState.HELD)) == found
+    later = day + timedelta(days=1)
+    assert groups_of(rules, card, frozenset(), Interval(later, None, ClockState.FLOOR)) == ("adult",)

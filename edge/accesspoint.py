@@ -266,6 +266,7 @@ class AccessPoint:
             async with self.fill.shining() as light:
                 wanted = replace(self.wanted(), light=light)
                 probe = await self.faces.probe(wanted, code.frame - 1, self.policy.capture_s, reference)
+            self.watch.back("light")
             visit.probed(probe)
             comparison = await self.faces.compare(reference, probe)
             visit.compared(comparison, self.threshold(comparison))

@@ -16,6 +16,7 @@ from random import SystemRandom
 
 from edge.biometric.fill import drawn
 from edge.biometric.values import LightCode
+from edge.errors import DeviceError
 from edge.ports import Clock, FillLight
 
 
@@ -38,18 +39,26 @@ class Fill:
             yield None
             return
         code = drawn(self._clock.monotonic(), SystemRandom().sample)
-        shining = asyncio.ensure_future(self._shine(self._light, code))
+        shining = asyncio.ensure_future(self._shine(code))
         try:
             yield code
         finally:
             if shining.done():
                 shining.result()  # it never ends by itself, so this says why it failed
             shining.cancel()
-            self._light.fill(lit=False)
+            self._switch(lit=False)
 
-    async def _shine(self, light: FillLight, code: LightCode) -> None:
+    def _switch(self, *, lit: bool) -> None:
+        """A light that fails is a device of its own: the next person may come, and the lock is not in question."""
+        assert self._light is not None  # nothing shines where none is fitted
+        try:
+            self._light.fill(lit=lit)
+        except DeviceError as error:
+            raise DeviceError("light", error.message) from error
+
+    async def _shine(self, code: LightCode) -> None:
         slot = 0
         while True:
-            light.fill(lit=code.lit[slot % len(code.lit)])
+            self._switch(lit=code.lit[slot % len(code.lit)])
             slot += 1
             await asyncio.sleep(max(0.0, code.starts_at + slot * code.slot_s - self._clock.monotonic()))

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from edge.accesspoint import AccessPoint, Lane
+from edge.accesspoint import AccessPoint
 from edge.audit.entry import Event, Kind
 from edge.credential.issue import SPEC_EXAMPLE, issue
 from edge.decision import Policy, pseudonym
 from edge.devices.simulated import SimulatedClock, SimulatedGate, SimulatedJournal, SimulatedVision
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
+from edge.fill import Fill
+from edge.lane import Lane
 from edge.passage import Indication
 from edge.ports import Receipt
 from edge.settings import Gate
@@ -535,3 +537,45 @@ def test_a_card_is_nothing_in_a_lane_without_cards(at_work: Callable[..., None])
         assert not [e for e in house.journal.events if e.kind in (Kind.GRANTED, Kind.DENIED)]
 
     at_work(story, STAFF)
+
+
+class Lamp:
+    """A fill light; ``fault`` stands in the way while it is there."""
+
+    fault: DeviceError | None = None
+    lit = False
+
+    def fill(self, *, lit: bool) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.lit = lit
+
+
+def test_where_a_light_is_fitted_its_code_is_told_with_the_question_for_the_face(at_work: Work) -> None:
+    async def story(house: House) -> None:
+        assert (await house.visit(house.card())).kind is Kind.GRANTED
+        lamp = Lamp()
+        house.point.fill = Fill(lamp, house.clock)
+        await house.visit(house.card())
+        without, with_it = house.vision.wanted
+        assert without.light is None
+        assert with_it.light is not None
+        assert not lamp.lit
+
+    at_work(story)
+
+
+def test_a_light_that_fails_denies_the_visit_and_not_the_next_one(at_work: Work) -> None:
+    async def story(house: House) -> None:
+        lamp = Lamp()
+        lamp.fault = DeviceError("gate", "GPIO: no such line")
+        house.point.fill = Fill(lamp, house.clock)
+        event = await house.visit(house.card())
+        assert event.kind is Kind.DENIED
+        assert event.fields["detail"] == "GPIO: no such line"
+        assert not house.watch.out_of_service()
+        lamp.fault = None
+        assert (await house.visit(house.card())).kind is Kind.GRANTED
+        assert house.watch.conditions()["light"][0]
+
+    at_work(story)

@@ -85,8 +85,9 @@ def test_a_light_that_cannot_be_switched_is_a_device_error_and_no_picture(clock:
         async with Fill(lamp, clock).shining():
             await asyncio.sleep(0.05)
 
-    with pytest.raises(DeviceError, match="GPIO: gone"):
+    with pytest.raises(DeviceError, match="GPIO: gone") as caught:
         run(look())
+    assert caught.value.device == "light"
 
 
 def test_the_light_goes_out_when_the_look_fails(clock: SystemClock, run: Run) -> None:

@@ -284,7 +284,7 @@ def kind_of_passage(pins: Gate, passage: Literal["dispenser", "interlock"]) -> G
     [
         ("through", Kind.TAKEN, []),
         ("turns-back", Kind.NOT_TAKEN, []),
-        ("tailgate", Kind.NOT_TAKEN, [Kind.TAILGATE]),
+        ("two-inside", Kind.NOT_TAKEN, [Kind.TAILGATE]),
         ("stays", Kind.NOT_TAKEN, []),
         ("stays-inside", Kind.NOT_TAKEN, []),
     ],

@@ -9,6 +9,7 @@ import base64
 import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,17 +52,20 @@ class Issuers:
         public = self._root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return base64.b64encode(public).decode()
 
-    def trust_list(self, now: datetime) -> bytes:
-        """The signed list: one issuer with two keys."""
-        keys = [
+    def listed(self) -> list[dict[str, Any]]:
+        """The keys of the issuer as they stand on a list."""
+        return [
             {"public": _der(self._keys[algorithm]), "alg": algorithm.value, "kids": [_KIDS[algorithm]]}
             for algorithm in Algorithm
         ]
+
+    def trust_list(self, now: datetime) -> bytes:
+        """The signed list: one issuer with two keys."""
         document = {
             "version": 1,
             "issued_at": int((now - timedelta(hours=1)).timestamp()),
             "expires": int((now + timedelta(days=7)).timestamp()),
-            "issuers": [{"iss": ISSUER, "keys": keys}],
+            "issuers": [{"iss": ISSUER, "keys": self.listed()}],
         }
         return write_list(document, signer(self._root, "demo-root"))
 
@@ -91,11 +95,17 @@ class Issuers:
             "exp": expires,
             "nbf": issued,
             "iat": issued,
-            "id": str(secrets.randbelow(10**10)).zfill(10) if card.photo else self.number(card.portrait),
+            "id": self._number_in(card),
             "full_name": NAME,
             "date_of_birth": "19700101",
             **({"face": self._face(card)} if card.photo else {}),
         }
+
+    def _number_in(self, card: Card) -> str:
+        """Of the person where it matters who comes again; any other card is somebody's who was never here."""
+        if card.holder:
+            return self.number(card.holder)
+        return str(secrets.randbelow(10**10)).zfill(10) if card.photo else self.number(card.portrait)
 
     def _face(self, card: Card) -> object:
         if not card.template:

@@ -18,16 +18,19 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import edge
+from edge.audit.entry import Kind
 from edge.biometric.manifest import parse
-from edge.demo import broker, configuration, keeper, people, processes
+from edge.demo import broker, configuration, desk, keeper, people, processes
 from edge.demo.cards import Issuers
 from edge.demo.office import GALLERY, Office
 from edge.demo.processes import Processes
@@ -44,6 +47,12 @@ ROOT = Path(edge.__file__).resolve().parents[1]
 _NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
 _SYNC_KEY = "mqtt-key"
 _FILL_PIN = 12
+_TRUST_S = 30.0
+PASSAGES: Mapping[str, Mapping[str, Any]] = {
+    "benefit": {"passage": "dispenser", "portion_pin": 13, "fault_pin": 18},
+    "egate": {"passage": "interlock", "exit_pin": 27, "exit_door_pin": 6},
+}
+"""What stands at the sites of these profiles; a turnstile at all others."""
 _TASK_S = 3.0  # that somebody takes for one thing that is asked
 
 
@@ -110,6 +119,7 @@ class Stage:
         (self.folder / "trust.cbor").write_bytes(self.issuers.trust_list(datetime.now(UTC)))
         self.broker = self._broker()
         self.office = self._office() if self.wanted.enrolled else None
+        self._programme = _programme(self.wanted.profile)
         self.settings = self._settings()
         self._write_configuration()
         self.log = Follower(self.settings.paths.journal)
@@ -127,6 +137,8 @@ class Stage:
             NotReady: one is not, in time.
         """
         self.processes.start()
+        if self._programme:
+            self._await_trust()
         if self.office is not None:
             self.office.await_ready()
             for portrait in self.wanted.enrolled:
@@ -195,7 +207,22 @@ class Stage:
         )
         if self.office is not None:
             made = replace(made, iavs=self.office.settings)
-        return replace(made, gate=replace(made.gate, fill_pin=_FILL_PIN)) if self.wanted.light else made
+        if self._programme:
+            made = replace(made, trust=desk.published(self.folder, self.issuers, made.site.site, self._programme))
+        fill_pin = _FILL_PIN if self.wanted.light else 0
+        return replace(made, gate=replace(made.gate, fill_pin=fill_pin, **PASSAGES.get(self.wanted.profile, {})))
+
+    def _await_trust(self) -> None:
+        """Wait until what the desk published is in force at the gate.
+
+        Raises:
+            NotReady: it is not, in time.
+        """
+        end = time.monotonic() + _TRUST_S
+        while not any(entry.kind is Kind.TRUST_UPDATE for entry in self.log.entries(0, 100)):
+            if time.monotonic() > end:
+                raise processes.NotReady(f"nothing of the desk came to the gate:\n{self.processes.last_words('sync')}")
+            time.sleep(0.1)
 
     def _write_configuration(self) -> None:
         """Configuration, profiles and secrets, as an installation has them."""
@@ -241,6 +268,12 @@ class Stage:
             self.folder / "received.db",
             pace=pace,
         )
+
+
+def _programme(profile: str) -> str:
+    """The benefit that this profile hands out; empty for none."""
+    rules = read_toml(ROOT / "config" / "profiles" / f"{profile}.toml").get("rules", {})
+    return str(rules.get("programme", ""))
 
 
 def models_of(wanted: Wanted) -> tuple[str, bool]:

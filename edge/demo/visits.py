@@ -62,6 +62,7 @@ class Card:
         flaw: what is wrong with it.
         template: bytes of a template of the standard set that stands in it instead of a picture; 0 for a picture.
         photo: whether there is a face in it at all; where there is none, the gallery may know the holder's.
+        holder: a word for the person, where it matters that the same one comes again; empty for somebody new.
     """
 
     portrait: str = "obama"
@@ -74,6 +75,7 @@ class Card:
     flaw: Flaw = Flaw.NONE
     template: int = 0
     photo: bool = True
+    holder: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Visit:
         acts: what the person does where the profile asks to turn, nod, blink or come closer.
         needs_tasks: whether only a profile that asks for such tasks can get it right.
         fed_in: whether the footage is fed in in place of the camera's, so that the fill light does nothing to it.
+        profiles: names of those that it belongs to; empty for all.
     """
 
     name: str
@@ -113,12 +116,17 @@ class Visit:
     acts: Acts = Acts.AS_ASKED
     needs_tasks: bool = False
     fed_in: bool = False
+    profiles: tuple[str, ...] = ()
 
     @property
     def expected(self) -> str:
         """The right outcome in words."""
-        passage = Kind.NOT_TAKEN if self.person == "turns-back" else Kind.TAKEN
+        passage = Kind.NOT_TAKEN if self.person in STAYS_OUT else Kind.TAKEN
         return said(self.refused, passage)
+
+
+STAYS_OUT = frozenset({"turns-back", "two-inside", "jams", "empty"})
+"""What a person or a dispenser does that ends a granted visit as not taken."""
 
 
 def under_tasks(visit: Visit) -> Visit:
@@ -277,6 +285,7 @@ VISITS: tuple[Visit, ...] = (
         "A card without a photo; the gallery of the identity services knows its holder.",
         Card(photo=False),
         (_HOLDER,),
+        profiles=("pilot", "egate"),
     ),
     Visit(
         "no photo, borrowed",
@@ -284,6 +293,7 @@ VISITS: tuple[Visit, ...] = (
         Card(photo=False),
         (_OTHER,),
         Reason.NO_MATCH,
+        profiles=("pilot", "egate"),
     ),
     Visit(
         "no photo, unknown",
@@ -291,6 +301,7 @@ VISITS: tuple[Visit, ...] = (
         Card("biden", photo=False),
         (_SECOND,),
         Reason.NOT_ENROLLED,
+        profiles=("pilot", "egate"),
     ),
     Visit(
         "no photo, deleted",
@@ -299,6 +310,7 @@ VISITS: tuple[Visit, ...] = (
         (_HOLDER,),
         Reason.NOT_ENROLLED,
         around=Around.DELETED,
+        profiles=("pilot", "egate"),
     ),
     Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),
     Visit("no face", "A valid card, and nobody looks into the camera.", Card(), (), Reason.NO_PROBE),
@@ -317,7 +329,14 @@ VISITS: tuple[Visit, ...] = (
         (_HOLDER,),
         hold=Hold(module_px=2.2, turn=(14.0, -10.0, 6.0), at=(640.0, 300.0), blur=0.83, glare=0.5, gain=0.78),
     ),
-    Visit("turns back", "The gate opens, and the holder turns back.", Card(), (_HOLDER,), person="turns-back"),
+    Visit(
+        "turns back",
+        "The gate opens, and the holder turns back.",
+        Card(),
+        (_HOLDER,),
+        person="turns-back",
+        profiles=("pilot", "turnstile", "egate"),
+    ),
     Visit(
         "broker down",
         "The holder comes while the message broker is down.",
@@ -331,6 +350,67 @@ VISITS: tuple[Visit, ...] = (
         Card(algorithm=Algorithm.ES256),
         (_HOLDER,),
         around=Around.TOKEN_UNPLUGGED,
+    ),
+    Visit(
+        "goes in",
+        "Somebody with a card goes in.",
+        Card(holder="north"),
+        (_HOLDER,),
+        needs_detector=True,
+        profiles=("turnstile",),
+    ),
+    Visit(
+        "card handed back",
+        "The same card comes again a moment later, handed back over the barrier.",
+        Card(holder="north"),
+        (_HOLDER,),
+        Reason.PASSED_BEFORE,
+        needs_detector=True,
+        profiles=("turnstile",),
+    ),
+    Visit(
+        "somebody close behind",
+        "A second person slips through behind the holder: an alarm, and in the log.",
+        Card(),
+        (_HOLDER_AGAIN,),
+        person="tailgate",
+        needs_detector=True,
+        profiles=("turnstile",),
+    ),
+    Visit(
+        "dispenser jams",
+        "The dispenser jams before anything came out; the reservation is released.",
+        Card(holder="rice"),
+        (_HOLDER,),
+        person="jams",
+        needs_detector=True,
+        profiles=("benefit",),
+    ),
+    Visit(
+        "receives",
+        "The same person again, and the dispenser gives out what is due.",
+        Card(holder="rice"),
+        (_HOLDER_AGAIN,),
+        needs_detector=True,
+        profiles=("benefit",),
+    ),
+    Visit(
+        "receives twice",
+        "The same person a third time, with another card on the same name.",
+        Card(holder="rice", algorithm=Algorithm.ES256),
+        (_HOLDER,),
+        Reason.ALREADY_RECEIVED,
+        needs_detector=True,
+        profiles=("benefit",),
+    ),
+    Visit(
+        "two between the doors",
+        "Two people squeeze in between the doors: the second door stays shut.",
+        Card(),
+        (_HOLDER_AGAIN,),
+        person="two-inside",
+        needs_detector=True,
+        profiles=("egate",),
     ),
     Visit(
         "staff",

@@ -52,7 +52,7 @@ STORIES: Mapping[str, Mapping[str, tuple[Sensed, ...]]] = {
     "interlock": {
         "through": (*_IN, Sensed.DOOR_CLOSED),
         "turns-back": (Sensed.DOOR_OPEN, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Sensed.DOOR_CLOSED),
-        "tailgate": (*_IN, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR, Sensed.DOOR_CLOSED),
+        "two-inside": (*_IN, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR, Sensed.DOOR_CLOSED),
         "stays": (),
     },
 }
@@ -147,8 +147,8 @@ class SimulatedGate(GpioGate):
     async def _dispense(self) -> None:
         """Give out portions for as long as it is enabled, or what ``person`` says: ``jams``, ``empty``, ``late``."""
         match self._person():
-            case "jams":
-                await self._happen((Sensed.FAULT,))
+            case "jams":  # and somebody mends it
+                await self._happen((Sensed.FAULT, *(Sensed.FAULT,) * 8, Sensed.FAULT_OVER))
             case "empty":
                 return
             case "late":

@@ -66,15 +66,11 @@ class Follower:
 
     def inclusion(self, index: int, size: int) -> tuple[bytes, ...]:
         """Proof that entry ``index`` is among the first ``size``."""
-        return self._ask(
-            lambda file: leaves.with_nodes(file, self._known, lambda nodes: inclusion(index, size, nodes)), None
-        )
+        return self._with_nodes(lambda nodes: inclusion(index, size, nodes))
 
     def consistency(self, older: int, newer: int) -> tuple[bytes, ...]:
         """Proof that the tree of ``newer`` entries continues that of ``older``."""
-        return self._ask(
-            lambda file: leaves.with_nodes(file, self._known, lambda nodes: consistency(older, newer, nodes)), None
-        )
+        return self._with_nodes(lambda nodes: consistency(older, newer, nodes))
 
     async def grown(self, beyond: int, epoch: int | None = None) -> int:
         """Wait until there are more than ``beyond`` entries, or another epoch than ``epoch``; returns the size."""

@@ -26,6 +26,7 @@ from edge.iavs.catalogue import catalogue
 from edge.iavs.certificates import Certificates
 from edge.iavs.desk import Desk, Options
 from edge.iavs.door import Access
+from edge.iavs.forgetting import settle
 from edge.iavs.fusion import Calibration
 from edge.iavs.gallery import Gallery
 from edge.iavs.handing import Handing
@@ -55,6 +56,7 @@ async def run(settings: Settings, *, insecure_loopback: bool = False, ready: asy
         await gallery.open()
     except (sqlite3.Error, ValueError, OSError) as error:
         raise DeviceError("gallery", str(error)) from error
+    settle()
     eye, pen = Eye(settings.paths.stills_socket), Pen(settings.paths.record_socket)
     services = assembled(settings, gallery, vault, eye, pen, insecure_loopback=insecure_loopback)
     try:

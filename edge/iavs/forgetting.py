@@ -19,6 +19,12 @@ _KEPT_BELOW = 1024  # bytes: numpy keeps up to seven arrays of each size for the
 _KEPT = 8
 
 
+def settle() -> None:
+    """What is there now is there to stay: sweeping looks at what comes from now on, and takes milliseconds."""
+    gc.collect()
+    gc.freeze()
+
+
 def sweep() -> None:
     """Give back what waits, and overwrite what is kept."""
     gc.collect()

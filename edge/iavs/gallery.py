@@ -207,9 +207,9 @@ class Gallery:
         if "small" not in {row[1] for row in self._writes.execute("PRAGMA table_info(templates)")}:
             self._writes.execute("ALTER TABLE templates ADD COLUMN small INTEGER NOT NULL DEFAULT 0")
         self._path.chmod(0o600)
+        for gallery, model, subject, encounter, vector in self._view(self._reads).searched():
+            self.index.put(gallery, model, subject, encounter, vector)
         subjects = self._view(self._reads).subjects()
-        for subject in subjects:
-            self._reindex(subject)
         if self._handing is not None:
             self._handing.begin()
             expected = {place: subject for subject in subjects for _, place in self._places(subject)}

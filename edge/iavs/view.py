@@ -84,7 +84,8 @@ class View:
 
     def claimed(self, claim: str, gallery: str = "") -> Membership:
         """Who is known by this claim."""
-        found = [each for each in self._members("claim = ?", claim) if gallery in ("", each.gallery)]
+        named = (gallery,) if gallery else self._galleries
+        found = [each for of in named for each in self._members("gallery = ? AND claim = ?", of, claim)]
         if not found:
             raise Refused("UNKNOWN_IDENTITY_CLAIM")
         if len({each.subject for each in found}) > 1:
@@ -143,8 +144,8 @@ class View:
 
     def join(self, gallery: str, subject: str, encounter: str, claim: str) -> None:
         """Put a subject into a gallery."""
-        for other in self._members("claim = ?", claim):
-            if other.gallery == gallery and other.subject != subject:
+        for other in self._members("gallery = ? AND claim = ?", gallery, claim):
+            if other.subject != subject:
                 raise Refused("INVALID_IDENTITY_CLAIM", "already in use in this gallery")
         self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", (gallery, subject, encounter, claim))
         self.touched.add(subject)
@@ -217,6 +218,17 @@ class View:
             self._erase("DELETE FROM records WHERE id = ?", name, subject=subject)
         return len(names)
 
+    def searched(self) -> Iterator[tuple[str, str, str, str, Floats]]:
+        """Gallery, model, subject, encounter and vector of all templates that are searched, in one go."""
+        rows = self._db.execute(
+            "SELECT m.gallery, t.model, r.subject, r.encounter, r.id, t.sealed FROM members AS m JOIN records AS r"
+            " ON r.subject = m.subject AND r.encounter = m.encounter AND r.gallery IN ('', m.gallery)"
+            " JOIN templates AS t ON t.record = r.id"
+        )
+        for gallery, model, subject, encounter, name, sealed in rows:
+            vector = np.frombuffer(self._vault.open(sealed, f"{name} {model}"), "<f4")
+            yield gallery, model, subject, encounter, vector.astype(np.float32)
+
     def subjects(self) -> list[str]:
         """All subjects that are in a gallery."""
         return [str(row[0]) for row in self._db.execute("SELECT DISTINCT subject FROM members")]
@@ -226,8 +238,8 @@ class View:
         row = self._row("SELECT count(DISTINCT subject) FROM members WHERE gallery = ?", gallery)
         return int(row[0]) if row else 0
 
-    def _members(self, where: str, value: str) -> list[Membership]:
-        rows = self._db.execute(f"SELECT gallery, subject, encounter, claim FROM members WHERE {where}", (value,))  # noqa: S608 -- two fixed texts
+    def _members(self, where: str, *values: str) -> list[Membership]:
+        rows = self._db.execute(f"SELECT gallery, subject, encounter, claim FROM members WHERE {where}", values)  # noqa: S608 -- two fixed texts
         return [Membership(*row) for row in rows]
 
     def _row(self, statement: str, *values: Any) -> Any:

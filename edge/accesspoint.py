@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from random import SystemRandom
@@ -23,12 +23,13 @@ from typing import TypeVar
 
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.challenge import drawn
-from edge.biometric.values import Comparison, Enrolled, Identification, ModelSet, Probe, ProbeQuality, ReferenceKind
+from edge.biometric.values import Comparison, Enrolled, ModelSet, Probe, ProbeQuality, ReferenceKind
 from edge.credential import Credential, verify
 from edge.decision import AccessDecision, Policy, entry
 from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
 from edge.fill import Fill
+from edge.lane import Lane
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.premises import COUNTER, Premises
@@ -41,8 +42,6 @@ from edge.watch import Watch
 _log = logging.getLogger("edge.visit")
 _FORGET_TRIES_S = 600.0
 _LOOK_S = 0.2
-_GONE_S = 0.6  # so long without a face, and a person has stepped away
-_STAYS_S = 10.0
 T = TypeVar("T")
 _FAULT = {
     "camera": Reason.CAMERA_FAULT,
@@ -55,19 +54,6 @@ _FAULT = {
 
 Thresholds = Callable[[str, ReferenceKind], float]
 """Score to reach for a model and a kind of reference, at the policy's false match rate."""
-
-
-@dataclass(frozen=True)
-class Lane:
-    """What a lane without cards needs besides.
-
-    Attributes:
-        threshold: score to reach for a model among so many people, at the policy's false positive identification rate.
-        pseudonym: what the log calls somebody whom the gallery calls so.
-    """
-
-    threshold: Callable[[str, int], float]
-    pseudonym: Callable[[bytes, Interval], bytes]
 
 
 Verify = Callable[[str, TrustList, Interval, timedelta], Credential]
@@ -119,26 +105,20 @@ class AccessPoint:
         self.premises = premises or Premises(policy.rules, clock.monotonic)
         self.fill = fill or Fill(None, clock)
         self.bodies = bodies
-        self._seen = -1  # the newest frame of whom the lane has looked at
         self._models: ModelSet | None = None
         self._tries: dict[bytes, tuple[int, float]] = {}
 
     async def run(self) -> None:
         """Serve one person after another until cancelled."""
         while True:
-            if self.lane is None:
-                shown: Code | Probe | Refusal = await self.next_code()
-            else:
-                shown = await self.next_face()
-            self.panel.show(Indication.READING if self.lane is None else Indication.LOOK)
-            decision = await (self.consider(shown) if isinstance(shown, Code) else self.recognise(shown))
+            shown, decision = await (self.by_card() if self.lane is None else self.by_face(self.lane))
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:
                 await self.let_through(shown, receipt, decision)
             else:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
-                    await self.gone()
+                    await self.lane.gone(self.faces, self.wanted())
             await self.passage_clear()
 
     async def passage_clear(self) -> None:
@@ -147,50 +127,21 @@ class AccessPoint:
             self.panel.show(Indication.ALARM)
         await self.doorway.clear()
 
+    async def by_card(self) -> tuple[Code, AccessDecision]:
+        """Who shows a code, and what is decided about them."""
+        code = await self.next_code()
+        self.panel.show(Indication.READING)
+        return code, await self.consider(code)
+
+    async def by_face(self, lane: Lane) -> tuple[Probe | Refusal, AccessDecision]:
+        """Who stands in a lane without cards, and what is decided about them."""
+        found = await self._next(partial(lane.face, self.faces, self.wanted, self.policy.capture_s))
+        self.panel.show(Indication.LOOK)
+        return found, await self.recognise(found, lane)
+
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""
         return await self._next(self.reader.code)
-
-    async def next_face(self) -> Probe | Refusal:
-        """Wait for somebody who stands before the camera of a lane, in or out of service."""
-        return await self._next(self._face)
-
-    async def _face(self) -> Probe | Refusal:
-        """The next good face; or what became of somebody who was asked to do something.
-
-        Who only passes by, or never comes into position, has asked for nothing: that is no visit and no entry.
-        """
-        while True:
-            try:
-                probe = await self.faces.probe(self.wanted(), self._seen, self.policy.capture_s)
-            except Refusal as refusal:
-                await self.forget()
-                if refusal.reason is Reason.TASK_NOT_DONE:
-                    return refusal
-                await asyncio.sleep(_LOOK_S)
-            except DeviceError:
-                self._seen = -1  # another camera, another count
-                raise
-            else:
-                self._seen = probe.frame
-                return probe
-
-    async def gone(self) -> None:
-        """After a refusal: one search a person. Who stays is looked at again after a while."""
-        wanted = replace(self.wanted(), tasks=())
-        with contextlib.suppress(TimeoutError, DeviceError):
-            async with asyncio.timeout(_STAYS_S):
-                while True:
-                    try:
-                        probe = await self.faces.probe(wanted, self._seen, _GONE_S)
-                        self._seen = probe.frame
-                        await asyncio.sleep(_LOOK_S)
-                    except Refusal as refusal:
-                        if refusal.reason is Reason.NO_PROBE:
-                            return
-                        await asyncio.sleep(_LOOK_S)
-                    finally:
-                        await self.forget()
 
     async def _next(self, shown: Callable[[], Awaitable[T]]) -> T:
         """What comes next, with the panel at rest and the models known meanwhile."""
@@ -281,7 +232,7 @@ class AccessPoint:
         self._count(decision)
         return decision
 
-    async def recognise(self, found: Probe | Refusal) -> AccessDecision:
+    async def recognise(self, found: Probe | Refusal, lane: Lane) -> AccessDecision:
         """Decide about the person who stands in a lane without cards."""
         visit = Visit(self.clock, self.policy, self.standing, locked_down=self.locked_down())
         try:
@@ -291,9 +242,9 @@ class AccessPoint:
                 raise found
             visit.probed(found)
             match = await self.faces.search(self.policy.gallery, found)
-            visit.searched(match, *self._judged(match, visit.now))
-            if visit.recognised and self.lane is not None:
-                names = self.premises.names(partial(self.lane.pseudonym, match.candidate), visit.now)
+            visit.searched(match, lane.threshold(match.model, match.among), lane.pseudonym(match.candidate, visit.now))
+            if visit.recognised:
+                names = self.premises.names(partial(lane.pseudonym, match.candidate), visit.now)
                 visit.known(await self.premises.facts(None, names, visit.now))
         except Refusal as refusal:
             visit.refused(refusal.reason, refusal.detail)
@@ -303,19 +254,6 @@ class AccessPoint:
         finally:
             await self.forget()
         return visit.decision()
-
-    def _judged(self, match: Identification, now: Interval) -> tuple[float, bytes]:
-        """The score that names somebody among so many, and the name.
-
-        Raises:
-            Refusal: not-measured.
-        """
-        if self.lane is None:
-            raise Refusal(Reason.NOT_MEASURED, "no lane")
-        try:
-            return self.lane.threshold(match.model, match.among), self.lane.pseudonym(match.candidate, now)
-        except (KeyError, ValueError) as error:
-            raise Refusal(Reason.NOT_MEASURED, str(error)) from error
 
     async def record(self, decision: AccessDecision) -> Receipt | None:
         """Write the decision down and show it; None when it is not on disk, and then nothing opens."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from edge.accesspoint import AccessPoint, Lane, Verify
+from edge.accesspoint import AccessPoint, Verify
 from edge.app.acts import Acts
 from edge.app.calibrated import calibrated, calibration_of
 from edge.app.commands import Commands
@@ -46,6 +46,7 @@ from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
 from edge.fill import Fill
+from edge.lane import Lane
 from edge.passage import DISPENSER, INTERLOCK, PLANS, Plan
 from edge.ports import Receipt
 from edge.settings import Settings, SettingsError, profile, read_toml

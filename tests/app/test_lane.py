@@ -12,10 +12,10 @@ from edge.app.check import gallery_of
 from edge.app.gate import lane_of, policy_of
 from edge.app.manifest import manifest_of
 from edge.biometric.gallery import fmr_for
-from edge.biometric.thresholds import UnsupportedRate
 from edge.biometric.values import ReferenceKind
 from edge.decision import Policy
 from edge.devices.simulated import SimulatedClock
+from edge.errors import Refusal
 from edge.settings import Models, Settings, SettingsError, load, profile
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def test_among_few_the_false_match_rate_decides_and_among_many_the_identificatio
 def test_where_the_models_were_not_measured_there_is_no_threshold(settings: Settings) -> None:
     lane = lane_of(staff(settings), manifest_of(settings), bytes(32))
     assert lane is not None
-    with pytest.raises(UnsupportedRate, match="measured for"):
+    with pytest.raises(Refusal, match="not-measured: omz-face-reid-0095, full reference: measured for"):
         lane.threshold(MODEL, 5000)
 
 

@@ -192,6 +192,18 @@ class Operators:
     rows: tuple[tuple[str, str], ...]
 
 
-Asked = LogIn | WhoIs | LogOut | Enrol | Confirm | Order
+@dataclass(frozen=True)
+class AskDevices:
+    """How is every device that the gate has heard of? Nobody needs a ticket for that: ``/health`` says as much."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Name of each, whether it does its part, and what the technician should know."""
+
+    rows: tuple[tuple[str, bool, str], ...]
+
+
+Asked = LogIn | WhoIs | LogOut | Enrol | Confirm | Order | AskDevices
 AskedAtConsole = Invite | Dismiss | AskOperators
-Told = LoggedIn | Known | Enrolling | Obeyed | Declined | Invited | Operators
+Told = LoggedIn | Known | Enrolling | Obeyed | Declined | Invited | Operators | Devices

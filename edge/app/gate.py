@@ -127,7 +127,8 @@ async def run(settings: Settings) -> None:
             stands=partial(overruled, policy),
             through=through,
         )
-        operators = Operators(settings.site.gate, folder / "operators", journal, clock, acts.do, commands.locked_down)
+        kept = folder / "operators"
+        operators = Operators(settings.site.gate, kept, journal, clock, acts.do, commands.locked_down, watch.conditions)
         bodies = bodies_of(settings, site_key, clock)
         closing.callback(bodies.close)
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)

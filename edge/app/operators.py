@@ -17,7 +17,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from edge import orders
@@ -34,6 +34,7 @@ SETUP_S = 15 * 60.0
 MOST = 32
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _PIECE = 4000
+_DETAIL, _MOST_DEVICES = 50, 20
 _log = logging.getLogger("edge.gate")
 
 Do = Callable[[orders.Order, Operator], Awaitable[int]]
@@ -53,7 +54,14 @@ class Operators:
     """Answers what the pages and the console ask."""
 
     def __init__(
-        self, gate: str, place: Path, journal: Journal, clock: Clock, do: Do, closed: Callable[[], bool]
+        self,
+        gate: str,
+        place: Path,
+        journal: Journal,
+        clock: Clock,
+        do: Do,
+        closed: Callable[[], bool],
+        devices: Callable[[], Mapping[str, tuple[bool, str]]] = dict,
     ) -> None:
         """Set up.
 
@@ -64,9 +72,11 @@ class Operators:
             clock: of the gate.
             do: what an order comes to.
             closed: whether the gate is locked down.
+            devices: how every device is.
         """
         self._gate = re.sub(r"[^A-Za-z0-9._-]", "-", gate)
         self._place, self._journal, self._clock, self._do, self._closed = place, journal, clock, do, closed
+        self._devices = devices
         self._tickets, self._patience = Tickets(clock.monotonic), Patience(clock.monotonic)
         self._setups: dict[bytes, _Setup] = {}
         self._told: dict[str, tuple[int, float]] = {}
@@ -83,6 +93,9 @@ class Operators:
             match asked:
                 case orders.WhoIs(ticket, here):
                     return self._known(ticket, here)
+                case orders.AskDevices():
+                    rows = ((name, ok, detail[:_DETAIL]) for name, (ok, detail) in self._devices().items())
+                    return orders.Devices(tuple(rows)[:_MOST_DEVICES])
                 case orders.LogOut(ticket):
                     self._tickets.take(ticket)
                     return Declined(No.OVER)

@@ -18,6 +18,7 @@ from edge.web.desk import Desk
 from edge.web.machine import Machine
 from edge.web.pages import application
 from edge.web.panel import listen
+from edge.web.roll import call
 from edge.web.server import serve
 from edge.web.taking import Taking
 
@@ -33,7 +34,8 @@ async def run(settings: Settings) -> None:
         raise SettingsError('web.readers = "anyone" goes with host = "127.0.0.1" only')
     log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
     board = Board(log, checkpoints, receipts=settings.seal.receipts)
-    desk = Desk(Counter(settings.paths.operators_socket), open_to_read=settings.web.readers == "anyone")
+    counter = Counter(settings.paths.operators_socket)
+    desk = Desk(counter, open_to_read=settings.web.readers == "anyone")
     taking = Taking(desk, log, lambda: exported(settings, log, checkpoints), settings.site.gate)
     machine = Machine(settings.paths.state)
     pages = application(board, settings.site, settings.web, desk, machine, taking.routes())
@@ -42,6 +44,7 @@ async def run(settings: Settings) -> None:
     try:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(board.follow())
+            parts.create_task(call(counter, board))
             parts.create_task(listen(place_for(settings.paths.panel_socket), board.shown, board.hinted))
             parts.create_task(serve(pages, board, settings.web, ready, key))
             services = _services(settings)

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edge.audit.entry import Kind, LogError
 from edge.audit.proof import prove
@@ -26,7 +26,7 @@ from edge.passage import Indication
 from edge.ports import Checkpoints, Log
 from edge.web.charted import Charted
 from edge.web.kiosk import RECEIPT_S, REFUSED_S, Face, Kiosk, Screen
-from edge.web.standing import Standing, Told
+from edge.web.standing import Device, Standing, Told
 
 RECENT = 200
 HISTORY = 20_000
@@ -73,6 +73,7 @@ class Board:
         self._monotonic = monotonic
         self._receipts = receipts
         self._refused: int | None = None
+        self._called: dict[str, tuple[bool, str]] = {}
         self._kiosk = Kiosk(monotonic(), RECEIPT_S if receipts else REFUSED_S)
         self._face = self._kiosk.face(monotonic())
         self._poke = asyncio.Event()
@@ -117,6 +118,21 @@ class Board:
         """This would help the person to be seen."""
         self._kiosk.hinted(hint, self._monotonic())
         self._look()
+
+    def called(self, devices: Mapping[str, tuple[bool, str]]) -> None:
+        """The gate says how its devices are; nothing when it does not answer."""
+        if devices != self._called:
+            self._called = dict(devices)
+            self._wake()
+
+    def devices(self) -> dict[str, Device]:
+        """Every device: as the gate says, with what the log tells of it; one that only the log knows, as it says."""
+        found = dict(self.standing.devices)
+        for name, (ok, detail) in self._called.items():
+            logged = found.get(name)
+            if logged is None or logged.ok != ok:
+                found[name] = Device(ok, None, detail)
+        return dict(sorted(found.items()))
 
     def face(self) -> Face:
         """What the kiosk shows now."""

@@ -29,8 +29,8 @@ def _gate(board: Board) -> Iterator[str]:
     yield f"edge_serving {int(board.serving())}"
     yield from _family("edge_attack_detection_active", "gauge", "1 when attacks by photo or screen are detected.")
     yield f"edge_attack_detection_active {int(known.detects_attacks is True)}"
-    yield from _family("edge_device_up", "gauge", "1 when a device that was ever reported answers.")
-    for name, device in sorted(known.devices.items()):
+    yield from _family("edge_device_up", "gauge", "1 when a device answers.")
+    for name, device in board.devices().items():
         yield f"edge_device_up{_labels(device=name)} {int(device.ok)}"
     if known.trust_at:
         yield from _family("edge_trust_updated_timestamp_seconds", "gauge", "When the trust list was last renewed.")

@@ -84,7 +84,7 @@ class Pages:
             "screen": self._board.face().screen.value,
             "log": {"entries": known.size, "sealed": self._board.sealed, "trouble": self._board.trouble},
             "detects_attacks": known.detects_attacks,
-            "lost": {name: device.detail for name, device in sorted(known.devices.items()) if not device.ok},
+            "lost": {name: device.detail for name, device in self._board.devices().items() if not device.ok},
             "version": metrics.release(),
         }
         return JSONResponse(told, 200 if serving else 503)

@@ -155,7 +155,7 @@ def standing(board: Board, health: Health) -> dict[str, Any]:
         "refusals": dict(sorted(known.refusals.items(), key=lambda item: (-item[1], item[0]))),
         "devices": {
             name: {"ok": device.ok, "since": moment(device.since), "detail": device.detail}
-            for name, device in sorted(known.devices.items())
+            for name, device in board.devices().items()
         },
     }
 

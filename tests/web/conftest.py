@@ -41,6 +41,7 @@ from edge.web.desk import Desk
 from edge.web.guard import Guard
 from edge.web.machine import Machine
 from edge.web.pages import application
+from edge.web.roll import call
 from edge.web.server import serve
 from edge.web.taking import Taking
 
@@ -93,6 +94,7 @@ class Stand:
     commands: Commands
     operators: Operators
     folder: Path
+    devices: dict[str, tuple[bool, str]]
     url: str = ""
 
     @property
@@ -191,10 +193,14 @@ class Folder:
         follower, checkpoints = Follower(self.path / "journal.db"), CheckpointReader(self.path / "checkpoints.db")
         commands = Commands(ORIGIN, Charter, journal, clock, None, self.path / "commands")
         acts = Acts(follower, journal, clock, way, lambda: True, commands)
-        operators = Operators("north", self.path / "operators", journal, clock, acts.do, commands.locked_down)
+        devices: dict[str, tuple[bool, str]] = {}
+        operators = Operators(
+            "north", self.path / "operators", journal, clock, acts.do, commands.locked_down, lambda: devices
+        )
         web = web or Web("127.0.0.1", 0, readers="anyone")
         board = Board(follower, checkpoints, receipts=receipts)
-        desk = Desk(Counter(self.path / "operators.sock"), open_to_read=web.readers == "anyone")
+        counter = Counter(self.path / "operators.sock")
+        desk = Desk(counter, open_to_read=web.readers == "anyone")
 
         def exported() -> Iterable[bytes]:
             rows = follower.rows(0, follower.size())
@@ -213,9 +219,12 @@ class Folder:
             asyncio.create_task(attend(self.path / "operators.sock", console, operators)),
         ]
         await wait_for(console)
+        tasks.append(asyncio.create_task(call(counter, board)))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
-                stand = Stand(journal, follower, board, app, client, clock, way, commands, operators, self.path)
+                stand = Stand(
+                    journal, follower, board, app, client, clock, way, commands, operators, self.path, devices
+                )
                 if port:
                     web, ready = replace(web, port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready)))

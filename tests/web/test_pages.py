@@ -18,6 +18,7 @@ from edge.errors import Reason
 from edge.passage import Indication
 from edge.ports import Log
 from edge.web import board as board_module
+from edge.web import roll as roll_module
 from edge.web.kiosk import Screen
 
 Folder = Any  # of conftest.py
@@ -41,6 +42,32 @@ def test_health_is_good_only_when_the_gate_says_so(folder: Folder, run: Run) -> 
             assert (await stand.client.get("/health")).json()["lost"] == {"token": "unplugged"}
             stand.show(Indication.OUT_OF_SERVICE)
             assert (await stand.client.get("/health")).status_code == 503
+
+    run(story())
+
+
+def test_every_device_is_listed_as_the_gate_says_it_is(
+    folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roll_module, "EVERY_S", 0.05)
+
+    async def story() -> None:
+        async with folder.stand() as stand:
+            stand.devices |= {"camera": (True, ""), "token": (False, "unplugged"), "gate": (True, "")}
+            await stand.put(Kind.DEVICE_LOST, device="camera", detail="no frame")  # it is back by now
+            await stand.put(Kind.DEVICE_LOST, device="broker", detail="away")
+            await stand.read()
+            await stand.until(lambda: len(stand.board.devices()) == 4)
+            found = {name: (device.ok, device.detail) for name, device in stand.board.devices().items()}
+            assert found == {
+                "broker": (False, "away"),
+                "camera": (True, ""),
+                "gate": (True, ""),
+                "token": (False, "unplugged"),
+            }
+            assert (await stand.client.get("/health")).json()["lost"] == {"broker": "away", "token": "unplugged"}
+            stand.devices.clear()
+            await stand.until(lambda: len(stand.board.devices()) == 2)  # what the log knows stays
 
     run(story())
 

@@ -111,8 +111,8 @@ function since(at) {
 function devices(told) {
   by("devices").replaceChildren(...Object.entries(told).map(([name, device]) => {
     const item = make("li");
-    const state = make("span", device.ok ? "works since " : "fails since ");
-    state.append(time(device.since));
+    const state = make("span", (device.ok ? "works" : "fails") + (device.since ? " since " : ""));
+    if (device.since) state.append(time(device.since));
     item.append(make("span", device.ok ? "✓" : "✕", "mark " + (device.ok ? "granted" : "denied")), make("strong", name), state);
     if (!device.ok && device.detail) item.append(make("span", device.detail, "detail"));
     return item;

@@ -9,6 +9,7 @@ Rules:
    to keep is counted, and the count is written.
 5. Other processes may be in somebody else's hands: only the devices in ``TOLD`` are heard of, each changes at most once
    in ``STEADY_S``, and of what is said plain characters are kept.
+6. A neighbour's log that forked is an entry of its own, sealed at once, whatever the witnesses' condition was before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SILENT_S = 5.0
 SETTLE_S = 2.0
 START_S = 10.0
 STEADY_S = 1.0
+FORK_S = 60.0
 KEPT = 200
 TOLD = frozenset({"camera", "models", "token", "broker", "pages", "iavs", "trust-delivery", "bundles", "witnesses"})
 REQUIRED = frozenset({"camera", "models", "journal", "gate"})
@@ -52,6 +54,7 @@ class Watch:
         self._devices: dict[str, _Condition] = {}
         self._unwritten: deque[Event] = deque()
         self._dropped = 0
+        self._forked = ("", -FORK_S)
         self._wake = asyncio.Event()
 
     def lost(self, device: str, detail: str) -> None:
@@ -66,6 +69,8 @@ class Watch:
         """The device's own process says how it is."""
         if device not in TOLD:
             return
+        if device == "witnesses" and not ok and detail.startswith("forked:"):
+            self._fork(plain(detail))
         known = self._devices.get(device)
         if known is not None:
             known.heard_at = self._clock.monotonic()
@@ -74,6 +79,14 @@ class Watch:
             if ok != known.ok and known.heard_at - known.changed_at < steady_s:
                 return
         self._note(device, ok, plain(detail), told_by_process=True)
+
+    def _fork(self, told: str) -> None:
+        """Rule 6: once for what is told, and not more often than somebody could want to fill the log with it."""
+        now = self._clock.monotonic()
+        before, at = self._forked
+        if told != before and now - at >= FORK_S:
+            self._forked = (told, now)
+            self.later(Event(Kind.FORK, {"told": told}))
 
     def later(self, event: Event) -> None:
         """Write this down as soon as the journal can."""

@@ -114,7 +114,7 @@ class Gate:
 
     def says(self, word: str) -> bool:
         """Whether its log tells that its neighbours' logs are not well."""
-        told = [e for e in self.entries() if e.kind is Kind.DEVICE_LOST and e.fields.get("device") == "witnesses"]
+        told = [e for e in self.entries() if e.kind is Kind.FORK]
         return any(word in str(entry.fields) for entry in told)
 
     def last_words(self) -> str:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from edge.audit.entry import Event, Kind
+from edge.audit.entry import CRITICAL, Event, Kind
 from edge.devices.simulated import SimulatedClock, SimulatedJournal
-from edge.watch import KEPT, SETTLE_S, SILENT_S, START_S, Watch
+from edge.watch import FORK_S, KEPT, SETTLE_S, SILENT_S, START_S, Watch
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -169,5 +169,25 @@ def test_what_is_too_much_to_keep_is_counted(run: Run) -> None:
         await written(watch)
         counted = [event.fields["count"] for event in journal.events if event.kind is Kind.DROPPED]
         assert sum(int(str(count)) for count in counted) + KEPT >= KEPT + 7
+
+    run(story())
+
+
+def test_a_fork_is_an_entry_of_its_own_even_where_the_neighbours_were_not_heard_before(run: Run) -> None:
+    """Whoever keeps the neighbours away first hides nothing by that."""
+
+    async def story() -> None:
+        journal, clock, watch = house()
+        watch.heard("witnesses", False, "1 of 2 neighbours cosign")
+        for _ in range(5):
+            clock.go(FORK_S)
+            watch.heard("witnesses", False, "forked: urn:gate:test:site:north (two heads of one size)")
+        for number in range(20):
+            clock.go(1)
+            watch.heard("witnesses", False, f"forked: made up {number}")  # edge-sync in somebody else's hands
+        await written(watch)
+        assert [event.kind for event in journal.events] == [Kind.DEVICE_LOST, Kind.FORK, Kind.FORK]  # not twenty
+        assert "north" in str(journal.events[1].fields["told"])
+        assert Kind.FORK in CRITICAL
 
     run(story())

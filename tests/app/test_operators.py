@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,11 +23,11 @@ from edge.app.counter import attend
 from edge.app.operators import SETUP_S, NotDoneError, Operators
 from edge.app.service import wait_for
 from edge.app.tickets import IDLE_S, LONGEST_S, TICKETS, TRIES, WAIT_S
-from edge.audit.entry import Event, Kind
+from edge.audit.entry import Event, Kind, Value
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
 from edge.devices.simulated import SimulatedClock
-from edge.errors import DeviceError
+from edge.errors import DeviceError, Reason
 from edge.orders import Declined, No, What, Why
 from edge.ports import Receipt
 from edge.trust import operators as known
@@ -645,5 +645,27 @@ def test_entries_about_operators_hold_no_secret(tmp_path: Path, run: Run) -> Non
             told = json.dumps([dict(entry.fields) for entry in gate.log.entries(0, 100)], default=str)
             for secret in (PASSWORD, ticket, phone.secret.hex()):
                 assert secret not in told
+
+    run(story())
+
+
+def test_a_refusal_that_the_policy_lets_stand_is_overruled_by_nobody(tmp_path: Path, run: Run) -> None:
+    async def story() -> None:
+        async with standing(tmp_path) as gate:
+            phone = await gate.enrolled()
+            ticket = await gate.ticket(phone)
+            visit = await gate.refusal()
+            asked: list[int] = []
+
+            def stands(fields: Mapping[str, Value], age_s: int) -> Reason | None:
+                asked.append(age_s)
+                return Reason.UNREADABLE if fields["reason"] == "unreadable" else None
+
+            parts = (gate.log, gate.journal, gate.clock, gate.doorway, lambda: True, gate.commands)
+            gate.operators._do = Acts(*parts, stands=stands).do
+            assert await gate.no(order(ticket, What.OVERRIDE, phone.next(), visit=visit)) is No.STANDS
+            assert len(asked) == 1
+            assert not gate.doorway.receipts
+            assert gate.newest().kind is Kind.DENIED
 
     run(story())

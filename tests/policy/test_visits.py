@@ -625,6 +625,45 @@ def test_an_operator_overrules_what_the_policy_names_and_the_entry_proves_it(at:
     at("turnstile", story, rules)
 
 
+def test_whom_an_operator_lets_in_at_a_benefit_point_receives_by_the_ledger(at: At) -> None:
+    async def story(house: House) -> None:
+        house.person.score = 0.2
+        assert await house.visit() == "no-match"
+        refused = house.decision()
+        assert overruled(house.policy, refused.fields, 30) is None
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        for other, outcome in ((b"somebody else ..", Kind.NOT_TAKEN), (refused.subject, Kind.TAKEN)):
+            grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+            way, now = house.doorway, house.clock.now()
+            assert await house.premises.overruled(way, grant, other, facts_of(facts), now) is outcome
+        house.person.score = 0.95
+        assert await house.visit() == "already-received"
+        assert CountInFile(house.stage / "portions").counted() == 1
+
+    at("benefit", story)
+
+
+def test_who_was_let_in_by_an_operator_is_inside(at: At) -> None:
+    async def story(house: House) -> None:
+        house.person.score = 0.2
+        assert await house.visit() == "no-match"
+        refused = house.decision()
+        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        at_once = house.premises.overruled(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        assert await at_once is Kind.TAKEN
+        await house.journal.append(Event(Kind.TAKEN, {"visit": grant.index}))
+        house.person.score = 0.95
+        house.clock.go(60)
+        assert await house.visit() == "passed-before"
+        house.premises = house.started()
+        assert await house.visit() == "passed-before"
+
+    at("turnstile", story)
+
+
 def test_a_site_without_rules_has_no_such_facts_in_its_entries(at: At) -> None:
     async def story(house: House) -> None:
         assert await house.visit() == TAKEN

@@ -25,6 +25,7 @@ from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
 from edge.demo.visits import ENROLLED, VISITS, Card, Visit, under_tasks
 from edge.devices.checkpoints import CheckpointReader
+from edge.errors import DeviceError
 from edge.settings import read_toml
 from edge.vision.leaks import leaks
 
@@ -100,6 +101,10 @@ def run(
         and (visit.shows is None) == lane
         and (not visit.profiles or wanted.profile in visit.profiles)
     )
+    if not found.planned:
+        raise DeviceError(
+            "demo", f"none of these visits can be got right with profile {wanted.profile} and {found.models}"
+        )
     wanted = replace(wanted, enrolled=ENROLLED if lane else _enrolled(found.planned))
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:

@@ -38,3 +38,16 @@ def test_a_lane_lets_in_who_is_enrolled_and_nobody_else() -> None:
     assert [each["among"] for each in facts] == [2, 2, 2, 1]
     assert facts[0]["score"] >= facts[0]["threshold"] > facts[1]["score"]
     assert {each["threshold"] for each in facts} == {3440}, "among so few the false match rate decides"
+
+
+def test_without_an_attack_detector_there_is_no_lane_to_show() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edge", "demo", "--profile", "staff", "--models", "default"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "none of these visits can be got right with profile staff and default" in done.stderr

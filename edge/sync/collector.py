@@ -188,7 +188,9 @@ class Collector:
         before = self.figures
         try:
             with received.committed():
-                for asked in sorted(self._asked(messages, received), key=_order):
+                every = sorted(self._asked(messages, received), key=_order)
+                received.expect((asked.batch.origin, asked.batch.epoch) for asked in every)
+                for asked in every:
                     if ack := self._take(asked, received):
                         signed = sign(ack, self._signing)
                         answers[asked.address] = Message(asked.address.topic("ack"), signed, kind=_ACKNOWLEDGEMENT)

@@ -75,6 +75,29 @@ def test_it_is_all_there_after_a_restart(store: Received, log: SimulatedLog, tmp
     assert counted(tmp_path / "received.db") == {ORIGIN: 40}
 
 
+def test_many_small_messages_between_two_commits_are_held_against_each_other(
+    store: Received, log: SimulatedLog, tmp_path: Path
+) -> None:
+    other = SimulatedLog("urn:gate:demo:lobby:gate-2")
+    other.grow(10)
+    first, second = (checkpoint.encode() for checkpoint in log.checkpoints[:2])
+    with store.committed():
+        store.expect([(ORIGIN, 1), (other.origin, 1)])
+        for number in range(45):
+            store.take(batch(log, number, number + 1), log.point)
+            store.take(batch(other, number % 10, number % 10 + 1), other.point)  # most of them again
+        store.take(Batch(ORIGIN, 1, 45, (), (first,)), log.point)  # over entries that no commit has seen yet
+        store.take(Batch(ORIGIN, 1, 45, (), (first, second)), log.point)
+        with pytest.raises(Tampered, match="fork: entry 7"):
+            store.take(Batch(ORIGIN, 1, 7, (log.read(8, 1)[0],)), log.point)
+    again = Received(tmp_path / "received.db")
+    with again.committed():
+        known = again.known(ORIGIN, 1)
+        assert (known.tree.root(), known.sealed.root()) == (log.root(45), log.root(40))
+        assert again.known(other.origin, 1).tree.root() == other.root(10)
+    again.close()
+
+
 def test_another_entry_at_the_same_place_is_a_fork(store: Received, log: SimulatedLog) -> None:
     take(store, log, batch(log, 0, 50))
     forged = list(log.read(40, 20))

@@ -32,7 +32,7 @@ from edge.fill import Fill
 from edge.lane import Lane
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
-from edge.premises import COUNTER, Premises
+from edge.premises import Premises
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
@@ -289,7 +289,8 @@ class AccessPoint:
     async def let_through(self, shown: Code | Probe | Refusal, receipt: Receipt, decision: AccessDecision) -> None:
         """Open for the person whose grant is on disk, and write down whether they went."""
         asked_at = self.clock.monotonic()
-        outcome = await self._opened(receipt, decision)
+        known = (decision.subject, decision.facts, decision.at)
+        outcome = await self.premises.open(self.doorway, receipt, *known, lost=self.watch.lost)
         opened_at = self.doorway.unlocked_at
         fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
         if opened_at >= asked_at:
@@ -302,19 +303,6 @@ class AccessPoint:
             self.watch.lost("journal", error.message)
             self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
         _log.info("passage visit=%d %s", receipt.index, outcome.name.lower().replace("_", "-"))
-
-    async def _opened(self, receipt: Receipt, decision: AccessDecision) -> Kind:
-        """Open, or hand out; what did not come out because the ledger cannot be kept was not taken."""
-        try:
-            outcome = await self.premises.let_through(self.doorway, receipt, decision.subject, decision.facts)
-        except DeviceError as error:
-            if error.device not in COUNTER:
-                raise
-            self.watch.lost(error.device, error.message)
-            return Kind.NOT_TAKEN
-        if outcome is Kind.TAKEN:
-            self.premises.passed(decision.subject, decision.at)
-        return outcome
 
     async def forget(self) -> None:
         """Drop the pictures of this visit; a dead edge-vision has dropped them already."""

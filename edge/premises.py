@@ -188,13 +188,32 @@ class Premises:
             raise DeviceError("dispenser", "nobody knows what is due")
         return await self._counter.hand_out(grant, due)
 
-    async def overruled(self, way: Way, grant: Receipt, subject: bytes | None, facts: SiteFacts, at: Interval) -> Kind:
-        """Open for whom an operator lets in."""
+    async def open(
+        self,
+        way: Way,
+        grant: Receipt,
+        subject: bytes | None,
+        facts: SiteFacts,
+        at: Interval,
+        *,
+        lost: Callable[[str, str], None] = lambda _device, _message: None,
+    ) -> Kind:
+        """Let somebody through, or hand out, and remember it; what cannot be handed out was not taken.
+
+        Args:
+            way: the doorway.
+            grant: on disk.
+            subject: pseudonym of the holder.
+            facts: of the decision.
+            at: when.
+            lost: told which device failed, where nothing was handed out.
+        """
         try:
             outcome = await self.let_through(way, grant, subject, facts)
         except DeviceError as error:
             if error.device not in COUNTER:
                 raise
+            lost(error.device, error.message)
             return Kind.NOT_TAKEN
         if outcome is Kind.TAKEN:
             self.passed(subject, at)

@@ -636,7 +636,7 @@ def test_whom_an_operator_lets_in_at_a_benefit_point_receives_by_the_ledger(at: 
         for other, outcome in ((b"somebody else ..", Kind.NOT_TAKEN), (refused.subject, Kind.TAKEN)):
             grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
             way, now = house.doorway, house.clock.now()
-            assert await house.premises.overruled(way, grant, other, facts_of(facts), now) is outcome
+            assert await house.premises.open(way, grant, other, facts_of(facts), now) is outcome
         house.person.score = 0.95
         assert await house.visit() == "already-received"
         assert CountInFile(house.stage / "portions").counted() == 1
@@ -652,7 +652,7 @@ def test_who_was_let_in_by_an_operator_is_inside(at: At) -> None:
         grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
         facts = refused.fields["facts"]
         assert isinstance(facts, dict)
-        at_once = house.premises.overruled(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        at_once = house.premises.open(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
         assert await at_once is Kind.TAKEN
         await house.journal.append(Event(Kind.TAKEN, {"visit": grant.index}))
         house.person.score = 0.95

@@ -154,15 +154,18 @@ def _office(args: argparse.Namespace) -> Office:
     return Office(args.office, args.tokens)
 
 
-def pin_of(name: str) -> str:
-    """The PIN of the token with this key: a systemd credential, or typed without echo."""
+def pin_of(name: str, label: str) -> str:
+    """The PIN for a key in a token: the systemd credential ``<name>-pin``, or typed without echo.
+
+    A key that is to take another one's place has a name of its own, so that no PIN is tried at the wrong token.
+    """
     import getpass
     import os
 
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if folder and (file := Path(folder) / f"{name.removesuffix('.next')}-pin").exists():
+    if folder and (file := Path(folder) / f"{name}-pin").exists():
         return file.read_text(encoding="utf-8").strip()
-    return getpass.getpass(f"PIN of the token with {name}: ")
+    return getpass.getpass(f"PIN of token {label!r} for {name}: ")
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -365,12 +368,16 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from edge.sync.office import KEYS
+
     office = _office(args)
     for entry in office.book.issuers:
         keys = entry.get("keys", [])
         lost = sum(1 for key in keys if "compromised_since" in key)
         revoked = f", {lost} revoked" if lost else ""
         print(f"{entry['iss']}: {len(keys)} keys{revoked}, {len(entry.get('roots', []))} roots")
+    for name in KEYS:
+        print(f"key {name}: {office.keys.where(name)}")
     for path, (version, ends) in sorted(office.standing().items()):
         print(f"{path}: version {version}, until {ends}")
     return 0

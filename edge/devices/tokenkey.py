@@ -34,8 +34,8 @@ from edge.errors import DeviceError
 
 _ANSWER_S: Final = 60.0
 _KNOWN: Final = {"token", "serial", "id", "module-path", "type", "object", "manufacturer", "model"}
-Pin = Callable[[str], str]
-"""Asks whoever sits there for the PIN of the token with this key."""
+Pin = Callable[[str, str], str]
+"""The PIN for a key, by its name and its token's label: asks whoever sits there."""
 
 
 def place_of(uri: str) -> TokenPlace:
@@ -101,11 +101,11 @@ class Tokens:
         Raises:
             DeviceError: no such key, a wrong PIN, or the token does not do its part.
         """
-        place_of(uri)
+        label = place_of(uri).label
         child = self._ends.enter_context(_child())
         if not child.ask({"open": uri, "make": make})["there"]:
             return None
-        return DeskKey(child, name, bytes.fromhex(child.ask({"pin": self._pin(name)})["point"]))
+        return DeskKey(child, name, bytes.fromhex(child.ask({"pin": self._pin(name, label)})["point"]))
 
     def close(self) -> None:
         """Log out of all of them."""

@@ -102,6 +102,12 @@ class Keyring:
         """Whether this desk has the key, or knows the token it is in."""
         return any((self.folder / f"{name}{kind}").exists() for kind in (".pem", ".uri"))
 
+    def where(self, name: str) -> str:
+        """Where the key is, for people."""
+        if (uri := self._uri(name)) is not None:
+            return f"token {uri.partition('?')[0].removeprefix('pkcs11:')}"
+        return "file" if self.here(name) else "not here"
+
     def public(self, name: str) -> PublicKey:
         """The public key.
 

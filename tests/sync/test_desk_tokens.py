@@ -12,10 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from edge.devices.tokenkey import Tokens, place_of
+from edge.devices.tokenkey import DeskKey, Tokens, place_of
 from edge.devices.trusted import Trusted
 from edge.devices.truststore import TrustReader, TrustStore
 from edge.errors import DeviceError
@@ -129,13 +134,40 @@ def test_a_root_moves_from_files_into_tokens_and_from_one_token_to_another(
     desk: Desk, office: Office, gate: Keeper
 ) -> None:
     gate.take(bundle.fetch_from(office.current()))
+    (desk.folder / "credentials" / "root-3.next-pin").write_text(PINS["root-2"])
     (desk.folder / "credentials" / "root-3-pin").write_text(PINS["root-2"])
+    (desk.folder / "credentials" / "root-1.next-pin").write_text(PINS["root-1"])
     desk.run("rotate", "office", "root-3", "--key", uri("root-2", "%03"))  # a second key in the same token
     desk.run("rotate", "office", "root-1", "--key", uri("root-1", "%02"))
     desk.run("publish", "office")
     assert gate.take(bundle.fetch_from(office.current()))
     assert (office.keys.folder / "root-1.uri").read_text().strip() == uri("root-1", "%02")
     assert not list(office.keys.folder.glob("root-*.pem"))
+
+
+def test_the_desk_says_where_each_key_is(desk: Desk, office: Office) -> None:
+    (office.keys.folder / "targets-2.pem").unlink()
+    said = desk.run("show", "office")
+    assert "key root-1: token token=root-1;id=%01;type=private\n" in said
+    assert "key root-3: file\n" in said
+    assert "key targets-2: not here\n" in said
+
+
+class Liar:
+    """A token that signs with another key."""
+
+    def ask(self, _: dict[str, str]) -> dict[str, str]:
+        r, s = decode_dss_signature(ec.generate_private_key(ec.SECP256R1()).sign(b"message", ec.ECDSA(SHA256())))
+        return {"signature": (r.to_bytes(32, "big") + s.to_bytes(32, "big")).hex()}
+
+
+def test_a_signature_of_another_key_is_not_used() -> None:
+    point = (
+        ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    )
+    liar: Any = Liar()
+    with pytest.raises(DeviceError, match="the signature of root-1 is wrong"):
+        DeskKey(liar, "root-1", point).sign(b"message")
 
 
 def test_a_token_in_the_drawer_is_not_needed_while_two_agree(desk: Desk, office: Office) -> None:
@@ -177,7 +209,7 @@ def test_the_pin_is_asked_for_when_there_is_no_credential(desk: Desk, office: Of
         said = b""
         for name in ("root-1", "root-2"):
             deadline = time.monotonic() + 20
-            while f"PIN of the token with {name}".encode() not in said:
+            while f"PIN of token '{name}' for {name}".encode() not in said:
                 assert time.monotonic() < deadline, said
                 said += os.read(main, 4096)
             os.write(main, f"{PINS[name]}\n".encode())
@@ -201,7 +233,7 @@ def test_the_library_is_never_in_the_process_that_publishes(desk: Desk, office: 
     script = (
         "import sys\n"
         "from edge.devices.tokenkey import Tokens\n"
-        f"with Tokens(lambda name: {PINS['root-1']!r}) as tokens:\n"
+        f"with Tokens(lambda name, label: {PINS['root-1']!r}) as tokens:\n"
         f"    key = tokens('root-1', {uri('root-1')!r}, False)\n"
         "    assert len(key.sign(b'message')) == 64\n"
         "    maps = open('/proc/self/maps').read()\n"
@@ -222,7 +254,7 @@ def test_a_library_that_crashes_ends_its_own_process_only(desk: Desk, tmp_path: 
     source.write_text("#include <stdlib.h>\nunsigned long C_GetFunctionList(void **list) { abort(); }\n")
     module = tmp_path / "crash.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(module), str(source)], check=True)
-    with Tokens(lambda _: "1234") as tokens, pytest.raises(DeviceError, match="process that holds it ended"):
+    with Tokens(lambda *_: "1234") as tokens, pytest.raises(DeviceError, match="process that holds it ended"):
         tokens("root-1", f"pkcs11:token=x;id=%01?module-path={module}", False)
 
 

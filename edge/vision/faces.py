@@ -251,6 +251,7 @@ class Search:
         self._wanted: Final = wanted
         self._keep = keep
         self._frames: Final = max(1, wanted.frames, 0 if sessions.attack is None else wanted.attack_frames)
+        self._light: Final = None if sessions.attack is None else wanted.light  # a cue shifts a score that is there
         self._same_face: Final = sessions.same_face
         if wanted.tasks and sessions.motion is None:
             raise DeviceError("models", f"model set {sessions.models.name} cannot see whether tasks are done")
@@ -279,7 +280,7 @@ class Search:
             return None
         self.hint = None
         taken = self._take(frame, found, watch)
-        lit = None if self._wanted.light is None else level(frame.seen_at, frame.y, found.box)
+        lit = None if self._light is None else level(frame.seen_at, frame.y, found.box)
         if not (self._face.follow(frame.seen_at, found.box) and self._face.alike(taken.template, self._same_face)):
             self._begin_anew()
             self._face.follow(frame.seen_at, found.box)
@@ -300,7 +301,7 @@ class Search:
 
     def _saw_the_light(self) -> bool:
         """Whether the face was seen for as long as the light's code takes once, where there is one."""
-        light, track = self._wanted.light, self._face.track
+        light, track = self._light, self._face.track
         return light is None or track[-1].seen_at - track[0].seen_at >= light.period_s
 
     def refusal(self) -> Refusal:
@@ -403,7 +404,7 @@ class Search:
         found = {name: median(taken.cues[name] for taken in track) for name in track[0].cues}
         if yaws and max(yaws) - min(yaws) >= _TURNED_DEG:
             found["parallax"] = liveness.parallax(list(self._face.landmarks))
-        if self._wanted.light is not None and (said := answer(self._wanted.light, self._face.levels)) is not None:
+        if self._light is not None and (said := answer(self._light, self._face.levels)) is not None:
             found["light"] = said
         return liveness.fused(median(scores), found, self._sessions.cues)
 

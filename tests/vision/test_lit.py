@@ -79,6 +79,13 @@ def test_without_a_light_nothing_waits_for_its_code() -> None:
     assert film.bona_fide == pytest.approx(0.99)
 
 
+def test_where_nothing_judges_attacks_nobody_waits_for_the_light() -> None:
+    search = FaceReader(PaintSessions()).search(replace(ProbeQuality(), light=CODE))
+    found = search.look(shown(1, 0.0, 0.0))
+    assert found is not None
+    assert found.bona_fide is None
+
+
 def test_brightness_is_that_of_the_face_and_of_what_is_beside_it() -> None:
     luma = np.full((400, 600), 60, np.uint8)
     luma[100:300, 200:400] = 150

@@ -30,7 +30,6 @@ What is checked, for every epoch that is given:
 8. Receipts in a checkpoint (header 394, RFC 9942) are of that checkpoint. With a witness policy (TOML: quorum = 2,
    keys = ["north.pem", ...]): so many of these witnesses gave one for the newest, and none in their name is false.
 9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
-
 10. Bodies that come with it (encrypted, personal) are those that entries committed to: SHA-256 of salt and body. None
    is there that an entry says was deleted (kind 73), and no more are missing than such entries say.
 11. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log.

@@ -29,7 +29,7 @@ from edge.passage import Indication
 
 T = TypeVar("T")
 _LOOK_S = 0.02
-_ANSWER_S = 20.0
+_ANSWER_S = 30.0
 _PASSAGE_S = 15.0
 _DEVICE_S = 30.0
 _FURTHER_PX = 92.0  # between the eyes of somebody who may be asked to come closer

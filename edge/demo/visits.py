@@ -285,7 +285,7 @@ VISITS: tuple[Visit, ...] = (
         "A card without a photo; the gallery of the identity services knows its holder.",
         Card(photo=False),
         (_HOLDER,),
-        profiles=("pilot", "egate"),
+        profiles=("pilot",),
     ),
     Visit(
         "no photo, borrowed",
@@ -293,7 +293,7 @@ VISITS: tuple[Visit, ...] = (
         Card(photo=False),
         (_OTHER,),
         Reason.NO_MATCH,
-        profiles=("pilot", "egate"),
+        profiles=("pilot",),
     ),
     Visit(
         "no photo, unknown",
@@ -301,7 +301,7 @@ VISITS: tuple[Visit, ...] = (
         Card("biden", photo=False),
         (_SECOND,),
         Reason.NOT_ENROLLED,
-        profiles=("pilot", "egate"),
+        profiles=("pilot",),
     ),
     Visit(
         "no photo, deleted",
@@ -310,7 +310,7 @@ VISITS: tuple[Visit, ...] = (
         (_HOLDER,),
         Reason.NOT_ENROLLED,
         around=Around.DELETED,
-        profiles=("pilot", "egate"),
+        profiles=("pilot",),
     ),
     Visit("two faces", "The holder comes with somebody at the side.", Card(), (_BEHIND, _BESIDE), Reason.SEVERAL_FACES),
     Visit("no face", "A valid card, and nobody looks into the camera.", Card(), (), Reason.NO_PROBE),

@@ -112,30 +112,93 @@ def test_any_order_of_requests_keeps_the_gallery_true(encounters: bool, make_off
             answer = self.loop.run_until_complete(self.gate(service, **inputs))
             return answer.status_code, answer.json()
 
+        def at(self, person: dict[str, Any] | None) -> dict[str, str]:
+            """The encounter that is meant, where there are any."""
+            return {"encounterID": person["order"][-1]} if encounters and person and person["order"] else {}
+
         @rule(name=st.sampled_from(PEOPLE))
         def create(self, name: str) -> None:
             status, _ = self.ask("createSubject", subjectID=name)
             assert status == (400 if name in self.people else 200)
-            self.people.setdefault(name, {"faces": {}, "in": set(), "last": None})
+            self.people.setdefault(name, {"faces": {}, "names": {}, "in": set(), "order": []})
 
         @rule(name=st.sampled_from(PEOPLE), who=st.integers(0, 3))
         def give_a_face(self, name: str, who: int) -> None:
             status, said = self.ask("setBiometricData", subjectID=name, bir=self.gate.bir(self.gate.face(who)))
             assert status == (200 if name in self.people else 404)
             if status == 200:
-                at = said.get("encounterID", "")
-                self.people[name]["faces"][at] = who
-                self.people[name]["last"] = at
+                self.people[name]["faces"][self.new(name, said)] = who
+
+        @rule(name=st.sampled_from(PEOPLE), called=st.sampled_from(["Ada", "Bo"]))
+        def give_a_name(self, name: str, called: str) -> None:
+            status, said = self.ask("setBiographicData", subjectID=name, biographicData={"lastName": called})
+            assert status == (200 if name in self.people else 404)
+            if status == 200:
+                self.people[name]["names"][self.new(name, said)] = called
+
+        def new(self, name: str, said: dict[str, Any]) -> str:
+            """The encounter that was made for what was said."""
+            if not encounters:
+                assert said == {}
+                return ""
+            self.people[name]["order"].append(said["encounterID"])
+            return str(said["encounterID"])
+
+        @rule(name=st.sampled_from(PEOPLE))
+        def meet(self, name: str) -> None:
+            status, said = self.ask("createEncounter", subjectID=name, encounterType="Recognition")
+            if not encounters:
+                assert said["code"] == "INVALID_INPUT"
+                return
+            assert status == (200 if name in self.people else 404)
+            if status == 200:
+                self.people[name]["order"].append(said["encounterID"])
+
+        @rule(name=st.sampled_from(PEOPLE))
+        def forget_the_newest_meeting(self, name: str) -> None:
+            person = self.people.get(name)
+            at = self.at(person).get("encounterID", "none")
+            status, _ = self.ask("deleteEncounter", subjectID=name, encounterID=at)
+            assert status == (200 if at != "none" else 404)
+            if person and at != "none":
+                person["order"].remove(at)
+                person["faces"].pop(at, None)
+                person["names"].pop(at, None)
+                person["in"] = {each for each in person["in"] if each[1] != at}
+                raw = b"".join(each.read_bytes() for each in self.gate.folder.glob("gallery.db*"))
+                assert at.encode() not in raw
+
+        @rule(name=st.sampled_from(PEOPLE))
+        def take_the_face_away(self, name: str) -> None:
+            person = self.people.get(name)
+            at = self.at(person)
+            status, _ = self.ask("deleteBiometricData", subjectID=name, **at)
+            where = at.get("encounterID", "")
+            had = person is not None and where in person["faces"]
+            assert (status == 200) == had
+            if person and had:
+                del person["faces"][where]
 
         @rule(name=st.sampled_from(PEOPLE), gallery=st.sampled_from(GALLERIES))
         def join(self, name: str, gallery: str) -> None:
             person = self.people.get(name)
-            at = {"encounterID": person["last"]} if encounters and person and person["last"] else {}
+            at = self.at(person)
             status, _ = self.ask("addSubjectToGallery", subjectID=name, galleryID=gallery, **at)
             fits = person is not None and (not encounters or bool(at))
             assert (status == 200) == fits
             if fits and person is not None:
                 person["in"].add((gallery, at.get("encounterID", "")))
+
+        @rule(name=st.sampled_from(PEOPLE), gallery=st.sampled_from(GALLERIES))
+        def leave(self, name: str, gallery: str) -> None:
+            person = self.people.get(name)
+            at = self.at(person)
+            status, _ = self.ask("deleteSubjectFromGallery", subjectID=name, galleryID=gallery, **at)
+            membership = (gallery, at.get("encounterID", ""))
+            was = person is not None and membership in person["in"]
+            assert (status == 200) == was
+            if person and was:
+                person["in"].remove(membership)
 
         @rule(name=st.sampled_from(PEOPLE))
         def delete(self, name: str) -> None:
@@ -150,17 +213,30 @@ def test_any_order_of_requests_keeps_the_gallery_true(encounters: bool, make_off
         @precondition(lambda self: hasattr(self, "gate"))
         @invariant()
         def identifying_tells_what_the_model_knows(self) -> None:
-            for gallery in GALLERIES:
-                for who in (0, 2):
-                    picture = self.gate.bir(self.gate.face(who))
-                    _, said = self.ask("identifySubject", galleryID=gallery, bir=picture, maxListSize=9)
-                    found = {each["identity"]["subjectID"] for each in said["candidateList"]["candidate"]}
-                    known = {
-                        name
-                        for name, person in self.people.items()
-                        if any(of == gallery and person["faces"].get(at) == who for of, at in person["in"])
-                    }
-                    assert found == known, json.dumps(sorted(found))
+            for gallery, who in zip(GALLERIES, (0, 2), strict=True):
+                picture = self.gate.bir(self.gate.face(who))
+                _, said = self.ask("identifySubject", galleryID=gallery, bir=picture, maxListSize=9)
+                found = {each["identity"]["subjectID"] for each in said["candidateList"]["candidate"]}
+                known = {
+                    name
+                    for name, person in self.people.items()
+                    if any(of == gallery and person["faces"].get(at) == who for of, at in person["in"])
+                }
+                assert found == known, json.dumps(sorted(found))
+
+        @precondition(lambda self: hasattr(self, "gate"))
+        @invariant()
+        def what_is_told_of_a_person_is_what_was_said_last(self) -> None:
+            for name, person in self.people.items():
+                _, said = self.ask("retrieveBiographicData", subjectID=name)
+                newest = [person["names"][at] for at in (person["order"] or [""]) if at in person["names"]]
+                assert said["biographicData"] == ({"lastName": newest[-1]} if newest else {})
+                _, said = self.ask("listBiometricData", subjectID=name)
+                if encounters:
+                    kept = [at for at in person["order"] if at in person["faces"]]
+                    assert said["encounterList"]["encounterID"] == kept
+                else:
+                    assert len(said["biometricDataList"]["biometricData"]) == len(person["faces"])
 
         def teardown(self) -> None:
             if hasattr(self, "gate"):
@@ -169,6 +245,6 @@ def test_any_order_of_requests_keeps_the_gallery_true(encounters: bool, make_off
                 self.folder.cleanup()
 
     how = settings(
-        max_examples=12, stateful_step_count=14, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=10, stateful_step_count=16, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(Gallery, settings=how)

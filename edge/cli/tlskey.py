@@ -19,7 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def act(args: argparse.Namespace) -> int:
     """Write both files; 1 when the token does not do its part."""
-    from edge.cli.trusting import pin_of
+    from edge.cli.desk import pin_of
     from edge.devices.tlskey import key_file, request
     from edge.devices.tokenkey import Tokens
     from edge.errors import DeviceError

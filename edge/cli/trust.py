@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.cli import trusting
+from edge.cli import publishing, trusting
 
 if TYPE_CHECKING:
     from edge.trust.list import Issuer, TrustList
@@ -36,8 +36,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     sign.add_argument("--out", required=True, type=Path, metavar="FILE")
     sign.set_defaults(act=act_sign)
 
+    publishing.add(actions)
     trusting.add(actions)
-    show.set_defaults(act=trusting.show_or(act_show))
+    show.set_defaults(act=publishing.show_or(act_show))
 
 
 def act_show(args: argparse.Namespace) -> int:

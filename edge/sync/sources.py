@@ -135,7 +135,9 @@ def _compared(book: Book, iss: str, url: str, entry: Entry) -> Keys:
     for mark, one in theirs.items():
         for kid in _kids(one):
             if called.get(kid, mark) != mark:
-                raise OfficeError(f"{url}: {kid} is another key than before; ask {iss} before anything is taken")
+                raise OfficeError(
+                    f"{url}: {plain(kid)[:120]} is another key than before; ask {iss} before anything is taken"
+                )
     said = [("same" if mark in ours else "new", _shown(one)) for mark, one in theirs.items()]
     said += [("gone", _shown(one)) for mark, one in ours.items() if mark not in theirs]
     return Keys(url, tuple(one for mark, one in theirs.items() if mark not in ours), tuple(said))
@@ -154,9 +156,14 @@ def _kids(entry: Entry) -> set[str]:
     return {*entry.get("kids", []), *([entry["jwk"]["kid"]] if entry.get("jwk", {}).get("kid") else [])}
 
 
+def plain(text: str) -> str:
+    """Text of somebody else for a terminal: nothing that moves the cursor, turns the writing or hides a line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _shown(entry: Entry) -> str:
     key = _key(entry)
-    kids = ", ".join(sorted(_kids(entry)))
+    kids = plain(", ".join(sorted(_kids(entry))))
     revoked = ", revoked" if "compromised_since" in entry else ""
     return f"{key.algorithm.jose} {key.thumbprint.hex()[:16]}{f' ({kids[:120]})' if kids else ''}{revoked}"
 

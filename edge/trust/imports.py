@@ -164,6 +164,10 @@ def from_gateway(text: str) -> dict[str, Entry]:
                 raw = base64.b64decode(coded, validate=True)
             case _:
                 raise ValueError("a certificate of the list has no rawData or no country")
+        if not (country.isascii() and country.isalpha() and len(country) <= 3):
+            raise ValueError("a country of the list is none")
+        if not isinstance(item.get("kid", ""), str):
+            raise ValueError("the name of a key is not text")  # noqa: TRY004 -- as above
         kid = item.get("kid") or base64.b64encode(hashlib.sha256(raw).digest()[:8]).decode()
         public = base64.b64encode(raw).decode()
         from_material(public)

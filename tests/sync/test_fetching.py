@@ -299,6 +299,19 @@ def listed(issuer: Issuer, office: Office) -> Listed:
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
+def test_a_name_cannot_hide_a_key_on_the_terminal(
+    issuer: Issuer, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    issuer.put("/.well-known/jwks.json", {"keys": [a_key("k\x1b[2K\r\u202e1\n  same  k")]})
+    edge(issuer, office, issuer.url, "--keys", "well-known", "--take")
+    issuer.put("/.well-known/jwks.json", {"keys": [a_key("k\x1b[2K\r\u202e1\n  same  k")]})
+    edge(issuer, office, well=False)
+    said = capsys.readouterr()
+    assert "(k?[2K??1?  same  k)" in said.out
+    assert "k?[2K??1?  same  k is another key" in said.err
+    assert not any(letter in said.out + said.err for letter in "\x1b\r\u202e")
+
+
 def test_a_status_list_is_passed_on_and_never_an_older_one(
     listed: Listed, office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:

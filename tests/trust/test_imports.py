@@ -218,6 +218,9 @@ def test_a_jwks_with_a_key_that_cannot_be_meant_is_said(member: dict[str, Any]) 
         imports.from_jwks(json.dumps({"keys": [{**a_jwk(EC, "k"), **member}]}))
 
 
+RAW = base64.b64encode(certificate().public_bytes(Encoding.DER)).decode()
+
+
 @pytest.mark.parametrize(
     "items",
     [
@@ -229,6 +232,8 @@ def test_a_jwks_with_a_key_that_cannot_be_meant_is_said(member: dict[str, Any]) 
         [{"country": "AT", "rawData": "not base64"}],
         [{"country": "AT", "rawData": "AAAA"}],
         [{"country": 7, "rawData": "AAAA"}],
+        [{"country": "A\x1b[2K", "rawData": RAW}],
+        [{"country": "AT", "rawData": RAW, "kid": {"a": 1}}],
         [{"country": "AT", "rawData": "AAAA", "certificateType": "CSCA"}],
     ],
 )

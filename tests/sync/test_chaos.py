@@ -105,7 +105,7 @@ class Scene:
         return self.campaign.kills
 
     def rest(self, within_s: float) -> None:
-        self._await(lambda: all(self.written(name) == self.campaign.entries_each for name in self.campaign.names), 60)
+        self._await(lambda: all(self.written(name) == self.campaign.entries_each for name in self.campaign.names), 240)
         self._await(self._settled, within_s)
 
     def end(self) -> None:

@@ -18,13 +18,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.app.service import credential_path, secret
 from edge.app.standing import GateStanding
-from edge.audit.entry import Entry, Kind
+from edge.audit.entry import Entry, Kind, LogError, decode, kind_in
 from edge.benefit import Benefit, Entitlements, Way
 from edge.credential import Credential
 from edge.decision import Policy, card_of
 from edge.devices.dispenser import CountInFile, Uncounted
 from edge.devices.ledgerkey import KeptLedgerKey
 from edge.devices.trusted import Trusted
+from edge.errors import DeviceError
 from edge.policy.faults import faults
 from edge.policy.ledger import Ledger
 from edge.policy.presence import Presence, passes
@@ -37,6 +38,7 @@ from edge.trust.cycles import Cycle
 _AT_ONCE = 2_000
 _LOOKED_BACK = 200_000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
+_PASSES = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.TAKEN, Kind.NOT_TAKEN})
 _log = logging.getLogger("edge.gate")
 
 
@@ -100,7 +102,8 @@ def premises_of(
         return NOBODY if whole is None else whole.members.of(card_of(credential), site_key)
 
     since = clock.now().lower - timedelta(hours=rules.passback.reset_h)
-    presence = Presence(passes(_since(log, since))) if rules.passback.kind != "off" or rules.zones else Presence()
+    counts = rules.passback.kind != "off" or rules.passback.again_s or rules.zones
+    presence = passed_since(log, since) if counts else Presence()
     counter = counter_of(settings, rules, site_key, standing, log, journal, clock, way) if rules.programme else None
     place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
     return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter, silent_s=silent_s)
@@ -133,7 +136,7 @@ def counter_of(
         journal,
         dispenser_of(settings),
         way,
-        lambda: Ledger(entry for entry in entries_of(log) if entry.kind in _LEDGER),
+        lambda: Ledger(entries_of(log, _LEDGER)),
         settle_s=settings.gate.held_s,
     )
     return Entitlements(benefit, keyring, cycle)
@@ -153,27 +156,34 @@ def dispenser_of(settings: Settings) -> Dispenser:
     return CountInFile(count) if staged or count.exists() else Uncounted()
 
 
-def entries_of(log: Log) -> Iterator[Entry]:
-    """The whole log, in order."""
-    for first in range(0, log.size(), _AT_ONCE):
-        yield from log.entries(first, _AT_ONCE)
+def entries_of(log: Log, kinds: Set[Kind], first: int = 0) -> Iterator[Entry]:
+    """The entries of some kinds, in order.
+
+    Raises:
+        DeviceError: the log cannot be read.
+    """
+    for start in range(first, log.size(), _AT_ONCE):
+        for encoded in log.read(start, _AT_ONCE):
+            try:
+                if kind_in(encoded) in kinds:
+                    yield decode(encoded)
+            except LogError as error:
+                raise DeviceError("journal", f"an entry after {start} is damaged: {error}") from error
 
 
-def _since(log: Log, moment: datetime) -> list[Entry]:
-    """The end of the log, from that moment on."""
-    found: list[Entry] = []
+def passed_since(log: Log, moment: datetime) -> Presence:
+    """Who went through since then: rule 2."""
     last, least = log.size(), max(0, log.size() - _LOOKED_BACK)
     while last > least:
-        first = max(least, last - _AT_ONCE)
-        found = log.entries(first, last - first) + found
-        last = first
+        last = max(least, last - _AT_ONCE)
+        found = log.entries(last, 1)
         if found and found[0].wall_ms < moment.timestamp() * 1000:
             break
-    return found
+    return Presence(passes(entries_of(log, _PASSES, last)))
 
 
 def _disputed(log: Log) -> Iterator[tuple[int, datetime]]:
-    for entry in entries_of(log):
+    for entry in entries_of(log, {Kind.CYCLE}):
         number, until = entry.fields.get("number"), entry.fields.get("disputed_until")
-        if entry.kind is Kind.CYCLE and isinstance(number, int) and isinstance(until, int):
+        if isinstance(number, int) and isinstance(until, int):
             yield number, datetime.fromtimestamp(until, UTC)

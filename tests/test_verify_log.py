@@ -588,6 +588,12 @@ def move_a_receipt_to_another_checkpoint(log: Path) -> None:
     put_checkpoints(log, [good[0], replace(good[1], extras=good[2].extras), good[2]])
 
 
+def move_a_receipt_without_its_path(log: Path) -> None:
+    good = checkpoints_of(log)
+    bare = cosigned(good[2].bare(), bytes(8), 77, bytes(64))
+    put_checkpoints(log, [good[0], replace(good[1], extras=bare.extras), good[2]])
+
+
 def put_nonsense_among_the_receipts(log: Path) -> None:
     good = checkpoints_of(log)
     put_checkpoints(log, [*good[:2], good[2].with_extra(394, [b"\x99"])])
@@ -709,6 +715,7 @@ CORPUS: list[tuple[Callable[[Path], None], int, str]] = [
     (write_nonsense_over_a_page, TAMPERED, ""),
     (take_away_what_an_entry_says, TAMPERED, "entry 5"),
     (move_a_receipt_to_another_checkpoint, TAMPERED, "receipt of checkpoint 16"),
+    (move_a_receipt_without_its_path, TAMPERED, "it is of another checkpoint"),
     (put_nonsense_among_the_receipts, TAMPERED, "a receipt is not CBOR"),
     (change_the_path_of_a_receipt, TAMPERED, "its path is another one"),
     (go_over_to_another_key_without_the_old_one, TAMPERED, "without the old one"),

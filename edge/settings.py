@@ -19,6 +19,8 @@ LIMITS = {
     "port": 65535,
     "gate.release_s": 30.0,
     "gate.held_s": 300.0,
+    "controller.address": 126,
+    "controller.output": 255,
     "clock.uncertainty_s": 3600.0,
     "policy.fmr": 0.1,
     "policy.attack_threshold": 1.0,
@@ -315,6 +317,25 @@ class Iavs:
 
 
 @dataclass(frozen=True)
+class Controller:
+    """An existing door controller, beside the gate's own relay.
+
+    ``kind``: whether we switch an output of an OSDP device, are an OSDP reader, or speak Wiegand. ``facility`` and
+    ``card``: the fixed card that a reader shows for a grant. Pins: BCM.
+    """
+
+    kind: typing.Literal["none", "osdp-output", "osdp-reader", "wiegand"] = "none"
+    device: Path = Path()
+    baud: int = 9600
+    address: int = 1
+    output: int = 0
+    facility: int = 0
+    card: int = 0
+    data_0_pin: int = 0
+    data_1_pin: int = 0
+
+
+@dataclass(frozen=True)
 class Log:
     """How long entries are kept; ``keep_days`` 0: for ever.
 
@@ -345,6 +366,7 @@ class Settings:
     credential: Cards = field(default_factory=Cards)
     iavs: Iavs = field(default_factory=Iavs)
     log: Log = field(default_factory=Log)
+    controller: Controller = field(default_factory=Controller)
     source: Path = field(default=Path())
 
 

@@ -13,6 +13,7 @@ from edge.app.calibrated import calibration_of
 from edge.app.gate import policy_of
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
+from edge.app.wiring import wrong
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -179,6 +180,8 @@ def _attacks(policy: Policy, detected: bool) -> Finding:
 
 
 def _gate(settings: Settings) -> Iterator[Finding]:
+    for fault in wrong(settings):
+        yield Finding("gate", False, fault, "edge wiring draws what hangs where; change the key, then the wire")
     if settings.gate.kind == "simulated":
         yield Finding("gate", True, "simulated: no relay moves")
         return
@@ -187,10 +190,6 @@ def _gate(settings: Settings) -> Iterator[Finding]:
         if kept.exists() and kept.read_text(encoding="ascii").strip() in ("Y", "1"):
             remedy = "add dtparam=strict_gpiod to config.txt and reboot"
             yield Finding("gate", False, f"{module} keeps outputs after a crash: the relay could stay on", remedy)
-    if not 9 <= settings.gate.lock_pin <= 27:
-        yield Finding(
-            "gate", False, f"BCM {settings.gate.lock_pin} is pulled up at reset", "use BCM 9 to 27 for the lock"
-        )
     yield Finding("gate", True, f"relay on BCM {settings.gate.lock_pin}")
 
 

@@ -15,13 +15,14 @@ from edge.accesspoint import AccessPoint, Verify
 from edge.app.acts import Acts
 from edge.app.calibrated import calibrated, calibration_of
 from edge.app.commands import Commands
+from edge.app.controlling import controller_of, mind
 from edge.app.counter import attend
 from edge.app.keeping import keep, keep_bodies
 from edge.app.manifest import manifest_of
 from edge.app.operators import Operators
 from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
-from edge.app.site import checked, premises_of
+from edge.app.site import checked, premises_of, tend
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
 from edge.app.telling import SiteTelling
 from edge.app.told import ToldPanel, hear
@@ -37,6 +38,7 @@ from edge.devices.acknowledged import acknowledged
 from edge.devices.bodies import SqliteBodies
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
+from edge.devices.controller import Controlled
 from edge.devices.follower import Follower
 from edge.devices.gate import GpioGate, drop_relay
 from edge.devices.journal import LastHead, SqliteJournal
@@ -94,8 +96,11 @@ async def run(settings: Settings) -> None:
         elsewhere = partial(sent, settings)
         watch = Watch(journal, clock)
         panel = ToldPanel(gate, settings.paths.panel_socket)
+        controller = controller_of(settings, gate)
+        if controller is not None:
+            closing.callback(controller.close)
         doorway = Doorway(
-            gate,
+            gate if controller is None else Controlled(gate, controller, settings.gate.release_s),
             panel,
             gate,
             journal,
@@ -161,6 +166,9 @@ async def run(settings: Settings) -> None:
                 parts.create_task(hear(place_for(settings.paths.health_socket), watch, commands, telling.hear))
                 parts.create_task(look_round(standing, clock, journal, watch, panel, Witness(settings)))
                 parts.create_task(point.run())
+                if controller is not None:
+                    parts.create_task(mind(controller, watch))
+                parts.create_task(tend(premises, clock, watch))
                 if settings.mqtt.tell:
                     parts.create_task(telling.run())
                 parts.create_task(

@@ -17,6 +17,7 @@ _COMMANDS = (
     "check",
     "provision",
     "backup",
+    "wiring",
     "credential",
     "trust",
     "audit",

@@ -53,7 +53,8 @@ class GpioGate:
         self._fill: Any = None
         try:
             with _pins():
-                self._claim_all(pins, factory or _chip())
+                self._factory = factory or _chip()
+                self._claim_all(pins, self._factory)
         except DeviceError:
             self.close()
             raise
@@ -158,6 +159,11 @@ class GpioGate:
             self.lock_exit()
         for device in self._devices:
             device.close()
+
+    def wire(self, pin: int) -> Any:
+        """One more output, high until it is told ``on``, which pulls it low: for whoever speaks on wires."""
+        with _pins():
+            return gpiozero.OutputDevice(pin, pin_factory=self._factory, active_high=False, initial_value=False)
 
     def _claim(self, kind: Any, pin: int, factory: Any, **options: Any) -> Any:
         device = kind(pin, pin_factory=factory, **options)

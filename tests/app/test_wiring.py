@@ -1,0 +1,72 @@
+"""What hangs on which pin, drawn from the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.app.check import check
+from edge.app.wiring import HEADER, POWER, ROLES, drawing, wires, wrong
+from edge.cli import main
+from edge.settings import Controller, Gate, Settings, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(ROOT / "config" / "edge.toml")
+
+
+def test_every_pin_of_the_configuration_has_a_role_and_every_role_a_pin() -> None:
+    keys = {field.name for part in (Gate, Controller) for field in dataclasses.fields(part)}
+    assert {key for key in keys if key.endswith("_pin")} == set(ROLES)
+
+
+def test_the_header_is_that_of_the_board() -> None:
+    assert len(HEADER) == len(set(HEADER.values())) == 28
+    assert not set(HEADER.values()) & set(POWER)
+    assert (HEADER[17], HEADER[27], HEADER[21]) == (11, 13, 40)
+
+
+def test_the_drawing_shows_each_wire_at_its_pin(settings: Settings) -> None:
+    picture = ET.fromstring(drawing(settings))
+    said = ["".join(text.itertext()) for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    for wire in wires(settings):
+        assert any(re.match(rf"BCM {wire.bcm} . {re.escape(wire.what)}", line) for line in said), wire
+    assert len(said) >= 80
+
+
+def test_the_example_can_be_wired(settings: Settings) -> None:
+    assert wrong(settings) == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "bcm", "word"),
+    [
+        ("red_pin", 17, "lock_pin already"),
+        ("lock_pin", 5, "pulled up"),
+        ("exit_pin", 6, "pulled up"),
+        ("fill_pin", 17, "already"),
+    ],
+)
+def test_two_owners_of_a_pin_and_a_lock_that_opens_at_the_start_are_named(
+    settings: Settings, key: str, bcm: int, word: str
+) -> None:
+    changed: dict[str, Any] = {key: bcm}
+    made = dataclasses.replace(settings, gate=dataclasses.replace(settings.gate, **changed))
+    assert any(word in fault for fault in wrong(made))
+    assert any(word in finding.said for finding in check(made) if finding.device == "gate" and not finding.well)
+
+
+def test_the_command_writes_the_drawing_or_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(ROOT / "config" / "edge.toml")
+    assert main(["wiring", "--config", config]) == 0
+    assert "BCM 17  pin 11  out  lock of the entry" in capsys.readouterr().out
+    assert main(["wiring", "--config", config, "--out", str(tmp_path / "wiring.svg")]) == 0
+    assert (tmp_path / "wiring.svg").read_text(encoding="utf-8").startswith("<svg")

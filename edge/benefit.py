@@ -6,15 +6,17 @@ Rules:
 2. What came out is the dispenser's own count where it has one, else what its pulses told the doorway.
 3. What a cycle was opened with is in the log. A cycle that was open here before, in a log that does not know it, is a
    ledger that was lost: then nobody can tell who received.
-4. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
+4. One thing at a time: while something is handed out nobody reads the ledger, so nobody takes it for interrupted.
+5. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from edge.audit.entry import Event, Kind
@@ -69,6 +71,7 @@ class Benefit:
         self._journal, self._dispenser, self._way, self._read = journal, dispenser, way, read
         self._settle_s = settle_s
         self._ledger: Ledger | None = None
+        self._alone = asyncio.Lock()
 
     async def ledger(self) -> Ledger:
         """What the log says, with nothing unfinished.
@@ -76,6 +79,10 @@ class Benefit:
         Raises:
             DeviceError: it cannot be read, or what is unfinished cannot be finished now.
         """
+        async with self._alone:
+            return await self._whole()
+
+    async def _whole(self) -> Ledger:
         if self._ledger is None:
             read = await asyncio.to_thread(self._read)
             if read.unfinished:
@@ -97,8 +104,9 @@ class Benefit:
         Raises:
             DeviceError: not on disk; the cycle is not open here.
         """
-        if not (await self.ledger()).knows(cycle):
-            await self._write(opening(cycle))
+        async with self._alone:
+            if not (await self._whole()).knows(cycle):
+                await self._write(opening(cycle))
 
     async def hand_out(self, grant: Receipt, mark: bytes, cycle: Cycle) -> Kind:
         """Reserve, let the dispenser give out, and write down what came of it.
@@ -106,12 +114,13 @@ class Benefit:
         Raises:
             DeviceError: nothing was handed out; or something was, and it is finished before the next person.
         """
-        if (await self.ledger()).benefit(mark) != "free":
-            raise DeviceError("dispenser", "the benefit was reserved meanwhile")
-        reservation = await self._reserved(mark, cycle)
-        outcome = await self._way.let_through(grant, portions=cycle.amount)
-        await self._write(finishing(reservation, self._came(reservation, outcome), outcome.name.lower()))
-        return outcome
+        async with self._alone:
+            if (await self._whole()).benefit(mark) != "free":
+                raise DeviceError("dispenser", "the benefit was reserved meanwhile")
+            reservation = await self._reserved(mark, cycle)
+            outcome = await self._way.let_through(grant, portions=cycle.amount)
+            await self._write(finishing(reservation, self._came(reservation, outcome), outcome.name.lower()))
+            return outcome
 
     async def _reserved(self, mark: bytes, cycle: Cycle) -> Reservation:
         counted = self._dispenser.counted()
@@ -149,6 +158,14 @@ class Keyring(Protocol):
 
     def open(self, number: int) -> None:
         """Note that this cycle is open here.
+
+        Raises:
+            DeviceError: not on disk.
+        """
+        ...
+
+    def forget(self, disputed: Mapping[int, datetime], now_at_least: datetime) -> bool:
+        """Destroy the keys of cycles that nobody can dispute any more; whether one was.
 
         Raises:
             DeviceError: not on disk.
@@ -217,6 +234,16 @@ class Entitlements:
     def received(self) -> tuple[bytes, ...]:
         """The marks of people who received at this point."""
         return self._benefit.received()
+
+    async def tend(self, now_at_least: datetime) -> None:
+        """Finish what is unfinished, and forget who received in cycles whose dispute window is over for sure.
+
+        Raises:
+            DeviceError: not now.
+        """
+        ledger = await self._benefit.ledger()
+        if self._keyring.forget(ledger.disputed, now_at_least):
+            _log.info("keys of the ledger below cycle %d were destroyed", self._keyring.key.number)
 
     async def hand_out(self, grant: Receipt, due: Due) -> Kind:
         """Hand it out once.

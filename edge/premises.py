@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from random import SystemRandom
 from typing import Protocol
 
@@ -49,6 +49,10 @@ class Counter(Protocol):
 
     async def hand_out(self, grant: Receipt, due: Due) -> Kind:
         """Hand it out once."""
+        ...
+
+    async def tend(self, now_at_least: datetime) -> None:
+        """Finish what is unfinished, forget what is over."""
         ...
 
     def elsewhere(self, marks: Iterable[bytes]) -> None:
@@ -218,6 +222,14 @@ class Premises:
         if outcome is Kind.TAKEN:
             self.passed(subject, at)
         return outcome
+
+    async def tend(self, now: Interval, lost: Callable[[str, str], None]) -> None:
+        """What there is to do at the start and now and then: nothing at a gate that hands nothing out."""
+        if self._counter is not None:
+            try:
+                await self._counter.tend(now.lower)
+            except DeviceError as error:
+                lost(error.device, error.message)
 
     def told(self, statement: Statement) -> None:
         """Another gate says who went through there, and who received."""

@@ -43,6 +43,7 @@ from edge.devices.follower import Follower
 from edge.devices.gate import GpioGate, drop_relay
 from edge.devices.journal import LastHead, SqliteJournal
 from edge.devices.simulated import SimulatedGate
+from edge.devices.supervised import channels_of
 from edge.devices.trustfile import TrustFile
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
@@ -313,6 +314,10 @@ def plan_of(settings: Settings) -> Plan:
         SettingsError: one of them is missing.
     """
     plan, pins = PLANS[settings.gate.passage], settings.gate
+    try:
+        channels_of(pins.supervised)
+    except ValueError as error:
+        raise SettingsError(f"{settings.source}: gate.supervised: {error}") from error
     needed = {DISPENSER.name: ("portion_pin",), INTERLOCK.name: ("exit_pin", "exit_door_pin")}.get(plan.name, ())
     for name in needed:
         if not getattr(pins, name):

@@ -9,10 +9,10 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import logging
 from collections.abc import Callable, Iterator, Set
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -34,12 +34,13 @@ from edge.ports import Clock, Dispenser, Journal, Log
 from edge.premises import NOBODY, Place, Premises
 from edge.settings import Settings, SettingsError
 from edge.trust.cycles import Cycle
+from edge.watch import Watch
 
+_TEND_S = 3600.0
 _AT_ONCE = 2_000
 _LOOKED_BACK = 200_000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
 _PASSES = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.TAKEN, Kind.NOT_TAKEN})
-_log = logging.getLogger("edge.gate")
 
 
 def zone_of(rules: Rules) -> ZoneInfo:
@@ -104,7 +105,7 @@ def premises_of(
     since = clock.now().lower - timedelta(hours=rules.passback.reset_h)
     counts = rules.passback.kind != "off" or rules.passback.again_s or rules.zones
     presence = passed_since(log, since) if counts else Presence()
-    counter = counter_of(settings, rules, site_key, standing, log, journal, clock, way) if rules.programme else None
+    counter = counter_of(settings, rules, site_key, standing, log, journal, way) if rules.programme else None
     place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
     return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter, silent_s=silent_s)
 
@@ -116,7 +117,6 @@ def counter_of(
     standing: GateStanding,
     log: Log,
     journal: Journal,
-    clock: Clock,
     way: Way,
 ) -> Entitlements:
     """Where the benefit is handed out.
@@ -130,8 +130,6 @@ def counter_of(
         return None if whole is None else whole.cycles.open.get(rules.programme)
 
     keyring = KeptLedgerKey(settings.paths.journal.parent / "ledger-key", first_key(settings, site_key))
-    if keyring.forget(dict(_disputed(log)), clock.now().lower):
-        _log.info("keys of the ledger below cycle %d were destroyed", keyring.key.number)
     benefit = Benefit(
         journal,
         dispenser_of(settings),
@@ -182,8 +180,8 @@ def passed_since(log: Log, moment: datetime) -> Presence:
     return Presence(passes(entries_of(log, _PASSES, last)))
 
 
-def _disputed(log: Log) -> Iterator[tuple[int, datetime]]:
-    for entry in entries_of(log, {Kind.CYCLE}):
-        number, until = entry.fields.get("number"), entry.fields.get("disputed_until")
-        if isinstance(number, int) and isinstance(until, int):
-            yield number, datetime.fromtimestamp(until, UTC)
+async def tend(premises: Premises, clock: Clock, watch: Watch) -> None:
+    """Look after the ledger at the start and every hour, until cancelled."""
+    while True:
+        await premises.tend(clock.now(), watch.lost)
+        await asyncio.sleep(_TEND_S)

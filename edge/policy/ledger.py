@@ -18,6 +18,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -26,6 +27,7 @@ from edge.audit.entry import Entry, Event, Kind, Value
 from edge.trust.cycles import Cycle
 
 MARK: Final = 16
+_NEVER: Final = 1 << 36
 STEPS: Final = 1 << 16
 """No ratchet is turned further at once."""
 
@@ -113,12 +115,16 @@ def opening(cycle: Cycle) -> Event:
 
 
 class Ledger:
-    """What the log says about benefits."""
+    """What the log says about benefits.
+
+    Attributes:
+        disputed: end of the dispute window, by number, of every cycle that was open here.
+    """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._standing: dict[bytes, Kind] = {}
         self._unfinished: dict[int, Reservation] = {}
-        self._opened: set[int] = set()
+        self.disputed: dict[int, datetime] = {}
         for entry in entries:
             if isinstance(entry.kind, Kind):
                 self.note(entry.kind, entry.fields, entry.index)
@@ -128,7 +134,8 @@ class Ledger:
         mark, number = fields.get("mark"), fields.get("number")
         match kind:
             case Kind.CYCLE if isinstance(number, int):
-                self._opened.add(number)
+                until = fields.get("disputed_until")
+                self.disputed[number] = datetime.fromtimestamp(until if isinstance(until, int) else _NEVER, UTC)
             case Kind.RESERVATION if isinstance(mark, bytes) and isinstance(number, int):
                 self._standing[mark] = kind
                 self._unfinished[index] = _reservation(mark, number, fields, index)
@@ -145,7 +152,7 @@ class Ledger:
 
     def knows(self, cycle: Cycle) -> bool:
         """Whether the log reaches back to the opening of this cycle."""
-        return cycle.number in self._opened
+        return cycle.number in self.disputed
 
     def benefit(self, mark: bytes) -> str:
         """``free``, ``reserved`` or ``received``: the fact of a visit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,7 @@ def test_a_benefit_is_due_by_the_signed_cycle_and_survives_restart_and_pruning(h
     rules = Rules(programme="rice")
 
     async def story() -> None:
-        counter = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+        counter = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, Way())
         assert await counter.due(b"anna") is None, "nobody opened a cycle"
         here.office.book.open_cycle("hall", "rice", "2026-11", 1, datetime(2027, 1, 1, tzinfo=UTC))
         here.publish()
@@ -139,7 +140,7 @@ def test_a_benefit_is_due_by_the_signed_cycle_and_survives_restart_and_pruning(h
         assert pruned is not None
         kinds = [entry.kind for entry in entries_of(here.log, set(Kind) - {Kind.PRUNED})]
         assert kinds == [Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT]
-        again = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+        again = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, Way())
         for person, benefit in ((b"anna", "received"), (b"ben", "free")):
             found = await again.due(person)
             assert found is not None
@@ -166,12 +167,13 @@ def test_keys_of_cycles_that_nobody_can_dispute_are_destroyed_at_the_start(here:
         here.publish()
 
         def started() -> Any:
-            return counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, here.clock, Way())
+            return counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, Way())
 
         assert (await started().due(b"anna")).benefit == "free"
         place = here.settings.paths.journal.parent / "ledger-key"
         assert first_key(here.settings, SITE_KEY).hex() in place.read_text()
         here.clock.go(31 * 86_400)
+        await started().tend(here.clock.now().lower)
         assert await started().due(b"anna") is None, "its key is gone, and with it whoever stands under it"
         assert first_key(here.settings, SITE_KEY).hex() not in place.read_text()
         assert place.stat().st_mode & 0o077 == 0
@@ -191,3 +193,34 @@ def test_all_points_of_a_site_begin_with_the_same_key_of_their_own(settings: Set
     (settings.paths.credentials / "ledger-key").write_bytes(b"a secret of its own for the ledger")
     assert first_key(settings, SITE_KEY) != derived
     assert first_key(settings, b"whatever the site key is") == first_key(settings, SITE_KEY)
+
+
+def test_a_benefit_that_is_being_handed_out_is_not_taken_for_interrupted(here: Here, run: Run) -> None:
+    """An operator lets somebody in while the next person already shows a card."""
+
+    class Slow(Way):
+        async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+            await asyncio.sleep(0.2)
+            return Kind.TAKEN
+
+    async def story() -> None:
+        here.office.book.open_cycle("hall", "rice", "2026-11", 1, datetime(2027, 1, 1, tzinfo=UTC))
+        here.publish()
+        rules = Rules(programme="rice")
+        counter = counter_of(here.settings, rules, SITE_KEY, here.standing, here.log, here.journal, Slow())
+        anna = await counter.due(b"anna")
+        assert anna is not None
+        grant = await here.journal.append(Event(Kind.OVERRIDE))
+        handing = asyncio.ensure_future(counter.hand_out(grant, anna))
+        await asyncio.sleep(0.05)
+        again, ben = await counter.due(b"anna"), await counter.due(b"ben")
+        assert handing.done()
+        assert again is not None
+        assert ben is not None
+        assert (again.benefit, ben.benefit) == ("received", "free")
+        ends = list(entries_of(here.log, {Kind.COMMIT, Kind.RELEASE}))
+        assert [end.fields["why"] for end in ends] == ["taken"]
+        with pytest.raises(DeviceError):
+            await counter.hand_out(grant, again)
+
+    run(story())

@@ -57,6 +57,12 @@ def block(*representations: bytes, generation: int = 3, year: int = 2019) -> byt
     return bytes(emit(1, 1, 5, version + at(1, *(representations or (representation(),)))))
 
 
+def stretched(data: bytes) -> bytes:
+    """The same with a longer length than DER allows."""
+    assert data[1] == 0x81
+    return data[:1] + b"\x82\0" + data[2:]
+
+
 def as_xml(image: bytes = JPEG, **changes: str) -> bytes:
     coded = changes.get("coded", b64encode(image).decode())
     form, top = changes.get("form", "jpeg"), changes.get("top", "faceImageData")
@@ -115,6 +121,7 @@ def test_what_is_harmless_is_a_warning() -> None:
         b"\x65\x80" + block()[2:] + b"\0\0",
         b"\x65\x84\xff\xff\xff\xff" + bytes(64),
         b"\x65\x82\x00\x05" + bytes(5),
+        stretched(block(representation(JPEG + bytes(90)))),
         bytes(emit(1, 1, 5, at(0, of(0, 3), of(1, 2019)))),
         block(generation=2),
         block(year=2018),

@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import cbor2
+import numpy as np
 import pytest
 import segno
+import zxingcpp
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,9 @@ def test_a_receipt_of_a_long_log_fits_a_code_that_a_telephone_reads() -> None:
     code = segno.make_qr(text, error="l", boost_error=False)
     assert code.mode == "alphanumeric"
     assert int(code.version) <= 25
+    shown = np.array([list(row) for row in code.matrix_iter(scale=3, border=4)], np.uint8)
+    (seen,) = zxingcpp.read_barcodes(255 * (1 - shown))
+    assert seen.text == text
 
 
 def test_another_word_for_the_same_receipt_is_none() -> None:

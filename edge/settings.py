@@ -216,6 +216,7 @@ class Gate:
     exit_door_pin: int = 0
     portion_pin: int = 0
     fault_pin: int = 0
+    supervised: tuple[str, ...] = ()
     fill_pin: int = 0
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import gpiozero
 
 from edge.audit.entry import Kind
+from edge.devices.supervised import Supervised, channels_of, converter
 from edge.errors import DeviceError
 from edge.passage import Indication, Sensed
 from edge.ports import Receipt
@@ -71,6 +72,16 @@ class GpioGate:
         self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
         if pins.fill_pin:
             self._fill = self._claim(gpiozero.LED, pins.fill_pin, factory, initial_value=False)
+        supervised = channels_of(pins.supervised)
+        if supervised:
+            self._devices.append(Supervised(supervised, converter(factory), self._tell))
+        watched = {
+            "door": pins.door_pin,
+            "fire": pins.fire_pin,
+            "tamper": pins.tamper_pin,
+            "exit-door": pins.exit_door_pin,
+        }
+        without = {watched[name] for name in supervised}
         for pin, closed, opened in (
             (pins.door_pin, Sensed.DOOR_CLOSED, Sensed.DOOR_OPEN),
             (pins.beam_1_pin, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1),
@@ -82,7 +93,7 @@ class GpioGate:
             (pins.portion_pin, Sensed.PORTION, None),
             (pins.fault_pin, Sensed.FAULT_OVER, Sensed.FAULT),
         ):
-            if pin:
+            if pin and pin not in without:
                 self._watch(pin, factory, closed, opened)
 
     def unlock(self, receipt: Receipt) -> None:
@@ -165,6 +176,10 @@ class GpioGate:
         with _pins():
             return gpiozero.OutputDevice(pin, pin_factory=self._factory, active_high=False, initial_value=False)
 
+    def _tell(self, sensed: Sensed) -> None:
+        """A report from another thread."""
+        self._loop.call_soon_threadsafe(self._sensed.put_nowait, sensed)
+
     def _claim(self, kind: Any, pin: int, factory: Any, **options: Any) -> Any:
         device = kind(pin, pin_factory=factory, **options)
         self._devices.append(device)
@@ -174,9 +189,9 @@ class GpioGate:
         """A contact to ground with the internal pull-up: closed is low, open or a cut wire is high."""
         contact = self._claim(gpiozero.Button, pin, factory, pull_up=True, bounce_time=_BOUNCE_S)
         if closed is not None:
-            contact.when_pressed = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, closed)
+            contact.when_pressed = lambda: self._tell(closed)
         if opened is not None:
-            contact.when_released = lambda: self._loop.call_soon_threadsafe(self._sensed.put_nowait, opened)
+            contact.when_released = lambda: self._tell(opened)
             if not contact.is_pressed:
                 self._sensed.put_nowait(opened)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge.demo.stage import ROOT, Wanted, models_of
+from edge.demo.director import Director
+from edge.demo.stage import ROOT, Stage, Wanted, models_of
+from edge.demo.visits import VISITS
 
 
 @pytest.mark.timeout(120)
@@ -51,3 +53,15 @@ def test_without_an_attack_detector_there_is_no_lane_to_show() -> None:
     )
     assert done.returncode == 1
     assert "none of these visits can be got right with profile staff and default" in done.stderr
+
+
+def test_the_gate_knows_who_is_enrolled_while_the_services_are_down() -> None:
+    wanted = ("no photo, borrowed", "no photo, enrolled")
+    planned = tuple(visit for visit in VISITS if visit.name in wanted)
+    with Stage(Wanted(enrolled=("obama",))) as stage:
+        director = Director(stage)
+        director.open()
+        stage.start()
+        stage.processes.stop_one("web")
+        outcomes = list(director.visits(planned))
+    assert [outcome.actual for outcome in outcomes] == ["granted, taken", "denied: no-match"]

@@ -64,6 +64,7 @@ _THE_GATE_ITSELF = frozenset(
         Reason.MODEL_FAULT,
         Reason.JOURNAL_FAULT,
         Reason.UNSEALED_TOO_LONG,
+        Reason.DISPENSER_FAULT,
     }
 )
 _ASKS_FOR_THE_CARD = frozenset({Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})

@@ -71,6 +71,29 @@ def test_d20_a_thousand_gates_that_lost_their_broker_come_back_spread_out(dead_s
     assert max(seconds.values()) < 60  # of 1,000 in the worst second
 
 
+def test_d20_the_first_connection_comes_at_a_random_moment_too(site: Any, tmp_path: Path) -> None:
+    """The power of a whole town comes back: all gates start in the same second."""
+    pace, key = Pace(first_s=1.5, connect_s=0.05, connect_most_s=0.4), pinned(site.broker.collector_key)
+    senders = []
+    for name in GATES[:8]:
+        log = site.log(name, 1)
+        outbox = tmp_path / name / "sync.db"
+        senders.append(Sender(site.address(name), site.link(name), key, log, log, outbox, pace=pace))
+    connected: dict[int, float] = {}
+    began = time.monotonic()
+    for sender in senders:
+        sender.start()
+    while len(connected) < len(senders):
+        assert time.monotonic() < began + 15
+        for number, sender in enumerate(senders):
+            if sender.condition() != "connecting":
+                connected.setdefault(number, time.monotonic() - began)
+        time.sleep(0.005)
+    for sender in senders:
+        sender.stop()
+    assert max(connected.values()) - min(connected.values()) > 0.3
+
+
 DOOR = """
 import socket, sys, time
 with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128) as door:

@@ -142,11 +142,12 @@ def test_a_forced_door_is_sealed_at_once(tmp_path: Path) -> None:
 def test_the_token_is_not_asked_too_often(tmp_path: Path) -> None:
     async def told() -> None:
         async with site(tmp_path, replace(POLICY, not_within_s=0.5)) as here:
+            began = time.monotonic()
             for _ in range(10):
                 await here.write(4)
                 await asyncio.sleep(0.05)
             await here.sealed(40)
-            assert here.token.signatures <= 3
+            assert here.token.signatures <= 1 + (time.monotonic() - began) / 0.5
 
     story(told)
 

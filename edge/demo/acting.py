@@ -24,7 +24,7 @@ from edge.demo.layers import Pixels
 from edge.demo.people import Figure, Point
 
 Grid = NDArray[np.float32]
-STEPS = 14
+STEPS = 11
 NEARER = 1.4  # times the distance between the eyes
 _TURN_DEG, _NOD_DEG = 40.0, 17.0
 _AXIS = 0.8  # eye distances behind the eyes, about which a head turns

@@ -5,10 +5,11 @@ Nothing here talks to the gate: it sees the panel and reads the log, as anybody 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -16,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from edge.audit.entry import Entry, Kind
+from edge.biometric.values import Task
 from edge.demo import acting, footage, prop
 from edge.demo.acting import Acts
 from edge.demo.fakes import Fake
@@ -194,18 +196,21 @@ class Director:
             if self._await_light(answers, "an answer to the card") is not Indication.LOOK:
                 return False
         self._stage.play(f"{name}-face", "freeze" if visit.frozen else "loop")
-        actor = self._actor(visit)
-        self._await_light(answers - {Indication.LOOK}, "an answer to the face", meanwhile=actor)
+        with self._actor(visit) as actor:
+            self._await_light(answers - {Indication.LOOK}, "an answer to the face", meanwhile=actor)
         return True
 
-    def _actor(self, visit: Visit) -> Callable[[], None]:
+    @contextlib.contextmanager
+    def _actor(self, visit: Visit) -> Iterator[Callable[[], None]]:
         """Somebody alone before a camera that works does something about what the screen asks."""
         match visit.stands:
             case (Stand(),) if self._screen is not None and not visit.frozen and visit.swapped_in is None:
                 (stand,) = self._placed(visit)
                 assert isinstance(stand, Stand)
-                return Actor(self._stage, self._screen, stand, visit.acts, _file(visit)).look
-        return lambda: None
+                with ThreadPoolExecutor(1, "act") as hands:
+                    yield Actor(self._stage, self._screen, stand, visit.acts, _file(visit), hands).look
+            case _:
+                yield lambda: None
 
     def _before(self, visit: Visit) -> None:
         match visit.around:
@@ -264,22 +269,33 @@ class Director:
 class Actor:
     """Reads the screen and acts; each act is composed when it is asked for, which takes as long as people take."""
 
-    def __init__(self, stage: Stage, screen: ScreenReader, stand: Stand, acts: Acts, name: str) -> None:
+    def __init__(
+        self, stage: Stage, screen: ScreenReader, stand: Stand, acts: Acts, name: str, hands: ThreadPoolExecutor
+    ) -> None:
         self._stage, self._screen, self._acts, self._name = stage, screen, acts, name
         self._stand = stand
+        self._hands = hands  # composing must not keep anybody from seeing the lights
+        self._begun: Future[tuple[str, Task]] | None = None
         self._answered = ""
         self._next_at = 0.0
         self._number = 0
 
     def look(self) -> None:
         """See what is asked, and do something about it; once more when it is still asked after a while."""
+        if self._begun is not None:
+            if self._begun.done():
+                self._act(*self._begun.result())
+                self._begun = None
+            return
         hint, now = self._screen.hint, time.monotonic()
         if now < self._next_at or (hint == self._answered and now < self._next_at + _AGAIN_S):
             return
         self._answered = hint
         task = acting.done(self._acts, hint)
-        if task is None:
-            return
+        if task is not None:
+            self._begun = self._hands.submit(self._composed, task)
+
+    def _composed(self, task: Task) -> tuple[str, Task]:
         self._number += 1
         clip = f"{self._name}-act-{self._number}"
         frames = acting.clip(self._stage.wanted.portraits, self._stand, task, self._number)
@@ -287,9 +303,12 @@ class Actor:
         footage.write(scene / f"{clip}.npy", frames)
         if (answer := scene / f"{self._name}-face.light.npy").exists():
             shutil.copyfile(answer, scene / f"{clip}.light.npy")
+        return clip, task
+
+    def _act(self, clip: str, task: Task) -> None:
         self._stage.play(clip, "once")
         self._stand = acting.ended(self._stand, task)
-        self._next_at = time.monotonic() + len(frames) / self._stage.wanted.fps
+        self._next_at = time.monotonic() + acting.STEPS / self._stage.wanted.fps
 
 
 def stages_of(decision: Entry | None, passage: Entry | None) -> dict[str, int]:

@@ -53,7 +53,7 @@ PASSAGES: Mapping[str, Mapping[str, Any]] = {
     "egate": {"passage": "interlock", "exit_pin": 27, "exit_door_pin": 6},
 }
 """What stands at the sites of these profiles; a turnstile at all others."""
-_TASK_S = 3.0  # that somebody takes for one thing that is asked
+_TASK_S = 5.0  # that somebody takes for one thing that is asked
 
 
 @dataclass(frozen=True)

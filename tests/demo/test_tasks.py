@@ -77,4 +77,4 @@ def test_where_tasks_are_asked_for_a_picture_is_refused_because_it_did_nothing()
 def test_a_demo_with_tasks_has_the_patience_that_they_take() -> None:
     stage = Stage(Wanted())
     assert "capture_s = 8.0" in stage._impatient("tasks = 0\ncapture_s = 20.0\n")
-    assert "capture_s = 14.0" in stage._impatient("tasks = 2\ncapture_s = 20.0\n")
+    assert "capture_s = 18.0" in stage._impatient("tasks = 2\ncapture_s = 20.0\n")

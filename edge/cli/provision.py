@@ -1,4 +1,4 @@
-"""``edge provision request|answer|apply|codes``: makes a machine a gate of a site, over a memory stick or codes.
+"""``edge provision request|answer|apply|codes|secret``: makes a machine a gate of a site, over a memory stick or codes.
 
 On the gate ``request`` makes keys and a request; at the site's desk ``answer`` signs; on the gate ``apply`` puts the
 answer in its place. Two fingerprints are compared by eye: that of the request and that of the authority.
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from edge.app.provision import Places
 
 _CONFIG = Path("/etc/edge-gate/edge.toml")
+_OWN = frozenset(
+    {"pkcs11-pin", "site-key", "ledger-key", "content-keys", "witness-key", "iavs-key", "iavs-tls-key", "gallery-key"}
+    | {"web-tls-key", "mqtt-key", "osdp-key"}
+)
 _KEPT = Path("/var/lib/edge-gate/provision")
 
 
@@ -59,7 +63,13 @@ def add(commands: Any) -> None:
     apply.add_argument("--fingerprint", default="", metavar="DIGITS", help="of that key, as the site told it")
     apply.set_defaults(act=_apply)
 
-    for action in (ask, apply):
+    secret = actions.add_parser("secret", help="on the gate: keep one secret, such as the token's PIN")
+    secret.add_argument("name", choices=sorted(_OWN), help="of the credential")
+    secret.add_argument("--file", type=Path, help="file with it; asked for otherwise")
+    secret.add_argument("--make", action="store_true", help="make a random one of 32 bytes")
+    secret.set_defaults(act=_secret)
+
+    for action in (ask, apply, secret):
         action.add_argument("--config", type=Path, default=_CONFIG)
         action.add_argument("--kept", type=Path, default=_KEPT, help=argparse.SUPPRESS)
         action.add_argument(
@@ -141,6 +151,27 @@ def _apply(args: argparse.Namespace) -> int:
         provision.put(places, answer)
         print(f"version {answer.version} in place: {len(answer.files)} files, {len(answer.secrets) + 1} secrets")
         print("next: edge check, then systemctl restart edge.target")
+
+    return _said(act)
+
+
+def _secret(args: argparse.Namespace) -> int:
+    import getpass
+    import secrets
+
+    from edge.app import provision
+
+    def act() -> None:
+        if args.make:
+            content = secrets.token_bytes(32)
+        elif args.file is not None:
+            content = args.file.read_bytes()
+        else:
+            content = getpass.getpass(f"{args.name}: ").encode()
+        if not content.strip():
+            raise ValueError("an empty secret is none")
+        provision.keep_secret(_places(args), args.name, content)
+        print(f"{args.name} is kept")
 
     return _said(act)
 

@@ -31,7 +31,7 @@ LIMIT: Final = 512 * 1024
 _REQUEST_LIMIT: Final = 16 * 1024
 _ORIGIN: Final = re.compile(r"urn:gate:[a-z0-9-]{1,40}:[a-z0-9-]{1,40}:[a-z0-9-]{1,40}")
 FILES: Final = re.compile(
-    r"edge\.toml|profiles/[a-z0-9-]+\.toml|(?:trust|mqtt|iavs)/[a-z0-9-]+\.(?:pem|json|cbor|toml)"
+    r"edge\.toml|trust\.cbor|profiles/[a-z0-9-]+\.toml|(?:trust|mqtt|iavs)/[a-z0-9-]+\.(?:pem|json|cbor|toml)"
 )
 SECRETS: Final = frozenset(
     {"site-key", "ledger-key", "content-keys", "witness-key", "iavs-key", "iavs-tls-key", "gallery-key", "web-tls-key"}

@@ -198,6 +198,16 @@ def test_a_secret_is_for_one_machine(gate: Path, desk: Path, tmp_path: Path) -> 
     assert stolen.digest != mine.digest
 
 
+def test_a_secret_of_the_gate_s_own_is_kept_for_its_process(gate: Path, tmp_path: Path) -> None:
+    (tmp_path / "pin").write_text("2468", encoding="ascii")
+    assert on_the_gate(gate, "secret", "pkcs11-pin", "--file", str(tmp_path / "pin")) == 0
+    assert (gate / "credentials" / "pkcs11-pin").read_text(encoding="ascii") == "2468"
+    assert on_the_gate(gate, "secret", "site-key", "--make") == 0
+    assert len((gate / "credentials" / "site-key").read_bytes()) == 32
+    (tmp_path / "pin").write_text("\n", encoding="ascii")
+    assert on_the_gate(gate, "secret", "pkcs11-pin", "--file", str(tmp_path / "pin")) == 1
+
+
 @pytest.mark.parametrize("name", ["../etc/passwd", "profiles/../../x.toml", "/etc/shadow", "edge.toml/x", "run.sh"])
 def test_only_files_of_a_configuration_are_in_an_answer(gate: Path, tmp_path: Path, name: str) -> None:
     places = Places(gate, tmp_path / "kept", None, gate / "credentials")

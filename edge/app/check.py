@@ -57,6 +57,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     """All findings, in the order of the configuration."""
     for name, look in (
         ("profile", _profile),
+        ("rules", rules_of),
         ("secrets", _secrets),
         ("trust", _trust),
         ("clock", _clock),
@@ -92,6 +93,24 @@ def _profile(settings: Settings) -> Iterator[Finding]:
     if (calibration := calibration_of(settings)) is not None:
         said = f"attack_threshold {policy.attack_threshold} for {calibration.camera}, made {calibration.made_at}"
         yield Finding("calibration", True, said)
+
+
+def rules_of(settings: Settings) -> Iterator[Finding]:
+    """What the rules of the site need of this machine and do not find; nothing where they find everything."""
+    rules = policy_of(settings).rules
+    if rules.passback.kind != "off" and rules.passback.silent_s and not settings.mqtt.tell:
+        told = "rules.passback.silent_s waits for other gates, and this one hears none"
+        yield Finding("rules", False, told, "set mqtt.tell = true at every gate of the site, or silent_s = 0")
+    kept = settings.paths.journal.parent / "ledger-key"
+    given = credential_path(settings.paths, "ledger-key").exists() or (_STORE / "edge-gate.ledger-key").exists()
+    if rules.programme and not kept.exists() and not given:
+        told = "the ledger's key will be made of the site key: who received can be found as long as that is kept"
+        yield Finding(
+            "ledger", False, told, "give every point of the site the same credential ledger-key, 32 random bytes"
+        )
+    elif rules.programme and kept.exists() and given:
+        told = "the key of the first cycle is still here as the credential ledger-key"
+        yield Finding("ledger", False, told, "take the credential away; the point keeps the key it needs")
 
 
 def _secrets(settings: Settings) -> Iterator[Finding]:

@@ -262,3 +262,9 @@ def test_lists_and_cycles_of_the_site_come_with_everything_else_that_is_signed(t
     book.close_cycle("hall", "rice")
     with pytest.raises(OfficeError):
         book.close_cycle("hall", "rice")
+
+
+def test_who_left_by_another_gate_is_not_inside() -> None:
+    presence = Presence([Pass(b"a", "inside", 100), Pass(b"b", "inside", 110), Pass(b"a", "outside", 120)])
+    assert (presence.inside("inside", 0), presence.inside("outside", 0)) == (1, 1)
+    assert presence.known()[-1] == Pass(b"a", "outside", 120)

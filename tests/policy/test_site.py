@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from edge.app.check import rules_of
 from edge.app.gate import policy_of
 from edge.app.site import checked, counter_of, entries_of, first_key, premises_of, wrong_with
 from edge.app.standing import GateStanding
@@ -224,3 +225,28 @@ def test_a_benefit_that_is_being_handed_out_is_not_taken_for_interrupted(here: H
             await counter.hand_out(grant, again)
 
     run(story())
+
+
+def test_edge_check_says_what_the_rules_need_and_do_not_find(settings: Settings, tmp_path: Path) -> None:
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    for name in ("turnstile", "benefit"):
+        text = (ROOT / "config" / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
+        (profiles / f"{name}.toml").write_text(text.replace("silent_s = 0", "silent_s = 60"), encoding="utf-8")
+
+    def found(name: str, **mqtt: bool) -> list[str]:
+        gate = dataclasses.replace(settings.gate, passage="dispenser" if name == "benefit" else "turnstile")
+        site = dataclasses.replace(settings.site, profile=name)
+        told = dataclasses.replace(settings.mqtt, **mqtt)  # type: ignore[arg-type] # truths
+        here = dataclasses.replace(settings, gate=gate, site=site, mqtt=told, source=tmp_path / "edge.toml")
+        return [finding.said for finding in rules_of(here)]
+
+    assert found("turnstile") == ["rules.passback.silent_s waits for other gates, and this one hears none"]
+    assert found("turnstile", tell=True) == []
+    assert len(found("benefit")) == 1, "no key of its own"
+    (settings.paths.credentials / "ledger-key").write_bytes(bytes(32))
+    assert found("benefit") == []
+    (settings.paths.journal.parent / "ledger-key").write_text("kept")
+    assert found("benefit") == ["the key of the first cycle is still here as the credential ledger-key"]
+    (settings.paths.credentials / "ledger-key").unlink()
+    assert found("benefit") == []

@@ -115,6 +115,7 @@ def _passages(stage: Stage, director: Director, console: Console) -> dict[str, l
     """Milliseconds per stage, one figure per passage after the warm-up."""
     for number, card in enumerate(_CARDS):
         paper = shown(stage, Visit("bench", "", card))
+        assert paper is not None  # a card is always something to show
         clip = footage.both_clip(stage.wanted.portraits, paper, _HOLD, _STAND, seed=number)
         footage.write(stage.scene / f"both-{number}.npy", clip)
     found: dict[str, list[float]] = {name: [] for name in STAGES}

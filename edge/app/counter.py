@@ -41,8 +41,8 @@ async def attend(pages: Path, console: Path, operators: Operators) -> None:
     finally:
         for server in servers:
             server.close()
-        here.close()
-        there.close()
+        await asyncio.sleep(0.01)  # whoever was being let in just now is met, and sent away
+        await asyncio.gather(here.close(), there.close())
 
 
 async def _private(counter: _Counter, path: Path) -> asyncio.Server:
@@ -92,7 +92,9 @@ class _Counter:
             _log.error("%s", error)
             return wire.Failed(error.device, error.message)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Send everybody away."""
-        for talk in self._talks:
+        talks = list(self._talks)
+        for talk in talks:
             talk.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from edge import orders, wire
@@ -42,3 +43,5 @@ class Counter:
             return await wire.receive(reader, orders.LIMIT)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()

@@ -185,9 +185,18 @@ class Folder:
 
     @contextlib.asynccontextmanager
     async def stand(
-        self, web: Web | None = None, *, port: bool = False, last: LastHead | None = None, receipts: bool = False
+        self,
+        web: Web | None = None,
+        *,
+        port: bool = False,
+        last: LastHead | None = None,
+        receipts: bool = False,
+        roll: bool = False,
     ) -> AsyncIterator[Stand]:
-        """The gate at work; with ``port``, on a free port too; ``last``: the head that somebody holds."""
+        """The gate at work; with ``port``, on a free port too.
+
+        ``last``: the head that somebody holds. ``receipts``: for who is refused. ``roll``: devices are asked about.
+        """
         clock, way = SimulatedClock(), Way()
         journal = SqliteJournal.open(self.path / "journal.db", ORIGIN, "north", clock, last)
         follower, checkpoints = Follower(self.path / "journal.db"), CheckpointReader(self.path / "checkpoints.db")
@@ -219,7 +228,8 @@ class Folder:
             asyncio.create_task(attend(self.path / "operators.sock", console, operators)),
         ]
         await wait_for(console)
-        tasks.append(asyncio.create_task(call(counter, board)))
+        if roll:
+            tasks.append(asyncio.create_task(call(counter, board)))
         try:
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
                 stand = Stand(

@@ -52,7 +52,7 @@ def test_every_device_is_listed_as_the_gate_says_it_is(
     monkeypatch.setattr(roll_module, "EVERY_S", 0.05)
 
     async def story() -> None:
-        async with folder.stand() as stand:
+        async with folder.stand(roll=True) as stand:
             stand.devices |= {"camera": (True, ""), "token": (False, "unplugged"), "gate": (True, "")}
             await stand.put(Kind.DEVICE_LOST, device="camera", detail="no frame")  # it is back by now
             await stand.put(Kind.DEVICE_LOST, device="broker", detail="away")

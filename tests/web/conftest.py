@@ -192,10 +192,12 @@ class Folder:
         last: LastHead | None = None,
         receipts: bool = False,
         roll: bool = False,
+        key: Path | None = None,
     ) -> AsyncIterator[Stand]:
         """The gate at work; with ``port``, on a free port too.
 
         ``last``: the head that somebody holds. ``receipts``: for who is refused. ``roll``: devices are asked about.
+        ``key``: of the certificate.
         """
         clock, way = SimulatedClock(), Way()
         journal = SqliteJournal.open(self.path / "journal.db", ORIGIN, "north", clock, last)
@@ -237,9 +239,10 @@ class Folder:
                 )
                 if port:
                     web, ready = replace(web, port=free_port()), asyncio.Event()
-                    tasks.append(asyncio.create_task(serve(app, board, web, ready)))
+                    tasks.append(asyncio.create_task(serve(app, board, web, ready, key)))
                     await ready.wait()
-                    stand.url = f"http://127.0.0.1:{web.port}"
+                    scheme = "http" if key is None else "https"
+                    stand.url = f"{scheme}://127.0.0.1:{web.port}"
                 yield stand
         finally:
             for task in tasks:

@@ -246,6 +246,38 @@ def test_nothing_moves_for_those_who_ask_for_rest(folder: Folder) -> None:
     story(told)
 
 
+def test_sentences_are_spoken_by_a_voice_of_the_machine(folder: Folder) -> None:
+    voices = """
+        window.said = [];
+        const voice = { lang: "fr-FR", localService: true, name: "a voice" };
+        const far = { lang: "en-GB", localService: false, name: "of a network" };
+        Object.defineProperty(window, "speechSynthesis", { value: {
+            getVoices: () => [far, voice], cancel() {}, speak: (one) => said.push([one.lang, one.text]) } });
+        window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+    """
+
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, speech=True, readers="anyone")
+        async with folder.stand(web, port=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.read()
+            pages = []
+            for code in ("fr", "en"):
+                page = await (await chromium.new_context()).new_page()
+                await page.add_init_script(voices)
+                await page.goto(f"{stand.url}/kiosk?lang={code}")
+                await shows(page, "idle")
+                pages.append(page)
+            stand.show(Indication.LOOK)
+            for page in pages:
+                await shows(page, "look")
+            french = load(["fr"])[0].screens["look"]
+            assert await pages[0].evaluate("said") == [["fr-FR", f"{french.say} {french.step}"]]
+            assert await pages[1].evaluate("said") == []  # what is said at the gate goes to no network
+
+    story(told)
+
+
 def test_motion_costs_no_layout_and_no_paint(folder: Folder) -> None:
     css = (folder.package / "static" / "kiosk.css").read_text(encoding="utf-8")
     moved = {

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from edge import listening, wire
 from edge.audit.entry import Kind
@@ -265,6 +273,57 @@ def test_a_stop_does_not_wait_for_open_pages(folder: Folder, run: Run) -> None:
             await answer.aclose()
             with pytest.raises(httpx.ConnectError):
                 await client.get(url + "/health")
+
+    run(story())
+
+
+def certified(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gate")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, private.public_key(), 1, now - timedelta(1), now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    certificate, key = folder / "pages.pem", folder / "web-tls-key"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate, key
+
+
+def test_the_pages_speak_tls_where_they_have_a_certificate(folder: Folder, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        certificate, key = certified(tmp_path)
+        web = Web("127.0.0.1", 0, certificate=certificate)
+        async with folder.stand(web, port=True, key=key) as stand:
+            trusting = ssl.create_default_context(cafile=str(certificate))
+            async with httpx.AsyncClient(verify=trusting) as client:
+                assert (await client.get(stand.url + "/login")).status_code == 200
+            with pytest.raises(httpx.ConnectError):
+                async with httpx.AsyncClient() as client:
+                    await client.get(stand.url + "/login")
+            old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+            with pytest.warns(DeprecationWarning):
+                old.maximum_version = ssl.TLSVersion.TLSv1_1
+            with pytest.raises(httpx.ConnectError):
+                async with httpx.AsyncClient(verify=old) as client:
+                    await client.get(stand.url + "/login")
+
+    run(story())
+
+
+def test_a_certificate_without_its_key_is_a_sentence_for_the_technician(
+    folder: Folder, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        certificate, _ = certified(tmp_path)
+        async with folder.stand() as stand:
+            for key in (None, tmp_path / "none"):
+                with pytest.raises(DeviceError, match="web-tls-key"):
+                    await serve(stand.app, stand.board, Web("127.0.0.1", 0, certificate=certificate), None, key)
 
     run(story())
 

@@ -24,6 +24,7 @@ from edge.app.recorder import record
 from edge.app.service import credential_path, keep_alive, notify, place_for, secret
 from edge.app.site import checked, premises_of, tend
 from edge.app.standing import GateStanding, Witness, logged_trust, look_round, time_sealed, trust_of
+from edge.app.starting import say_started
 from edge.app.telling import SiteTelling
 from edge.app.told import ToldPanel, hear
 from edge.audit.entry import Entry, Event, Kind, LogError, Value
@@ -139,6 +140,7 @@ async def run(settings: Settings) -> None:
         bodies = bodies_of(settings, site_key, clock)
         closing.callback(bodies.close)
         vision = VisionClient(settings.paths.vision_socket, hinted=panel.hint)
+        await say_started(journal, follower, folder / "machine-boot")
         await journal.append(configuration(policy, calibration_of(settings)))
         point = AccessPoint(
             vision,

@@ -193,6 +193,8 @@ _REASONS = {reason.code: reason for reason in Reason}
 _WORDS: dict[Kind | int, str] = {
     Kind.BOOT: "The gate has started.",
     Kind.SHUTDOWN: "The gate has been stopped.",
+    Kind.POWER_LOST: "The power was gone.",
+    Kind.POWER_BACK: "The power is back.",
     Kind.GRANTED: "Access granted.",
     Kind.TAKEN: "The person has passed.",
     Kind.NOT_TAKEN: "The person did not pass; the gate is locked again.",

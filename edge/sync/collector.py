@@ -198,6 +198,8 @@ class Collector:
             self.figures = before
             raise
         for answer in answers.values():
+            while connection.in_flight >= _QUEUE:
+                connection.turn(_TURN_S)  # a slow broker is waited for, not left
             connection.publish(answer)
 
     def _asked(self, messages: Iterable[Message], received: Received) -> list[_Asked]:

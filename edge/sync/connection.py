@@ -4,7 +4,8 @@ Rules:
 
 1. A connection is used once. What was in it when it broke is gone; whoever sends keeps what must arrive.
 2. Nothing is stored at the broker for us (session expiry 0), and no queue here grows: at most 16 messages wait to be
-   sent, 8 are on their way (more at a collector), and ``INBOX`` received ones wait to be taken.
+   sent, 8 are on their way (more at a collector), and ``INBOX`` received ones wait to be taken. They are acknowledged
+   when they are taken, so the broker (Receive Maximum) keeps the others back; one that does not obey loses its oldest.
 3. Nothing is bound and nothing listens: the sandbox of this process forbids it, and this side only ever calls.
 4. A packet of more than 256 KiB ends the connection before a byte of it is kept.
 5. Whatever the library or the network raises leaves as ``DeviceError("broker", ...)`` with a sentence.
@@ -75,7 +76,7 @@ class Connection:
 
     def __init__(self, link: Link, name: str, will: Message | None = None, *, queue: int = 16) -> None:
         self._link = link
-        self._inbox: deque[Message] = deque(maxlen=INBOX)
+        self._inbox: deque[tuple[int, int, Message]] = deque(maxlen=INBOX)
         self._answered: ReasonCode | None = None
         self._subscribed: list[ReasonCode] = []
         self._ended = ""
@@ -83,7 +84,7 @@ class Connection:
         self._asking: set[int] = set()
         self.unheard = False
         self.refused = ""
-        self._client = _Unbound(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
+        self._client = _Unbound(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5, manual_ack=True)
         self._client.max_queued_messages_set(queue)
         self._client.max_inflight_messages_set(queue // 2)
         self._client.connect_timeout = link.patience_s
@@ -199,10 +200,13 @@ class Connection:
         return float(getattr(connected, "heard_at", float("-inf")))
 
     def take(self) -> list[Message]:
-        """What was received since the last time, oldest first."""
+        """What was received since the last time, oldest first; the broker may send so many more then."""
         taken = list(self._inbox)
         self._inbox.clear()
-        return taken
+        for mid, qos, _ in taken:
+            if qos:
+                self._client.ack(mid, qos)
+        return [message for _, _, message in taken]
 
     def _moved(self, timeout_s: float) -> MQTTErrorCode:
         """Wait for the network, read, write, and keep alive.
@@ -265,15 +269,14 @@ class Connection:
 
     def _on_message(self, _client: object, _user: object, received: mqtt.MQTTMessage) -> None:
         with_it = received.properties
-        self._inbox.append(
-            Message(
-                topic=received.topic,
-                payload=bytes(received.payload),
-                retain=received.retain,
-                correlation=bytes(getattr(with_it, "CorrelationData", b"")),
-                response_topic=str(getattr(with_it, "ResponseTopic", "")),
-            ),
+        message = Message(
+            topic=received.topic,
+            payload=bytes(received.payload),
+            retain=received.retain,
+            correlation=bytes(getattr(with_it, "CorrelationData", b"")),
+            response_topic=str(getattr(with_it, "ResponseTopic", "")),
         )
+        self._inbox.append((received.mid, received.qos, message))
 
 
 class _Unbound(mqtt.Client):

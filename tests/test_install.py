@@ -84,3 +84,57 @@ def test_a_read_only_system_is_not_made_where_it_cannot_be(dry: str) -> None:
         pytest.skip("a Raspberry Pi can")
     assert done.returncode == 1
     assert "fstab" in done.stderr
+
+
+def test_the_data_partition_stays_out_of_the_overlay_of_a_read_only_system() -> None:
+    script = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    [command] = re.findall(r"run sed -i '(s/.*overlayroot.*)' \"\$line\"", script)
+    for before in ("overlayroot=tmpfs console=tty1 rootwait", "console=tty1 overlayroot=tmpfs rootwait"):
+        done = subprocess.run(["sed", command], input=before, capture_output=True, text=True, check=True)
+        assert done.stdout == before.replace("=tmpfs", "=tmpfs:recurse=0")
+    assert script.index("enable_overlayfs") < script.index("overlayroot=tmpfs:recurse=0/")
+
+
+def test_a_lost_data_partition_stops_the_units_and_not_the_machine(dry: str) -> None:
+    [line] = [line for line in dry.splitlines() if "LABEL=edge-data" in line]
+    assert ",nofail," in line
+    after = dry[dry.index("run   mount /var/lib/edge-gate") :]
+    assert "systemd-tmpfiles --create edge-gate.conf" in after
+    for process in ("gate", "seal", "sync", "web"):  # a directory of its own there: the mount is asked for
+        unit = (ROOT / "systemd" / f"edge-{process}.service").read_text(encoding="utf-8")
+        assert re.search("^StateDirectory=edge-gate/", unit, re.MULTILINE)
+
+
+def test_no_line_kills_the_host_that_camera_and_token_hang_on() -> None:
+    modules = (ROOT / "systemd" / "edge-gate.modprobe").read_text(encoding="utf-8")
+    killed = set(re.findall(r"^install (\S+) /bin/false$", modules, re.MULTILINE))
+    assert not killed & {"dwc2", "dwc_otg", "xhci_hcd", "xhci_pci", "usb_storage", "uvcvideo", "i2c_bcm2835"}
+    assert {"libcomposite", "usbhid"} <= killed
+
+
+def test_no_cell_is_charged_unless_a_site_asks_for_it() -> None:
+    lines = (ROOT / "systemd" / "edge-gate.config.txt").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "rtc_bbat" in line and not line.startswith("#")]
+
+
+def test_the_pins_that_start_low_are_those_of_the_configuration() -> None:
+    lines = (ROOT / "systemd" / "edge-gate.config.txt").read_text(encoding="utf-8")
+    [low] = re.findall(r"^gpio=([\d,]+)=op,dl$", lines, re.MULTILINE)
+    text = (ROOT / "config" / "edge.toml").read_text(encoding="utf-8")
+    outputs = re.findall(r"^(?:lock|red|green|amber|buzzer)_pin = (\d+)", text, re.MULTILINE)
+    assert {*outputs} <= {*low.split(",")}
+
+
+def test_who_shows_the_page_cannot_look_through_the_camera() -> None:
+    assert "video" not in (ROOT / "systemd" / "edge-kiosk.sysusers").read_text(encoding="utf-8")
+    rules = (ROOT / "systemd" / "edge-gate.udev").read_text(encoding="utf-8")
+    [camera] = [line for line in rules.splitlines() if "video4linux" in line]
+    assert 'TAG-="uaccess"' in camera
+    install = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    assert "/etc/udev/rules.d/71-edge-gate.rules" in install  # after 70-uaccess.rules, which adds the tag
+
+
+def test_no_face_stays_when_the_log_is_taken_away() -> None:
+    gone = told("uninstall", "--dry-run", "--with-log").stdout
+    assert "/var/lib/edge-gate/faces" in gone
+    assert "/var/lib/edge-gate/provision" in told("uninstall", "--dry-run", "--with-configuration").stdout

@@ -99,6 +99,11 @@ def clip(folder: Path, stand: Stand, task: Task, seed: int) -> list[Pixels]:
     return footage.composed(((figure, stand) for figure in figures), seed)
 
 
+def back(folder: Path, stand: Stand, seed: int) -> list[Pixels]:
+    """Somebody who came too near steps back to where they stood."""
+    return clip(folder, stand, Task.CLOSER, seed)[::-1]
+
+
 def _moved(figure: Figure, portrait: str, moment: Moment) -> Figure:
     turned = figure
     if moment.yaw or moment.pitch:

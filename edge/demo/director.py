@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from edge.audit.entry import Entry, Kind
-from edge.biometric.values import Task
+from edge.biometric.values import Hint
 from edge.demo import acting, footage, prop
 from edge.demo.acting import Acts
 from edge.demo.fakes import Fake
@@ -273,9 +274,9 @@ class Actor:
         self, stage: Stage, screen: ScreenReader, stand: Stand, acts: Acts, name: str, hands: ThreadPoolExecutor
     ) -> None:
         self._stage, self._screen, self._acts, self._name = stage, screen, acts, name
-        self._stand = stand
+        self._stand = self._far = stand
         self._hands = hands  # composing must not keep anybody from seeing the lights
-        self._begun: Future[tuple[str, Task]] | None = None
+        self._begun: Future[tuple[str, Stand]] | None = None
         self._answered = ""
         self._next_at = 0.0
         self._number = 0
@@ -293,21 +294,24 @@ class Actor:
         self._answered = hint
         task = acting.done(self._acts, hint)
         if task is not None:
-            self._begun = self._hands.submit(self._composed, task)
+            frames = partial(acting.clip, self._stage.wanted.portraits, self._stand, task)
+            self._begun = self._hands.submit(self._composed, frames, acting.ended(self._stand, task))
+        elif hint == Hint.BACK.value:
+            frames = partial(acting.back, self._stage.wanted.portraits, self._far)
+            self._begun = self._hands.submit(self._composed, frames, self._far)
 
-    def _composed(self, task: Task) -> tuple[str, Task]:
+    def _composed(self, frames: Callable[[int], list[Pixels]], ends: Stand) -> tuple[str, Stand]:
         self._number += 1
         clip = f"{self._name}-act-{self._number}"
-        frames = acting.clip(self._stage.wanted.portraits, self._stand, task, self._number)
         scene = self._stage.scene
-        footage.write(scene / f"{clip}.npy", frames)
+        footage.write(scene / f"{clip}.npy", frames(self._number))
         if (answer := scene / f"{self._name}-face.light.npy").exists():
             shutil.copyfile(answer, scene / f"{clip}.light.npy")
-        return clip, task
+        return clip, ends
 
-    def _act(self, clip: str, task: Task) -> None:
+    def _act(self, clip: str, ends: Stand) -> None:
         self._stage.play(clip, "once")
-        self._stand = acting.ended(self._stand, task)
+        self._stand = ends
         self._next_at = time.monotonic() + acting.STEPS / self._stage.wanted.fps
 
 

@@ -247,10 +247,11 @@ class _Hints:
 
     async def tell(self, search: Search) -> None:
         now = time.monotonic()
-        if search.hint is None or search.hint is self._told or now < self._next_at:
+        hint = search.hint or (self._told and Hint.LOOK)  # what was told holds no more
+        if hint is None or hint is self._told or now < self._next_at:
             return
-        self._told, self._next_at = search.hint, now + _HINT_S
-        await wire.send(self._writer, wire.Hinted(search.hint))
+        self._told, self._next_at = hint, now + _HINT_S
+        await wire.send(self._writer, wire.Hinted(hint))
 
 
 def _bounded(deadline_s: float) -> float:

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -420,5 +421,24 @@ def test_a_gallery_is_asked_over_the_same_socket(run: Run, stage: Stage) -> None
             assert elsewhere.reason == "gallery-fault"
             assert await gate.ask(wire.Forget()) == wire.Done()
             assert isinstance(await gate.ask(wire.AskSearch("staff", probe.number)), wire.Failed)
+
+    run(story())
+
+
+def test_a_hint_that_holds_no_more_is_taken_back(run: Run, stage: Stage) -> None:
+    async def story() -> None:
+        async with serving(stage) as (_, path):
+            gate = await Gate.at(path)
+            far = np.full((360, 640, 3), 110, np.uint8)
+            paint(far, 1, (320, 140), 30)
+            np.save(stage.folder / "far.npy", far[None])
+            stage.play("far.npy loop")
+            wanted = replace(WANTED, frames=60)  # so many that a good face is looked at for a while
+            asking = asyncio.create_task(gate.ask(wire.AskProbe(wanted, 0, 8.0)))
+            await asyncio.sleep(1.5)
+            stage.play("person.npy loop")
+            assert isinstance(await asking, Probe)
+            assert gate.hints[0] is Hint.CLOSER
+            assert gate.hints[-1] is Hint.LOOK
 
     run(story())

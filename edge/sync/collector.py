@@ -107,6 +107,7 @@ class Collector:
         self._trouble = "not started"
         self._fault: Exception | None = None
         self._early: list[_Asked] = []
+        self._later: list[Message] = []
         self._silence = Silence(self._gates, silent_s)
         self.figures = Figures()
 
@@ -166,6 +167,7 @@ class Collector:
             well = True
         finally:
             self._early.clear()
+            self._later.clear()
             connection.close(gracefully=well)
             received.close()
 
@@ -180,7 +182,7 @@ class Collector:
 
     def _handle(self, connection: Connection, received: Received) -> None:
         """Take what came, commit it, and sign for it."""
-        taken = connection.take()
+        taken, self._later = self._later + connection.take(), []
         messages = [message for message in taken if not self._silence.hear(message, time.monotonic())]
         if not messages and not self._early:
             return
@@ -200,6 +202,7 @@ class Collector:
         for answer in answers.values():
             while connection.in_flight >= _QUEUE:
                 connection.turn(_TURN_S)  # a slow broker is waited for, not left
+                self._later += connection.take()
             connection.publish(answer)
 
     def _asked(self, messages: Iterable[Message], received: Received) -> list[_Asked]:

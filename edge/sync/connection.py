@@ -5,7 +5,8 @@ Rules:
 1. A connection is used once. What was in it when it broke is gone; whoever sends keeps what must arrive.
 2. Nothing is stored at the broker for us (session expiry 0), and no queue here grows: at most 16 messages wait to be
    sent, 8 are on their way (more at a collector), and ``INBOX`` received ones wait to be taken. They are acknowledged
-   when they are taken, so the broker (Receive Maximum) keeps the others back; one that does not obey loses its oldest.
+   when they are taken, so the broker (Receive Maximum) keeps the others back; from one that sends more all the same
+   nothing is read until then.
 3. Nothing is bound and nothing listens: the sandbox of this process forbids it, and this side only ever calls.
 4. A packet of more than 256 KiB ends the connection before a byte of it is kept.
 5. Whatever the library or the network raises leaves as ``DeviceError("broker", ...)`` with a sentence.
@@ -76,7 +77,7 @@ class Connection:
 
     def __init__(self, link: Link, name: str, will: Message | None = None, *, queue: int = 16) -> None:
         self._link = link
-        self._inbox: deque[tuple[int, int, Message]] = deque(maxlen=INBOX)
+        self._inbox: deque[tuple[int, int, Message]] = deque(maxlen=4 * INBOX)
         self._answered: ReasonCode | None = None
         self._subscribed: list[ReasonCode] = []
         self._ended = ""
@@ -217,12 +218,14 @@ class Connection:
         connected: Any = self._client.socket()
         if connected is None:
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        room = len(self._inbox) < INBOX  # the library reads several packets at once: the deque has some more
         waiting = select.poll()
-        waiting.register(connected, select.POLLIN | (select.POLLOUT if self._client.want_write() else 0))
-        events = waiting.poll(0 if connected.pending() else 1000 * timeout_s)
+        wanted = (select.POLLIN if room else 0) | (select.POLLOUT if self._client.want_write() else 0)
+        waiting.register(connected, wanted)
+        events = waiting.poll(0 if room and connected.pending() else 1000 * timeout_s)
         happened = events[0][1] if events else 0
         code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        if connected.pending() or happened & ~select.POLLOUT:
+        if room and (connected.pending() or happened & ~select.POLLOUT):
             code = self._client.loop_read()
         if code == MQTTErrorCode.MQTT_ERR_SUCCESS and happened & select.POLLOUT:
             code = self._client.loop_write()

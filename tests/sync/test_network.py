@@ -131,12 +131,35 @@ def test_d19_a_slow_line_brings_large_files_although_each_takes_longer_than_an_a
     inward.open()
     line.bytes_per_s = 60_000
     keeper = Keeper(TrustStore(tmp_path / "trust.db"), office.anchor(), lambda: datetime.now(UTC))
-    updates = Updates(office.name, lambda: keeper, Haste(spread_s=0, least_s=0, absent_s=0.3))
+    updates = Updates(office.name, lambda: keeper, Haste(spread_s=0, least_s=0, absent_s=0.7))
     updates.hear()
     updates.serve(inward)
     assert (updates.trouble, updates.taken) == ("", 1)
     for each in (out, inward, keeper):
         each.close()
+
+
+def test_a_burst_waits_at_the_broker_for_whoever_takes_slowly(site: Any) -> None:
+    many, topic = 300, site.address(GATE).topic("ack")
+    slow, out = Connection(site.link(GATE), GATE), Connection(site.link(COLLECTOR), COLLECTOR, queue=400)
+    slow.open()
+    slow.subscribe(topic)
+    out.open()
+    for number in range(many):
+        out.publish(Message(topic, b"%d" % number))
+    heard: list[bytes] = []
+
+    def taken() -> bool:
+        out.turn(0)
+        for _ in range(100):  # more than the inbox holds may come between two looks into it
+            slow.turn(0.001)
+        heard.extend(message.payload for message in slow.take())
+        return len(heard) >= many
+
+    until(taken)
+    assert heard == [b"%d" % number for number in range(many)]
+    slow.close()
+    out.close()
 
 
 def test_d21_a_will_in_the_name_of_another_gate_is_not_spoken(site: Any) -> None:

@@ -73,13 +73,13 @@ def possible() -> bool:
     return False
 
 
-def write(folder: Path, settings: Settings) -> list[Path]:
-    """Take all pictures into this folder."""
+def write(folder: Path, settings: Settings, operator: str = "") -> list[Path]:
+    """Take all pictures into this folder; ``operator``: address of the page of a gate at work, else it is posed too."""
     folder.mkdir(parents=True, exist_ok=True)
-    return asyncio.run(_written(folder, settings))
+    return asyncio.run(_written(folder, settings, operator))
 
 
-async def _written(folder: Path, settings: Settings) -> list[Path]:
+async def _written(folder: Path, settings: Settings, operator: str) -> list[Path]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -97,7 +97,7 @@ async def _written(folder: Path, settings: Settings) -> list[Path]:
                 await page.screenshot(path=written[-1], animations="disabled")
             await page.close()
         for end, size in _SIZES.items():
-            page = await _opened(browser, f"{address}/", *size)
+            page = await _opened(browser, operator or f"{address}/", *size)
             await page.wait_for_selector("#visit-rows tr, #no-visits:not([hidden])")
             written.append(folder / f"operator{end}.png")
             await page.screenshot(path=written[-1], full_page=True, animations="disabled")

@@ -114,12 +114,13 @@ def run(
             director.open()
             _begin(stage, found, console)
             _play(director, stage, found, console)
+        if record is not None:
+            _picture(record, stage, console)  # of a gate at work
         _check_log(stage, found, console, stop_gate=not serve)
         _check_privacy(stage, found, console)
         _summary(found, console)
         if record is not None:
             _record(record, stage, found, console)
-            _picture(record, stage, console)
         if serve:
             _serve(stage, console)
     return found
@@ -316,7 +317,7 @@ def _picture(folder: Path, stage: Stage, console: Console) -> None:
             "No pictures of the pages: they take chromium and playwright (scripts/setup dev).", highlight=False
         )
         return
-    written = shots.write(folder / "pages", stage.settings)
+    written = shots.write(folder / "pages", stage.settings, stage.pages)
     console.print(f"Recorded: {len(written)} pictures of the pages in {folder / 'pages'}", highlight=False)
 
 

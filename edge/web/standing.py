@@ -216,6 +216,7 @@ _WORDS: dict[Kind | int, str] = {
     Kind.CONFIGURATION: "The configuration in force was recorded.",
     Kind.TRUST_UPDATE: "The trust list was renewed.",
     Kind.STATUS_UPDATE: "The lists of withdrawn cards were renewed.",
+    Kind.TAIL_KEY: "Entries that wait for the token carry tags from here on.",
     Kind.OVERRIDE: "An operator let the person in.",
     Kind.EXPORT: "An operator took the log away.",
     Kind.EPOCH_OPEN: "A new epoch of the log has begun.",
@@ -254,6 +255,13 @@ def sentence(told: Told) -> str:
             return _WORDS.get(told.kind, f"{kind_name(told.kind).capitalize().replace('-', ' ')}.")
 
 
+def _configured(told: Told) -> str:
+    if told.text("fmr"):
+        return f"profile {told.text('profile')}, false match rate {told.text('fmr')}"
+    seen = {None: "", True: ", attacks are detected", False: ", attacks are not detected"}
+    return f"models {told.text('set')}{seen[told.flag('attacks_detected')]}" if told.text("set") else ""
+
+
 def _commanded(told: Told) -> str:
     if told.text("outcome") != "obeyed":
         return "A command was refused."
@@ -271,7 +279,7 @@ def detail(told: Told) -> str:
         case Kind.CLOCK_STEP:
             return f"by {told.number('seconds')} s"
         case Kind.CONFIGURATION:
-            return f"profile {told.text('profile')}, false match rate {told.text('fmr')}"
+            return _configured(told)
         case Kind.EPOCH_OPEN:
             return told.text("why")
         case Kind.OPERATOR:

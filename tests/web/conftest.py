@@ -96,6 +96,7 @@ class Stand:
     folder: Path
     devices: dict[str, tuple[bool, str]]
     url: str = ""
+    indication: Indication | None = None
 
     @property
     def point(self) -> bytes:
@@ -165,7 +166,15 @@ class Stand:
 
     def show(self, indication: Indication) -> None:
         """Show something on the gate's panel."""
+        self.indication = indication
         self.board.shown(indication)
+
+    async def say_again(self) -> None:
+        """The gate says once a second what its panel shows."""
+        while True:
+            if self.indication is not None:
+                self.board.shown(self.indication)
+            await asyncio.sleep(1.0)
 
 
 def free_port() -> int:
@@ -238,6 +247,7 @@ class Folder:
                     journal, follower, board, app, client, clock, way, commands, operators, self.path, devices
                 )
                 if port:
+                    tasks.append(asyncio.create_task(stand.say_again()))
                     web, ready = replace(web, port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready, key)))
                     await ready.wait()

@@ -172,7 +172,6 @@ def test_every_screen_in_every_language(size: tuple[int, int], languages: tuple[
                 await reach(stand, screen)
                 for code, page in pages.items():
                     await shows(page, screen.value)
-                    stand.show(stand.board._kiosk._indication or Indication.READY)  # it is said again each second
                     words = load([code])[0].of(stand.board.face())
                     read = await reads(page)
                     assert (read["say"], read["step"]) == (words.say, words.step)
@@ -571,6 +570,21 @@ def test_the_operator_page_is_light_and_there_within_a_second(folder: Folder) ->
                 await context.close()
             assert min(times) <= 1000, times
             assert sum(sizes) <= 300_000
+
+    story(told)
+
+
+def test_who_has_not_logged_in_is_offered_nothing_to_do(folder: Folder) -> None:
+    async def told() -> None:
+        async with folder.stand(port=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.read()
+            stand.clock.moment = datetime.now(UTC)
+            await stand.put(Kind.DENIED, reason="no-match")
+            page = await opened(chromium, stand.url + "/")
+            await page.wait_for_selector("#log-in:visible")
+            await page.wait_for_selector("#visit-rows tr")
+            assert await page.locator("button:visible").all_text_contents() == ["Look up"]
 
     story(told)
 

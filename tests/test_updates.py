@@ -1,0 +1,522 @@
+"""Signed updates with two systems on one card: what is taken, what is refused, and which system starts next."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+UPDATES = ROOT / "systemd" / "updates"
+AUTOBOOT = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n"
+needs_rauc = pytest.mark.skipif(not shutil.which("rauc") or not shutil.which("mksquashfs"), reason="rauc is missing")
+
+Said = subprocess.CompletedProcess[str]
+
+
+def ran(*command: object, env: dict[str, str] | None = None) -> Said:
+    """What a program says and how it ends."""
+    words = [str(word) for word in command]
+    return subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=False, env=os.environ | (env or {}), encoding="utf-8"
+    )
+
+
+# the bundle: who signed it, and whether it is whole
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Keys, and a small system to make bundles of."""
+
+    folder: Path
+
+    def conf(self, keys: str = "keys", **changed: str) -> Path:
+        """The gates' own rules with the authority of ``keys``, and no handlers."""
+        text = (UPDATES / "system.conf").read_text(encoding="utf-8").partition("[handlers]")[0]
+        given = {"bootloader": "noop", "path": str(self.folder / keys / "authority.pem")} | changed
+        for key, value in given.items():
+            text = re.sub(rf"^{key}=.*$", f"{key}={value}", text, flags=re.MULTILINE)
+        path = self.folder / f"{keys}.conf"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def bundle(self, version: str, signer: str = "signer", *more: str) -> Path:
+        """A bundle of the small system."""
+        keys, out = self.folder / "keys", self.folder / f"{version}-{signer}.raucb"
+        out.unlink(missing_ok=True)
+        parts = ("--root", self.folder / "root", "--boot", self.folder / "boot")
+        signed = ("--cert", keys / f"{signer}.pem", "--key", keys / f"{signer}.key")
+        made = ran(ROOT / "scripts" / "bundle", "--version", version, *parts, *signed, "--out", out, *more)
+        assert made.returncode == 0, made.stderr
+        return out
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Keys of an authority and of a stranger; files of a system."""
+    folder = tmp_path_factory.mktemp("updates")
+    for keys in ("keys", "strange"):
+        assert ran(ROOT / "scripts" / "bundle", "--new-keys", folder / keys).returncode == 0
+    (folder / "root" / "etc").mkdir(parents=True)
+    (folder / "root" / "etc" / "fstab").write_text("PARTLABEL=edge-root-a / ext4 noatime 0 1\n")
+    (folder / "root" / "program").write_bytes(os.urandom(200_000))
+    (folder / "boot").mkdir()
+    (folder / "boot" / "cmdline.txt").write_text("root=PARTLABEL=edge-root-a rauc.slot=A panic=10\n")
+    return Workshop(folder)
+
+
+@needs_rauc
+def test_a_bundle_of_the_authority_is_taken(workshop: Workshop) -> None:
+    told = ran("rauc", "--conf", workshop.conf(), "info", workshop.bundle("2026.11.22"))
+    assert told.returncode == 0, told.stderr
+    assert "'2026.11.22'" in told.stdout and "'edge-gate-pi'" in told.stdout and "verity" in told.stdout
+
+
+@needs_rauc
+def test_a_bundle_of_somebody_else_is_refused(workshop: Workshop) -> None:
+    told = ran("rauc", "--conf", workshop.conf("strange"), "info", workshop.bundle("2026.11.22"))
+    assert told.returncode != 0
+    assert "signature verification failed" in told.stderr
+
+
+@needs_rauc
+def test_a_certificate_for_something_else_signs_no_update(workshop: Workshop) -> None:
+    """The authority's own certificate is not for signing code either."""
+    told = ran("rauc", "--conf", workshop.conf(), "info", workshop.bundle("2026.11.22", "authority"))
+    assert told.returncode != 0
+    assert "unsuitable certificate purpose" in told.stderr
+
+
+@needs_rauc
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
+def test_one_changed_byte_of_the_system_is_found(workshop: Workshop, share: float, tmp_path: Path) -> None:
+    bundle = tmp_path / "tampered.raucb"
+    text = bytearray(workshop.bundle("2026.11.22").read_bytes())
+    text[int(len(text) * share)] ^= 1
+    bundle.write_bytes(text)
+    told = ran("rauc", "--conf", workshop.conf(), "extract", bundle, tmp_path / "out")
+    assert told.returncode != 0
+    assert "corrupted" in told.stderr
+
+
+@needs_rauc
+@pytest.mark.parametrize("named", [b"version=2026.11.22", b"edge-gate-pi", b"verity-hash"])
+def test_one_changed_byte_of_what_is_signed_is_found(workshop: Workshop, named: bytes, tmp_path: Path) -> None:
+    bundle = tmp_path / "tampered.raucb"
+    text = bytearray(workshop.bundle("2026.11.22").read_bytes())
+    text[text.rindex(named) + len(named) - 1] ^= 1
+    bundle.write_bytes(text)
+    told = ran("rauc", "--conf", workshop.conf(), "info", bundle)
+    assert told.returncode != 0
+    assert "signature verification failed" in told.stderr
+
+
+@needs_rauc
+def test_a_bundle_that_is_not_checked_block_by_block_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+    told = ran("rauc", "--conf", workshop.conf(), "info", plain(workshop, workshop.bundle("2026.11.22"), tmp_path))
+    assert told.returncode != 0
+    assert "format" in told.stderr
+
+
+def plain(workshop: Workshop, bundle: Path, folder: Path) -> Path:
+    """The same in the older format, which a kernel without dm-verity can open."""
+    content, made = folder / "content", folder / "plain.raucb"
+    assert ran("unsquashfs", "-d", content, bundle).returncode == 0
+    manifest = (content / "manifest.raucm").read_text(encoding="utf-8").replace("format=verity", "format=plain")
+    (content / "manifest.raucm").write_text(manifest, encoding="utf-8")
+    keys = workshop.folder / "keys"
+    done = ran("rauc", f"--cert={keys / 'signer.pem'}", f"--key={keys / 'signer.key'}", "bundle", content, made)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@needs_rauc
+def test_a_key_in_a_token_signs_a_bundle(workshop: Workshop, tmp_path: Path) -> None:
+    module = Path("/usr/lib/softhsm/libsofthsm2.so")
+    engines = list(Path("/usr/lib").glob("*/engines-3/pkcs11.so"))
+    if not module.exists() or not engines or not shutil.which("pkcs11-tool"):
+        pytest.skip("no engine of OpenSSL for tokens")
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
+    env = {
+        "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf"),
+        "RAUC_PKCS11_MODULE": str(module),
+        "RAUC_PKCS11_PIN": "123456",
+    }
+    signer = workshop.folder / "keys" / "signer.key"
+    made = ran("softhsm2-util", "--init-token", "--free", "--label=updates", "--pin=123456", "--so-pin=1234", env=env)
+    assert made.returncode == 0, made.stderr
+    key = tmp_path / "signer.p8"
+    assert ran("openssl", "pkcs8", "-topk8", "-nocrypt", "-in", signer, "-out", key).returncode == 0
+    imported = ran(
+        *("softhsm2-util", "--import", key, "--token=updates", "--label=signer", "--id=01", "--pin=123456"), env=env
+    )
+    assert imported.returncode == 0, imported.stderr
+    out = tmp_path / "token.raucb"
+    parts = ("--root", workshop.folder / "root", "--boot", workshop.folder / "boot", "--out", out)
+    signed = ("--cert", workshop.folder / "keys" / "signer.pem", "--key", "pkcs11:token=updates;object=signer")
+    checked = ("--keyring", workshop.folder / "keys" / "authority.pem")
+    done = ran(ROOT / "scripts" / "bundle", "--version", "7", *parts, *signed, *checked, env=env)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("version", ["", "1.2.3.4.5", "1.2-rc1", "v3", "1..2", "1.2\n3"])
+def test_a_bundle_has_numbers_for_a_version(version: str, tmp_path: Path) -> None:
+    parts = ("--root", tmp_path, "--boot", tmp_path, "--cert", "c", "--key", "k", "--out", tmp_path / "o")
+    assert ran(ROOT / "scripts" / "bundle", "--version", version, *parts).returncode != 0
+
+
+def test_a_floor_above_the_version_is_not_signed(tmp_path: Path) -> None:
+    parts = ("--root", tmp_path, "--boot", tmp_path, "--cert", "c", "--key", "k", "--out", tmp_path / "o")
+    made = ran(ROOT / "scripts" / "bundle", "--version", "1.9", "--floor", "1.10", *parts)
+    assert made.returncode == 1
+    assert "above" in made.stderr
+
+
+# the floor: nobody goes back behind a mended fault
+
+
+def before(folder: Path, told: str, floor: str | None) -> Said:
+    """The handler before an installation."""
+    (folder / "bundle").mkdir()
+    (folder / "bundle" / "edge-update").write_text(told, encoding="utf-8")
+    if floor is not None:
+        (folder / "floor").write_text(floor, encoding="utf-8")
+    env = {"RAUC_BUNDLE_MOUNT_POINT": str(folder / "bundle"), "EDGE_UPDATES": str(folder), "EDGE_PROGRAM": "/nowhere"}
+    return ran(UPDATES / "before", env=env)
+
+
+@pytest.mark.parametrize(
+    ("version", "floor", "taken"),
+    [
+        ("2026.11.22", None, True),
+        ("2026.11.22", "2026.11.22", True),
+        ("2026.11.23", "2026.11.22", True),
+        ("2026.11.21", "2026.11.22", False),
+        ("1.10", "1.9", True),
+        ("1.9", "1.10", False),
+        ("1", "1.0.1", False),
+    ],
+)
+def test_a_version_below_the_floor_is_refused(version: str, floor: str | None, taken: bool, tmp_path: Path) -> None:
+    done = before(tmp_path, f"version={version}\nfloor={version}\n", floor and f"floor={floor}\n")
+    assert (done.returncode == 0) is taken, done.stderr
+    assert taken or "older" in done.stderr
+
+
+@pytest.mark.parametrize("told", ["", "version=2\n", "floor=2\n", "version=2\nfloor=x\n", "version=2\nfloor=3\n"])
+def test_a_bundle_that_does_not_say_its_version_is_refused(told: str, tmp_path: Path) -> None:
+    assert before(tmp_path, told, None).returncode == 1
+
+
+@pytest.mark.parametrize("floor", ["", "floor=\n", "floor=1;x\n"])
+def test_a_damaged_floor_refuses_instead_of_letting_everything_in(floor: str, tmp_path: Path) -> None:
+    done = before(tmp_path, "version=2\nfloor=2\n", floor)
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+
+
+# the choice: what the firmware starts
+
+
+@dataclass(frozen=True)
+class Card:
+    """The small partition from which the firmware reads, and what is running."""
+
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Where the programs find it."""
+        names = {"EDGE_CHOICE": "choice", "EDGE_CMDLINE": "cmdline", "EDGE_TRY_FLAG": "flag", "EDGE_UPDATES": "kept"}
+        return {name: str(self.folder / place) for name, place in names.items()}
+
+    def start(self, system: str) -> None:
+        """As after a restart: the flag in memory is gone."""
+        (self.folder / "cmdline").write_text(f"console=tty1 rauc.slot={system} panic=10\n")
+        (self.folder / "flag").unlink(missing_ok=True)
+
+    def choice(self, *words: str) -> str:
+        """What RAUC would be told."""
+        done = ran(UPDATES / "choice", *words, env=self.env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @property
+    def firmware(self) -> list[str]:
+        """The partitions of [all] and of [tryboot]."""
+        return re.findall(r"boot_partition=(\d)", (self.folder / "choice" / "autoboot.txt").read_text())
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Card:
+    """A card on which system A runs."""
+    (tmp_path / "choice").mkdir()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "choice" / "autoboot.txt").write_text(AUTOBOOT)
+    made = Card(tmp_path)
+    made.start("A")
+    return made
+
+
+def installed(card: Card) -> None:
+    """What RAUC asks for while it installs system B."""
+    card.choice("set-state", "B", "bad")
+    card.choice("set-primary", "B")
+
+
+def test_a_new_system_is_tried_once_and_the_old_one_stays_the_one_that_starts(card: Card) -> None:
+    installed(card)
+    assert card.choice("get-primary") == "B"
+    assert card.choice("get-state", "B") == "good"
+    assert card.firmware == ["2", "3"]
+    assert (card.folder / "flag").exists()
+
+
+def test_a_system_that_is_marked_good_while_it_runs_takes_over(card: Card) -> None:
+    installed(card)
+    card.start("B")
+    card.choice("set-state", "B", "good")
+    assert card.firmware == ["3", "2"]
+    assert card.choice("get-primary") == "B"
+    assert card.choice("tried") == ""
+
+
+def test_marking_a_system_good_that_does_not_run_changes_nothing(card: Card) -> None:
+    installed(card)
+    card.choice("set-state", "B", "good")
+    assert card.firmware == ["2", "3"]
+    assert card.choice("tried") == "B"
+
+
+def test_a_system_that_is_bad_is_not_tried_again(card: Card) -> None:
+    installed(card)
+    card.choice("set-state", "B", "bad")
+    assert (card.choice("get-primary"), card.choice("get-state", "B"), card.choice("tried")) == ("A", "bad", "")
+    assert not (card.folder / "flag").exists()
+
+
+def test_both_files_keep_their_length_so_that_each_stays_one_sector(card: Card) -> None:
+    sizes = set()
+    for words in (("set-primary", "B"), ("set-state", "B", "bad"), ("set-primary", "A"), ("set-state", "A", "good")):
+        card.choice(*words)
+        sizes.add(tuple((card.folder / "choice" / name).stat().st_size for name in ("autoboot.txt", "state")))
+    assert len(sizes) == 1
+    assert max(sizes.pop()) <= 512
+
+
+@pytest.mark.parametrize("words", [("set-primary", "C"), ("get-state", ""), ("set-state", "A", "fine"), ("reboot",)])
+def test_a_choice_that_there_is_not_fails(card: Card, words: tuple[str, ...]) -> None:
+    assert ran(UPDATES / "choice", *words, env=card.env).returncode == 1
+
+
+# the trial: self-test, quiet minutes, then good
+
+
+@pytest.fixture
+def trial(card: Card) -> Callable[..., Said]:
+    """The trial of a system, with stand-ins for the programs it asks; what it has done is in ``did``."""
+
+    def run(checked: str, models: int = 0, restarts: int = 0) -> Said:
+        programs, found = card.folder / "programs", card.folder / "checked"
+        programs.mkdir(exist_ok=True)
+        texts = {
+            "edge": f"[ $1 = models ] && exit {models}\ncat {found}\n! grep -q false {found}",
+            "rauc": f'echo rauc "$@" >>{card.folder}/did',
+            "systemctl": "case $* in\n*ActiveState*) echo active ;;\n"
+            f'*NRestarts*) echo {restarts} ;;\n*) echo "$@" >>{card.folder}/did ;;\nesac',
+        }
+        for name, text in texts.items():
+            (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+            (programs / name).chmod(0o755)
+        found.write_text(checked)
+        (card.folder / "did").touch()
+        env = card.env | {"PATH": f"{programs}:{os.environ['PATH']}", "EDGE_PROGRAM": str(programs / "edge")}
+        return ran(UPDATES / "good", env=env | {"EDGE_QUIET_S": "1", "EDGE_PAUSE_S": "1"})
+
+    return run
+
+
+def did(card: Card) -> list[str]:
+    """What the trial has ordered."""
+    return (card.folder / "did").read_text().splitlines()
+
+
+WELL = '{"device": "camera", "well": true, "said": ""}\n{"device": "broker", "well": false, "said": ""}\n'
+WORSE = WELL.replace("true", "false")
+
+
+def test_a_system_that_is_well_and_quiet_is_good_and_raises_the_floor(card: Card, trial: Callable[..., Said]) -> None:
+    installed(card)
+    card.start("B")
+    (card.folder / "kept" / "check-before").write_text(WELL)
+    (card.folder / "kept" / "floor").write_text("floor=1.9\n")
+    (card.folder / "kept" / "B").write_text("version=1.12\nfloor=1.10\n")
+    done = trial(WELL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert did(card) == ["rauc status mark-good booted"]
+    assert (card.folder / "kept" / "floor").read_text() == "floor=1.10\n"
+
+
+def test_the_floor_never_shrinks(card: Card, trial: Callable[..., Said]) -> None:
+    installed(card)
+    card.start("B")
+    (card.folder / "kept" / "check-before").write_text(WELL)
+    (card.folder / "kept" / "floor").write_text("floor=1.10\n")
+    (card.folder / "kept" / "B").write_text("version=1.12\nfloor=1.9\n")
+    assert trial(WELL).returncode == 0
+    assert (card.folder / "kept" / "floor").read_text() == "floor=1.10\n"
+
+
+@pytest.mark.parametrize(
+    "found", [{"checked": WORSE}, {"checked": ""}, {"checked": WELL, "models": 1}, {"checked": WELL, "restarts": 1}]
+)
+def test_a_system_that_is_not_well_or_not_quiet_goes_back(
+    card: Card, trial: Callable[..., Said], found: dict[str, str | int]
+) -> None:
+    installed(card)
+    card.start("B")
+    (card.folder / "kept" / "check-before").write_text(WELL)
+    (card.folder / "kept" / "B").write_text("version=1.12\nfloor=1.12\n")
+    assert trial(**found).returncode == 1
+    assert did(card) == ["rauc status mark-bad booted", "reboot"]
+    assert not (card.folder / "kept" / "floor").exists()
+
+
+def test_a_system_that_did_not_start_is_marked_bad_by_the_old_one(card: Card, trial: Callable[..., Said]) -> None:
+    installed(card)
+    card.start("A")
+    assert trial(WELL).returncode == 0
+    assert did(card) == ["rauc status mark-bad other"]
+
+
+def test_an_ordinary_start_proves_nothing_again(card: Card, trial: Callable[..., Said]) -> None:
+    assert trial(WORSE).returncode == 0
+    assert did(card) == []
+
+
+def test_systemd_finds_nothing_to_say_about_the_units() -> None:
+    units = ("./edge-update-good.service", "./edge-update-try.service")
+    told = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        cwd=ROOT / "systemd",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    ).stderr
+    assert [line for line in told.splitlines() if "edge" in line and "is not executable" not in line] == []
+
+
+def test_only_root_starts_an_update() -> None:
+    rules = (UPDATES / "dbus.conf").read_text(encoding="utf-8")
+    assert re.search(r'context="default">\s*<deny send_destination="de.pengutronix.rauc"/>', rules)
+    assert re.findall(r'<policy user="(\w+)">\s*<allow', rules) == ["root"]
+
+
+# the whole: RAUC installs into the other system, on file systems of their own
+
+
+INSTALL = """
+set -eu
+at=$1
+shift
+dbus-daemon --config-file="$at/bus.conf" --fork --print-pid >"$at/bus.pid"
+export DBUS_SYSTEM_BUS_ADDRESS="unix:path=$at/bus"
+rauc --conf="$at/system.conf" --override-boot-slot=A service >"$at/service.log" 2>&1 &
+service=$!
+trap 'kill $service $(cat "$at/bus.pid")' EXIT
+for _ in 1 2 3 4 5 6 7 8; do timeout 1 rauc --conf="$at/system.conf" status >/dev/null 2>&1 && break; done
+for bundle; do
+  timeout 40 rauc --conf="$at/system.conf" install "$bundle" 2>&1 && echo TAKEN || echo REFUSED
+done
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A card with two systems in files, its RAUC service and its handlers."""
+
+    card: Card
+
+    def install(self, *bundles: Path) -> Said:
+        """One after the other; mounts end with it."""
+        where = self.card.folder
+        return ran("unshare", "--mount", "sh", "-c", INSTALL, "sh", where, *bundles, env=self.card.env | self.env)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Where the handlers find the running system."""
+        return {"EDGE_ROOT": str(self.card.folder / "running"), "EDGE_PROGRAM": "/nowhere"}
+
+
+@pytest.fixture
+def machine(card: Card, workshop: Workshop) -> Iterator[Machine]:
+    """System A runs; the place of B is empty."""
+    tools = ("dbus-daemon", "unshare", "mkfs.ext4", "mkfs.vfat", "losetup")
+    if os.geteuid() or not all(map(shutil.which, tools)):
+        pytest.skip("mounting needs root, dbus-daemon, mkfs.ext4, mkfs.vfat")
+    text = (UPDATES / "system.conf").read_text(encoding="utf-8")
+    text = text.replace("bundle-formats=verity", "bundle-formats=plain verity").replace("/run/rauc", f"{card.folder}/m")
+    text = text.replace("/opt/edge-gate/systemd/updates", str(UPDATES)).replace("/var/lib/edge-gate", str(card.folder))
+    text = text.replace("/etc/rauc/keyring.pem", str(workshop.folder / "keys" / "authority.pem"))
+    for name in ("root-a", "boot-a", "root-b", "boot-b"):
+        (card.folder / name).write_bytes(b"")
+        os.truncate(card.folder / name, 8 << 20)
+        loop = ran("losetup", "--find", "--show", card.folder / name)
+        if loop.returncode:
+            pytest.skip(f"no loop devices: {loop.stderr}")
+        text = text.replace(f"/dev/disk/by-partlabel/edge-{name}", loop.stdout.strip())
+    if "vfat" not in Path("/proc/filesystems").read_text(encoding="ascii"):
+        text = text.replace("type=vfat", "type=ext4")
+    (card.folder / "system.conf").write_text(text, encoding="utf-8")
+    (card.folder / "updates").mkdir()
+    (card.folder / "running" / "etc" / "edge-gate").mkdir(parents=True)
+    (card.folder / "running" / "etc" / "edge-gate" / "edge.toml").write_text("of this site\n")
+    (card.folder / "bus.conf").write_text(
+        '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
+        '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>system</type>'
+        f"<listen>unix:path={card.folder}/bus</listen><policy context='default'><allow user='*'/><allow own='*'/>"
+        "<allow send_destination='*'/><allow receive_sender='*'/></policy></busconfig>"
+    )
+    yield Machine(card)
+    for line in ran("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE").stdout.splitlines():
+        if str(card.folder) in line:
+            ran("losetup", "--detach", line.split()[0])
+
+
+@needs_rauc
+def test_an_update_is_written_beside_the_running_system_and_carries_what_the_site_decided(
+    machine: Machine, workshop: Workshop, tmp_path: Path
+) -> None:
+    folder = machine.card.folder
+    done = machine.install(plain(workshop, workshop.bundle("1.10"), tmp_path))
+    assert "TAKEN" in done.stdout, done.stdout + (folder / "service.log").read_text()
+    assert machine.card.choice("get-primary") == "B"
+    assert machine.card.firmware == ["2", "3"]
+    assert (folder / "kept" / "B").read_text() == "version=1.10\nfloor=1.10\n"
+    read = ran("debugfs", "-R", "cat /etc/edge-gate/edge.toml", folder / "root-b").stdout
+    assert read == "of this site\n"
+    assert "edge-root-b" in ran("debugfs", "-R", "cat /etc/fstab", folder / "root-b").stdout
+    assert b"root=PARTLABEL=edge-root-b rauc.slot=B" in (folder / "boot-b").read_bytes()
+    assert not any((folder / "root-a").read_bytes())
+
+
+@needs_rauc
+def test_an_older_system_is_refused_before_anything_is_written(
+    machine: Machine, workshop: Workshop, tmp_path: Path
+) -> None:
+    folder = machine.card.folder
+    (folder / "kept" / "floor").write_text("floor=1.10\n")
+    done = machine.install(plain(workshop, workshop.bundle("1.9"), tmp_path))
+    assert "REFUSED" in done.stdout
+    assert "older than 1.10" in done.stdout + (folder / "service.log").read_text()
+    assert not any((folder / "root-b").read_bytes())
+    assert machine.card.choice("get-primary") == "A"

@@ -5,7 +5,8 @@ Rules:
 1. Every database is copied as SQLite copies one that is being written to: whole, at one moment.
 2. The copy is encrypted with a key that is not in it, in pieces that cannot be exchanged, cut off or put elsewhere.
 3. Secrets of systemd's are not in it: they are encrypted for the old machine. ``edge provision`` gives new ones.
-4. What is kept about people beside the log is not in it: what the log says was deleted must not come back.
+4. What is kept about people beside the log is not in it: what the log says was deleted must not come back. A gallery
+   is, so whoever was deleted in it since has to be deleted again.
 5. Put back, the log goes on from where the copy was made. What the token, the neighbours or the collector remember of
    it is newer, so the gate notices at its start, keeps the copy as evidence and opens a new epoch that names what is
    missing.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -33,6 +35,7 @@ _MAGIC: Final = b"EDGEBAK1"
 _PIECE: Final = 1 << 20
 _LAST: Final = b"\x01"
 _MORE: Final = b"\x00"
+_STATE, _CONFIGURATION = "state", "configuration"
 _NOT_KEPT: Final = (".new", "-wal", "-shm", "lock")
 
 
@@ -101,20 +104,29 @@ def put_back(settings: Settings, source: Path, key: bytes) -> int:
                 archive.extractall(folder, filter="tar")
         names = sorted(path for path in folder.rglob("*") if path.is_file())
         for path in names:
-            place = state / path.relative_to(folder)
-            _like(place.parent, path, state)
-            path.replace(place)
+            kind, *rest = path.relative_to(folder).parts
+            base = {_STATE: state, _CONFIGURATION: settings.source.parent}.get(kind)
+            if base is None:
+                raise DeviceError("backup", f"{path.name} is no part of a backup")
+            place = base.joinpath(*rest)
+            _like(place.parent, path)
+            shutil.move(path, place)
     return len(names)
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """All that is kept in the state directory, by its name there."""
-    for path in sorted(settings.paths.state.rglob("*")):
-        name = path.relative_to(settings.paths.state)
-        if path == settings.paths.bodies:
-            continue
-        if path.is_file() and not path.name.endswith(_NOT_KEPT) and name.parts[0] != "provision":
-            yield str(name), path
+    """All that is kept in the state directory and beside the configuration, by its name in the backup."""
+    state, configuration = settings.paths.state, settings.source.resolve().parent
+    apart = (settings.paths.bodies, settings.paths.credentials, state / "provision")
+    for kind, base in ((_STATE, state), (_CONFIGURATION, configuration)):
+        for path in sorted(base.rglob("*")) if kind == _STATE else _configured(configuration):
+            if path.is_file() and not path.name.endswith(_NOT_KEPT) and not any(map(path.is_relative_to, apart)):
+                yield f"{kind}/{path.relative_to(base)}", path
+
+
+def _configured(folder: Path) -> list[Path]:
+    """What a site and its gate have written down; nothing else that lies there."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".toml", ".pem", ".json", ".cbor"))
 
 
 def _copied(path: Path, place: Path) -> Path:
@@ -138,10 +150,10 @@ def _copied(path: Path, place: Path) -> Path:
     return copy
 
 
-def _like(folder: Path, path: Path, state: Path) -> None:
+def _like(folder: Path, path: Path) -> None:
     """The directory of a process, made as the units make it: its owner is that of the file."""
     if not folder.exists():
-        _like(folder.parent, path, state)
+        _like(folder.parent, path)
         folder.mkdir(mode=0o750)
         os.chown(folder, path.stat().st_uid, path.stat().st_gid)
 

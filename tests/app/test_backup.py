@@ -82,6 +82,22 @@ def test_what_was_taken_while_the_gate_wrote_comes_back_whole(gate: Path) -> Non
     log.close()
 
 
+def test_the_configuration_comes_back_and_secrets_do_not(gate: Path) -> None:
+    (gate / "profiles").mkdir()
+    (gate / "profiles" / "pilot.toml").write_text("name = 'pilot'", encoding="ascii")
+    (gate / "calibration.toml").write_text("x = 1", encoding="ascii")
+    (gate / "credentials").mkdir()
+    (gate / "credentials" / "other.pem").write_text("a private key", encoding="ascii")
+    assert run("take", gate) == 0
+    lose(gate)
+    for name in ("calibration.toml", "credentials/other.pem", "profiles/pilot.toml"):
+        (gate / name).unlink()
+    assert run("restore", gate) == 0
+    assert (gate / "calibration.toml").read_text(encoding="ascii") == "x = 1"
+    assert (gate / "profiles" / "pilot.toml").exists()
+    assert not (gate / "credentials" / "other.pem").exists()
+
+
 def test_a_copy_shows_nothing_without_its_key(gate: Path) -> None:
     assert run("take", gate) == 0
     assert SECRET not in (gate / "copy").read_bytes()

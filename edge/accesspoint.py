@@ -228,7 +228,7 @@ class AccessPoint:
             visit.refused(_FAULT.get(error.device, Reason.CAMERA_FAULT), error.message)
         finally:
             await self.forget()
-        decision = visit.decision()
+        decision = visit.decision(locked_down=self.locked_down())
         self._count(decision)
         return decision
 
@@ -253,7 +253,7 @@ class AccessPoint:
             visit.refused(_FAULT.get(error.device, Reason.CAMERA_FAULT), error.message)
         finally:
             await self.forget()
-        return visit.decision()
+        return visit.decision(locked_down=self.locked_down())
 
     async def record(self, decision: AccessDecision) -> Receipt | None:
         """Write the decision down and show it; None when it is not on disk, and then nothing opens."""

@@ -7,6 +7,7 @@ Rules:
 2. A command that fails ends this part, and with it the process: a relay that does not drop is not left to a timer that
    nobody hears. What comes after the process drops it.
 3. A door that still stands open when the passage is over has the held time to close.
+4. When this part has ended nothing opens any more, whoever waited for it.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Doorway:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._standing = AT_REST
         self._portions = 1
+        self._over = False
         self.dispensed = 0
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
@@ -103,6 +105,8 @@ class Doorway:
             portions: how many a dispenser gives out; ``dispensed`` tells afterwards how many came.
         """
         async with self._one:
+            if self._over:
+                return Kind.NOT_TAKEN
             self._receipt = receipt
             self._outcome = asyncio.get_running_loop().create_future()
             self._portions, self.dispensed = portions, 0
@@ -150,6 +154,7 @@ class Doorway:
                 parts.create_task(self._write())
                 parts.create_task(self._break_down())
         finally:
+            self._over = True
             self.stop()
 
     def _mind_the_door(self) -> None:
@@ -164,7 +169,7 @@ class Doorway:
         elif waiting is None:
             self._time(Happening.DOOR_LEFT_OPEN)
 
-    def _over(self, end: Happening) -> None:
+    def _ran_out(self, end: Happening) -> None:
         """A timer ran out."""
         self._timers.pop(end, None)
         try:
@@ -251,7 +256,7 @@ class Doorway:
         if (running := self._timers.get(end)) is not None:
             running.cancel()
         loop = asyncio.get_running_loop()
-        self._timers[end] = loop.call_later(self._seconds[end], self._over, end)
+        self._timers[end] = loop.call_later(self._seconds[end], self._ran_out, end)
 
     def _settle(self, outcome: Kind) -> None:
         if self._outcome is not None and not self._outcome.done():

@@ -206,8 +206,9 @@ class Visit:
             self.facts = replace(self.facts, refusal=reason.code)
         self._detail = detail[:120]
 
-    def decision(self) -> AccessDecision:
-        """The decision on all that was found out."""
+    def decision(self, *, locked_down: bool = False) -> AccessDecision:
+        """The decision on all that was found out; ``locked_down``: whether the gate is by now."""
+        self.facts = replace(self.facts, locked_down=self.facts.locked_down or locked_down)
         with self.stage("decide"):
             reason = admit(self._policy, self.facts)
         told: dict[str, Value] = {**self._told, "stages": dict(self.stages)}

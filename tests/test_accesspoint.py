@@ -579,3 +579,22 @@ def test_a_light_that_fails_denies_the_visit_and_not_the_next_one(at_work: Work)
         assert house.watch.conditions()["light"][0]
 
     at_work(story)
+
+
+def test_a_lock_down_while_somebody_is_looked_at_lets_them_in_no_more(at_work: Work) -> None:
+    async def story(house: House) -> None:
+        closed = False
+        house.point.locked_down = lambda: closed
+        compare = house.vision.compare
+
+        async def meanwhile(reference: Any, probe: Any) -> Any:
+            nonlocal closed
+            closed = True
+            return await compare(reference, probe)
+
+        house.vision.compare = meanwhile  # type: ignore[method-assign] # the order comes just then
+        event = await house.visit(house.card())
+        assert (event.kind, event.fields["reason"]) == (Kind.DENIED, Reason.LOCKED_DOWN.code)
+        assert house.gate.unlocks == 0
+
+    at_work(story)

@@ -371,3 +371,23 @@ def test_a_fire_frees_the_second_door_at_once_although_the_disk_is_full(pins: Ga
         gate.close()
 
     run(story())
+
+
+def test_nobody_who_waited_is_let_in_after_the_end(pins: Gate, run: Run, tmp_path: Path) -> None:
+    """An operator's order that waits behind a visit must not open while the process ends."""
+
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=60)
+        running = asyncio.ensure_future(door.run())
+        first, second = (asyncio.ensure_future(door.let_through(GRANT)) for _ in range(2))
+        await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert [await first, await asyncio.wait_for(second, 1)] == [Kind.NOT_TAKEN, Kind.NOT_TAKEN]
+        assert not gate.unlocked
+        assert gate.unlocks == 1
+        gate.close()
+
+    run(story())

@@ -17,7 +17,7 @@ EXPOSURE = {"vision": 1.2, "gate": 0.5, "seal": 0.3, "sync": 1.0, "web": 1.5}
 WITHOUT_NETWORK = ("vision", "gate", "seal")
 WITHOUT_DEVICES = ("seal", "sync", "web")
 SECRETS = {
-    "gate": ("site-key", "content-keys", "ledger-key"),
+    "gate": ("site-key", "content-keys", "ledger-key", "osdp-key"),
     "seal": ("pkcs11-pin",),
     "sync": ("mqtt-key", "witness-key"),
     "vision": ("gallery-key",),

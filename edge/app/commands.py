@@ -3,7 +3,8 @@
 Rules:
 
 1. Every command is an entry, obeyed or not; the answer is made of that entry by whoever follows the log.
-2. Counts and the lock-down are on disk before anything is done, and survive a restart.
+2. Counts and the lock-down are on disk before anything is done, and survive a restart. A lock-down is closed at once
+   and lifted only when that is written down.
 3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant.
 4. A flood of commands is bounded: beyond a few a minute they are dropped, and not even written down one by one.
 """
@@ -115,10 +116,13 @@ class Commands:
 
     async def _obey(self, command: Command, fields: dict[str, Value]) -> None:
         self._counts[command.by] = command.count
-        if command.what == "lock-down":
-            self._locked_down = bool(command.arguments.get("on", True))
+        lifts = command.what == "lock-down" and not command.arguments.get("on", True)
+        if command.what == "lock-down" and not lifts:
+            self._locked_down = True
         self._keep()
         receipt = await self._written({**fields, "outcome": "obeyed"})
+        if lifts and receipt is not None:
+            self.close(False)
         if command.what == "unlock" and receipt is not None and self._opening is not None:
             task = asyncio.ensure_future(self._open(self._opening, receipt))
             self._running.add(task)

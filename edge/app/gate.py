@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -102,7 +102,7 @@ async def run(settings: Settings) -> None:
         if controller is not None:
             closing.callback(controller.close)
         doorway = Doorway(
-            gate if controller is None else Controlled(gate, controller, settings.gate.release_s),
+            gate if controller is None else Controlled(gate, controller, longest_s(settings, policy)),
             panel,
             gate,
             journal,
@@ -190,7 +190,7 @@ async def run(settings: Settings) -> None:
                 await asyncio.shield(journal.append(Event(Kind.SHUTDOWN)))
 
 
-def lock(path: Path) -> None:
+def lock(path: Path, drop: Callable[[int], None] = drop_relay) -> None:
     """Drive the relays off; nothing else, and with nothing more of the configuration than their pins.
 
     Raises:
@@ -202,9 +202,11 @@ def lock(path: Path) -> None:
     lock_pin, exit_pin = pins.get("lock_pin"), pins.get("exit_pin", 0)
     if type(lock_pin) is not int or type(exit_pin) is not int:
         raise SettingsError(f"{path}: gate.lock_pin and gate.exit_pin should be whole numbers")
-    if pins.get("kind") != "simulated":
-        for pin in filter(None, (lock_pin, exit_pin)):
-            drop_relay(pin)
+    if pins.get("kind") == "simulated":
+        return
+    with contextlib.ExitStack() as both:  # the second also when the first cannot be driven
+        for pin in filter(None, (exit_pin, lock_pin)):
+            both.callback(drop, pin)
 
 
 @contextlib.contextmanager
@@ -307,6 +309,11 @@ def gate_of(settings: Settings) -> GpioGate:
         case "simulated":
             stage = Path(settings.camera.source) if settings.camera.kind == "footage" else None
             return SimulatedGate(settings.gate, stage)
+
+
+def longest_s(settings: Settings, policy: Policy) -> float:
+    """How long the release may be on for one person who is slow and then stands in the gate."""
+    return settings.gate.release_s + policy.rules.slow_s + settings.gate.held_s
 
 
 def plan_of(settings: Settings) -> Plan:

@@ -2,9 +2,10 @@
 
 Rules:
 
-1. Three ways. ``osdp-output``: we are the control panel and switch an output of a device on the secure side, for as
-   long as a person may go, by its own timer, so that a cut line locks. ``osdp-reader``: we are a reader and show the
-   controller one fixed card, which means that this gate has granted. ``wiegand``: the same card on two wires.
+1. Three ways. ``osdp-output``: we are the control panel and switch an output of a device on the secure side, off with
+   our own relay; and by its own timer after the longest that our relay may be on, so that a cut line locks.
+   ``osdp-reader``: we are a reader and show the controller one fixed card, which means that this gate has granted.
+   ``wiegand``: the same card on two wires.
 2. The card is of the gate, never of the person. A controller learns that somebody was granted, not who.
 3. OSDP runs in its secure channel with a key that both sides were given, and not without.
 4. A controller that does not answer is a lost device. It opens nothing, and neither does the gate's own relay wait.
@@ -54,13 +55,13 @@ class Told(Protocol):
 class Controlled:
     """The gate's own lock, and a controller that is told the same: implements the port Lock."""
 
-    def __init__(self, lock: Lock, told: Told, release_s: float) -> None:
-        self._lock, self._told, self._release_s = lock, told, release_s
+    def __init__(self, lock: Lock, told: Told, longest_s: float) -> None:
+        self._lock, self._told, self._longest_s = lock, told, longest_s
 
     def unlock(self, receipt: Receipt) -> None:
         """Energise the release, which refuses what is no grant; then tell the controller."""
         self._lock.unlock(receipt)
-        self._told.opened(self._release_s)
+        self._told.opened(self._longest_s)
 
     def lock(self) -> None:
         """Drop the release, whatever becomes of the controller."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from gpiozero.pins.mock import MockFactory
 
+from edge.app.gate import lock
 from edge.audit.entry import Event, Kind
 from edge.devices.gate import LIGHTS, GpioGate, drop_relay
 from edge.devices.simulated import SimulatedGate, SimulatedJournal
@@ -66,6 +68,19 @@ def test_the_last_act_drops_the_relay(pins: Gate) -> None:
     factory = MockFactory()
     drop_relay(pins.lock_pin, factory)
     assert not factory.pin(pins.lock_pin).state
+
+
+def test_the_second_door_is_locked_although_the_first_pin_cannot_be_driven(tmp_path: Path) -> None:
+    driven: list[int] = []
+
+    def drop(pin: int) -> None:
+        driven.append(pin)
+        raise DeviceError("gate", f"GPIO: {pin} is busy")
+
+    (tmp_path / "edge.toml").write_text('[gate]\nkind = "gpio"\nlock_pin = 17\nexit_pin = 27\n', encoding="utf-8")
+    with pytest.raises(DeviceError, match="busy"):
+        lock(tmp_path / "edge.toml", drop)
+    assert driven == [17, 27]
 
 
 def test_no_gpio_at_all_is_a_device_error_with_a_sentence(pins: Gate, run: Run) -> None:

@@ -85,3 +85,17 @@ def test_a_converter_that_does_not_answer_is_as_if_every_wire_were_cut() -> None
 def test_inputs_that_cannot_be_supervised_so_are_named(told: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"door|beam|fire"):
         channels_of(told)
+
+
+def test_an_error_of_the_library_s_own_is_no_answer_and_ends_no_looking() -> None:
+    class OfItsOwnError(Exception):
+        """As lgpio has one."""
+
+    def read(_channel: int) -> float:
+        raise OfItsOwnError
+
+    told: list[Sensed] = []
+    supervised = Supervised({"fire": 1}, read, told.append)
+    supervised.close()
+    supervised.look()
+    assert told == [Sensed.TAMPER, Sensed.FIRE]

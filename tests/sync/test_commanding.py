@@ -23,7 +23,7 @@ from edge.demo.broker import OPERATOR, write_key
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
-from edge.errors import Reason, Refusal
+from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import State
 from edge.ports import Receipt
 from edge.settings import Clock
@@ -272,5 +272,19 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
             part.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await part
+
+    lived(tmp_path, story)
+
+
+def test_a_lock_down_is_not_lifted_by_what_is_not_on_disk(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        await house.commands.hear(command("lock-down", 1, on=1))
+
+        async def full(event: Event) -> Receipt:
+            raise DeviceError("journal", "no space")
+
+        house.journal.append = full  # type: ignore[method-assign] # the disk is full
+        await house.commands.hear(command("lock-down", 2, on=0))
+        assert house.commands.locked_down()
 
     lived(tmp_path, story)

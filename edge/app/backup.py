@@ -4,9 +4,11 @@ Rules:
 
 1. Every database is copied as SQLite copies one that is being written to: whole, at one moment.
 2. The copy is encrypted with a key that is not in it, in pieces that cannot be exchanged, cut off or put elsewhere.
+   Nothing plain is written outside the state directory, one database at a time.
 3. Secrets of systemd's are not in it: they are encrypted for the old machine. ``edge provision`` gives new ones.
 4. What is kept about people beside the log is not in it: what the log says was deleted must not come back. A gallery
-   is, so whoever was deleted in it since has to be deleted again.
+   is, so whoever was deleted in it since has to be deleted again. Operators are not either: nobody who was dismissed
+   comes back, and everybody else is enrolled again at the console.
 5. Put back, the log goes on from where the copy was made. What the token, the neighbours or the collector remember of
    it is newer, so the gate notices at its start, keeps the copy as evidence and opens a new epoch that names what is
    missing.
@@ -36,7 +38,8 @@ _PIECE: Final = 1 << 20
 _LAST: Final = b"\x01"
 _MORE: Final = b"\x00"
 _STATE, _CONFIGURATION = "state", "configuration"
-_NOT_KEPT: Final = (".new", "-wal", "-shm", "lock")
+_NOT_KEPT: Final = (".new", "-wal", "-shm", "-journal", "lock")
+_PLACE: Final = ".backup-"
 
 
 def new_key(path: Path) -> bytes:
@@ -68,10 +71,13 @@ def take(settings: Settings, out: Path, key: bytes) -> int:
         open(new, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file,
         _Sealing(file, key) as sealing,
         tarfile.open(fileobj=sealing, mode="w|gz") as archive,
-        tempfile.TemporaryDirectory(dir=out.parent) as place,
+        tempfile.TemporaryDirectory(dir=settings.paths.state, prefix=_PLACE) as place,
     ):
         for name, path in _files(settings):
-            archive.add(_copied(path, Path(place)), arcname=name, recursive=False)
+            copy = _copied(path, Path(place))
+            archive.add(copy, arcname=name, recursive=False)
+            if copy is not path:
+                copy.unlink()
             count += 1
     descriptor = os.open(new, os.O_RDONLY)
     try:
@@ -94,7 +100,7 @@ def put_back(settings: Settings, source: Path, key: bytes) -> int:
     if there:
         raise DeviceError("backup", f"{state} holds the state of a gate; it would be lost")
     state.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=state, prefix=".backup-") as name:
+    with tempfile.TemporaryDirectory(dir=state, prefix=_PLACE) as name:
         folder = Path(name)
         with source.open("rb") as file, tempfile.TemporaryFile(dir=folder) as plain:
             for piece in _opened(file, key):
@@ -117,7 +123,14 @@ def put_back(settings: Settings, source: Path, key: bytes) -> int:
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:
     """All that is kept in the state directory and beside the configuration, by its name in the backup."""
     state, configuration = settings.paths.state, settings.source.resolve().parent
-    apart = (settings.paths.bodies, settings.paths.credentials, state / "provision")
+    operators = settings.paths.journal.parent / "operators"
+    apart = (
+        settings.paths.bodies,
+        settings.paths.credentials,
+        state / "provision",
+        operators,
+        *state.glob(f"{_PLACE}*"),
+    )
     for kind, base in ((_STATE, state), (_CONFIGURATION, configuration)):
         for path in sorted(base.rglob("*")) if kind == _STATE else _configured(configuration):
             if path.is_file() and not path.name.endswith(_NOT_KEPT) and not any(map(path.is_relative_to, apart)):

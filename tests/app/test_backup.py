@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -147,3 +148,31 @@ def test_what_is_kept_about_people_is_in_no_copy(gate: Path) -> None:
     assert run("restore", gate) == 0
     assert rows(gate) == 2000
     assert not bodies.exists()
+
+
+def test_nothing_plain_is_written_where_the_copy_goes(gate: Path) -> None:
+    """What is deleted from a memory stick can be read from it."""
+    made: list[Path] = []
+    sys.addaudithook(lambda event, told: made.append(Path(told[0])) if event == "tempfile.mkdtemp" else None)
+    (gate / "stick").mkdir()
+    assert run("take", gate, "stick/copy") == 0
+    assert made
+    assert not [path for path in made if path.is_relative_to(gate / "stick")]
+    assert not list((gate / "state").glob(".backup-*"))
+
+
+def test_what_a_copy_left_behind_is_in_no_other(gate: Path) -> None:
+    (gate / "state" / ".backup-killed").mkdir()
+    (gate / "state" / ".backup-killed" / "plain").write_bytes(SECRET)
+    assert run("take", gate) == 0
+    lose(gate)
+    assert run("restore", gate) == 0
+    assert not list((gate / "state").glob(".backup-*"))
+
+
+def test_nobody_who_was_dismissed_comes_back_with_a_copy(gate: Path) -> None:
+    (gate / "state" / "gate" / "operators").write_text("{}", encoding="ascii")
+    assert run("take", gate) == 0
+    lose(gate)
+    assert run("restore", gate) == 0
+    assert not (gate / "state" / "gate" / "operators").exists()

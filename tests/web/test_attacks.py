@@ -345,6 +345,16 @@ def test_only_exactly_the_fields_that_are_asked_for(name: str, folder: Folder, r
     run(story())
 
 
+def test_a_field_told_twice_is_refused(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(WEB) as stand:
+            body = '{"name": "anna", "name": "bo", "password": "x", "codes": []}'
+            head = {"Origin": "http://127.0.0.1:8080", "Content-Type": "application/json"}
+            assert (await stand.client.post("/act/login", content=body, headers=head)).status_code == 400
+
+    run(story())
+
+
 def test_odd_json_is_refused(folder: Folder, shared: Path, run: Run) -> None:
     files = sorted((shared / "vectors" / "JSONTestSuite" / "test_parsing").glob("n_*.json"))
     assert len(files) > 150

@@ -44,6 +44,7 @@ def test_a_dry_run_prints_every_command_and_changes_nothing(dry: str) -> None:
     for said in ("systemd-sysusers", "mkfs.ext4 -q -L edge-data /dev/nowhere", "systemctl start edge.target"):
         assert f"run   {said}" in dry
     assert "dtparam=strict_gpiod" in dry
+    assert "run   env TMPDIR=/var/tmp /opt/edge-gate/scripts/setup" in dry
     assert dry.rstrip().endswith("install: nothing was changed")
     assert not Path("/opt/edge-gate").exists() or Path("/etc/systemd/system/edge-gate.service").exists()
 

@@ -36,6 +36,7 @@ from edge.trust.site import FILES, Answer, Request, fingerprint, opened, request
 
 STORE = Path("/etc/credstore.encrypted")
 _CERTIFICATE = "mqtt/gate.pem"
+_LONGEST = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def request(places: Places, origin: str, log_key: bytes) -> Request:
     key = serialization.load_pem_private_key(network.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise Refusal(Reason.BAD_CLAIM, f"{network.name} is no P-256 key")
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(origin)[:64])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(origin))])
     csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     asked = Request(
         origin, csr.public_bytes(serialization.Encoding.DER), log_key, _box(places).public_key().public_bytes_raw()
@@ -87,8 +88,15 @@ def request(places: Places, origin: str, log_key: bytes) -> Request:
 
 
 def common_name(origin: str) -> str:
-    """What the broker calls a gate: the topic that it may write to."""
-    return "/".join(origin.split(":")[2:])
+    """What the broker calls a gate: the topic that it may write to.
+
+    Raises:
+        Refusal: a certificate has no room for it; cut short it could be another gate's.
+    """
+    name = "/".join(origin.split(":")[2:])
+    if len(name) > _LONGEST:
+        raise Refusal(Reason.BAD_CLAIM, f"{name} is longer than the {_LONGEST} characters of a certificate's name")
+    return name
 
 
 def certificate(asked: Request, ca: x509.Certificate, ca_key: ec.EllipticCurvePrivateKey, days: int) -> bytes:
@@ -103,7 +111,7 @@ def certificate(asked: Request, ca: x509.Certificate, ca_key: ec.EllipticCurvePr
     except (ValueError, InvalidSignature) as error:
         raise Refusal(Reason.UNREADABLE, "the certificate request cannot be read") from error
     names = [name.value for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if not good or names != [common_name(asked.origin)[:64]]:
+    if not good or names != [common_name(asked.origin)]:
         raise Refusal(Reason.BAD_SIGNATURE, "the certificate request is not that of this gate")
     now = datetime.now(UTC)
     made = (
@@ -218,6 +226,8 @@ def keep_secret(places: Places, name: str, content: bytes) -> None:
         new.unlink(missing_ok=True)
         with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         new.replace(places.credentials / name)
         return
     places.store.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -235,7 +245,10 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(path.name + ".new")
-        new.write_bytes(content)
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # before the version that says it is there
         new.chmod(0o640)
         for each in (new, path.parent):
             os.chown(each, -1, group)

@@ -258,3 +258,14 @@ def test_a_bomb_in_parts_is_refused() -> None:
     [text] = parts(bytes(1 << 20))
     with pytest.raises(Refusal):
         Collected(1 << 16).add(text)
+
+
+def test_two_gates_never_share_a_name_at_the_broker(gate: Path, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate's name has 64 characters at most; cut short it would be that of a neighbour too."""
+    long = f"urn:gate:{'t' * 30}:{'s' * 30}:north-1"
+    assert on_the_gate(gate, "request", "--origin", long, "--out", str(desk / "request")) == 1
+    assert "64" in capsys.readouterr().err
+    assert not (desk / "request").exists()
+    assert (
+        on_the_gate(gate, "request", "--origin", long.replace("t" * 30, "t" * 25), "--out", str(desk / "request")) == 0
+    )

@@ -224,12 +224,8 @@ def _one(row: dict[str, Any]) -> Operator:
     used = row["used"]
     if type(used) is not int or used < 0:
         raise ValueError("not a step")
-    made = Operator(
-        named(row["name"]),
-        Role(row["role"]),
-        *(bytes.fromhex(row[key]) for key in ("salt", "password", "secret")),
-        used,
-    )
+    salt, password, secret = (bytes.fromhex(row[key]) for key in ("salt", "password", "secret"))
+    made = Operator(named(row["name"]), Role(row["role"]), salt, password, secret, used)
     if (len(made.salt), len(made.password), len(made.secret)) != (SALT, 32, SECRET):
         raise ValueError("not an operator")
     return made

@@ -218,6 +218,7 @@ VISITS: tuple[Visit, ...] = (
         needs_detector=True,
         swapped_in=Fake("obama2", Medium.PHONE),
         frames=3,
+        profiles=("pilot", "turnstile", "benefit"),  # where tasks are asked, either reason may come first
     ),
     Visit(
         "film fed in",

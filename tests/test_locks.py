@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import sys
 import tomllib
@@ -72,6 +73,21 @@ def test_everything_the_project_asks_for_is_locked(lock: str, groups: list[str],
 def test_developers_have_the_versions_of_the_gate() -> None:
     developers = pins(ROOT / "requirements-dev.lock")
     assert {name: developers.get(name) for name in pins(ROOT / "requirements.lock")} == pins(ROOT / "requirements.lock")
+
+
+def test_the_lock_files_were_found_whole_on_every_kind_of_gate() -> None:
+    """Wheels of all versions for Debian 12 and 13 on x86-64 and aarch64; scripts/lock looks, with the network."""
+    found, sums = set(), {}
+    for line in (ROOT / "requirements.platforms").read_text(encoding="ascii").splitlines():
+        first, second, *rest = line.split()
+        if first == "whole":
+            found.add((second, *rest))
+        else:
+            sums[second] = first
+    assert found == {(machine, python) for machine in ("x86_64", "aarch64") for python in ("3.11", "3.13")}
+    now = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in sums}
+    assert sums == now, "please run scripts/lock: a lock file is not the one that was looked up"
+    assert set(sums) == {*(path.name for path in LOCKS), "scripts/oracles.lock"}
 
 
 def imported(folder: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from edge.accesspoint import AccessPoint
-from edge.app.gate import bodies_of
+from edge.app.chosen import bodies_of
 from edge.app.seal import policy_of
 from edge.app.standing import GateStanding
 from edge.audit.entry import Entry, Kind

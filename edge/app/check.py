@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.app.calibrated import calibration_of
-from edge.app.gate import policy_of
+from edge.app.chosen import policy_of
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path, secret
 from edge.app.wiring import wrong

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from edge.app.gate import plan_of, policy_of
+from edge.app.chosen import plan_of, policy_of
 from edge.devices import kept
 from edge.errors import Reason, Refusal
 from edge.settings import SettingsError, load

@@ -178,7 +178,8 @@ def _forget(args: argparse.Namespace) -> int:
     def act(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
         import asyncio
 
-        from edge.app.gate import alone, bodies_of
+        from edge.app.chosen import bodies_of
+        from edge.app.gate import alone
         from edge.app.service import secret
         from edge.devices.clock import SystemClock
         from edge.devices.journal import LastHead, SqliteJournal

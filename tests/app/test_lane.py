@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.app.check import gallery_of
-from edge.app.gate import lane_of, policy_of
+from edge.app.chosen import lane_of, policy_of
 from edge.app.manifest import manifest_of
 from edge.biometric.gallery import fmr_for
 from edge.biometric.values import ReferenceKind

@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from edge.app.gate import alone, policy_of
+from edge.app.chosen import policy_of
+from edge.app.gate import alone
 from edge.app.standing import GateStanding, logged_trust, trust_of
 from edge.audit.entry import Event, Kind
 from edge.devices.checkpoints import CheckpointReader

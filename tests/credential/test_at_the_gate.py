@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from edge.app.gate import verifier_of
+from edge.app.chosen import verifier_of
 from edge.credential.issue import issue, signer
 from edge.errors import Reason, Refusal
 from edge.settings import Cards, Settings, SettingsError, load

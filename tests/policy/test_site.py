@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge.app.check import rules_of
-from edge.app.gate import policy_of
+from edge.app.chosen import policy_of
 from edge.app.site import checked, counter_of, entries_of, first_key, premises_of, wrong_with
 from edge.app.standing import GateStanding
 from edge.audit.entry import Event, Kind

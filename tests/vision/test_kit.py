@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from numpy.typing import NDArray
 
 from edge.app.calibrated import calibration_of, place_of
-from edge.app.gate import configuration, policy_of
+from edge.app.chosen import configuration, policy_of
 from edge.cli import main
 from edge.cli.replay import policies_of
 from edge.demo.fakes import Fake, Medium

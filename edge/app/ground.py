@@ -1,0 +1,96 @@
+"""What edge-gate stands on before anybody comes: locked pins, the log, the time, whom to trust, and a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.app.chosen import collector_of, gate_of, policy_of
+from edge.app.manifest import manifest_of
+from edge.app.service import secret
+from edge.app.standing import GateStanding, logged_trust, time_sealed, trust_of
+from edge.app.told import ToldPanel
+from edge.biometric.manifest import Manifest
+from edge.decision import Policy
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.clock import SystemClock
+from edge.devices.follower import Follower
+from edge.devices.gate import GpioGate
+from edge.devices.journal import LastHead, SqliteJournal
+from edge.devices.trustfile import TrustFile
+from edge.settings import Settings
+from edge.watch import Watch
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What was configured, read before anything is touched."""
+
+    settings: Settings
+    policy: Policy
+    manifest: Manifest
+    site_key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Chosen:
+        """Read it.
+
+        Raises:
+            SettingsError: something in it is wrong.
+        """
+        return cls(settings, policy_of(settings), manifest_of(settings), secret(settings.paths, "site-key", least=16))
+
+    @property
+    def folder(self) -> Path:
+        """Where edge-gate keeps what is its own."""
+        return self.settings.paths.journal.parent
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What it stands on."""
+
+    clock: SystemClock
+    gate: GpioGate
+    checkpoints: CheckpointReader
+    journal: SqliteJournal
+    follower: Follower
+    standing: GateStanding
+    watch: Watch
+    panel: ToldPanel
+
+
+async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
+    """Lay it; what is opened is closed by ``closing``, the lock last.
+
+    Raises:
+        DeviceError: a device does not do its part.
+    """
+    settings = chosen.settings
+    clock = SystemClock(settings.clock, chosen.folder / "clock-floor")
+    gate = gate_of(settings)
+    closing.callback(gate.close)
+    closing.callback(gate.lock)
+    checkpoints = CheckpointReader(settings.paths.checkpoints)
+    journal = SqliteJournal.open(
+        settings.paths.journal,
+        settings.site.origin,
+        settings.site.gate,
+        clock,
+        LastHead.of(checkpoints.last()),
+        collector=collector_of(settings),
+    )
+    closing.callback(journal.close)
+    closing.callback(clock.keep)
+    time_sealed(settings, checkpoints.last(), clock)
+    trust = trust_of(settings, chosen.folder)
+    follower = Follower(settings.paths.journal)
+    closing.callback(follower.close)
+    if isinstance(trust, TrustFile):
+        trust.know(await asyncio.to_thread(logged_trust, follower))
+    standing = GateStanding(trust, follower, checkpoints, clock)
+    await asyncio.to_thread(standing.look)
+    panel = ToldPanel(gate, settings.paths.panel_socket)
+    return Ground(clock, gate, checkpoints, journal, follower, standing, Watch(journal, clock), panel)

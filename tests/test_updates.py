@@ -480,6 +480,9 @@ def machine(card: Card, workshop: Workshop) -> Iterator[Machine]:
     (card.folder / "updates").mkdir()
     (card.folder / "running" / "etc" / "edge-gate").mkdir(parents=True)
     (card.folder / "running" / "etc" / "edge-gate" / "edge.toml").write_text("of this site\n")
+    more = card.folder / "running" / "etc" / "systemd" / "system" / "edge-gate.service.d"
+    more.mkdir(parents=True)
+    (more / "lines.conf").write_text("[Service]\nDeviceAllow=char-ttyAMA rw\n")
     (card.folder / "bus.conf").write_text(
         '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
         '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>system</type>'
@@ -504,6 +507,8 @@ def test_an_update_is_written_beside_the_running_system_and_carries_what_the_sit
     assert (folder / "kept" / "B").read_text() == "version=1.10\nfloor=1.10\n"
     read = ran("debugfs", "-R", "cat /etc/edge-gate/edge.toml", folder / "root-b").stdout
     assert read == "of this site\n"
+    told = "/etc/systemd/system/edge-gate.service.d/lines.conf"  # a site tells a unit of its lines
+    assert "char-ttyAMA" in ran("debugfs", "-R", f"cat {told}", folder / "root-b").stdout
     assert "edge-root-b" in ran("debugfs", "-R", "cat /etc/fstab", folder / "root-b").stdout
     assert b"root=PARTLABEL=edge-root-b rauc.slot=B" in (folder / "boot-b").read_bytes()
     assert not any((folder / "root-a").read_bytes())

@@ -200,6 +200,7 @@ def test_a_template_takes_as_many_bytes_as_asked_for_and_stands_beside_a_photo(
         versions[name] = (json.loads(capsys.readouterr().out)["modules"] - 17) // 4
         reference = verify((tmp_path / f"{name}.txt").read_text(), trust, Interval.exactly(NOW)).reference
         assert reference is not None
+        assert isinstance(reference, Picture | Template)
         assert isinstance(reference, Picture) if name == "photo" else len(reference.data) == int(name)
     assert versions["32"] <= versions["photo"] - 6, versions
     assert edge("credential", "issue", *common, "--template", 130, "--budget", 500, "--out", tmp_path / "both") == 0

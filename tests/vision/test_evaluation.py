@@ -161,10 +161,10 @@ def test_groups_are_told_at_everybody_s_thresholds_where_the_data_support_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     everybody, group = Scores(), Scores()
-    everybody.add(np.linspace(0, 0.5, 5000), np.zeros(5000, bool))
-    group.add(np.full(95, 0.2), np.zeros(95, bool))
-    group.add(np.full(5, 0.6), np.zeros(5, bool))
-    group.add(np.array([0.3, 0.9, 0.9, 0.9]), np.ones(4, bool))
+    everybody.add(np.linspace(0, 0.5, 5000, dtype=np.float32), np.zeros(5000, bool))
+    group.add(np.full(95, 0.2, np.float32), np.zeros(95, bool))
+    group.add(np.full(5, 0.6, np.float32), np.zeros(5, bool))
+    group.add(np.array([0.3, 0.9, 0.9, 0.9], np.float32), np.ones(4, bool))
     command._groups([("north", group)], [at_fmr(everybody, rate) for rate in (0.01, 0.001)])
     said = capsys.readouterr().out
     assert said.count("within each group") == 1  # 5,000 comparisons support 1 % and no less

@@ -105,13 +105,13 @@ def test_the_stage_s_light_falls_on_footage_that_answers_it(tmp_path: Path) -> N
     np.save(tmp_path / "somebody.light.npy", percent)
     (tmp_path / "playing").write_text("somebody.npy loop\n")
     camera = FootageCamera(str(tmp_path), 500)
-    assert set(np.unique(camera.read().bgr)) == {100}
+    assert set(np.unique(camera.read().colour())) == {100}
     (tmp_path / "light").write_text("1\n")
-    lit = camera.read().bgr
+    lit = camera.read().colour()
     assert set(np.unique(lit[:, :30])) == {100}
     assert set(np.unique(lit[:, 30:])) == {130}
     (tmp_path / "light").write_text("0\n")
-    assert set(np.unique(camera.read().bgr)) == {100}
+    assert set(np.unique(camera.read().colour())) == {100}
 
 
 @pytest.mark.parametrize("percent", [np.zeros((3, 3), np.uint8), np.zeros((40, 60), np.float32)])

@@ -147,7 +147,8 @@ class Broker:
         self.port = 0
         self.authority = authority
         self.ca = authority.certificate
-        self.identities = {name: authority.issue(name) for name in (*COLLECTORS, OPERATOR, PUBLISHER, BRIDGE, HOME, *gates)}
+        names = (*COLLECTORS, OPERATOR, PUBLISHER, BRIDGE, HOME, *gates)
+        self.identities = {name: authority.issue(name) for name in names}
         self.signing_key = folder / "collector-signing.key"
         self.collector_key = folder / "collector-signing.pem"
         signing = ec.generate_private_key(ec.SECP256R1())

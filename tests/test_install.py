@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,10 +12,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def told(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def told(script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """What the script says and how it ends."""
     return subprocess.run(
-        [ROOT / "scripts" / script, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [ROOT / "scripts" / script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | more,
     )
 
 
@@ -139,3 +145,25 @@ def test_no_face_stays_when_the_log_is_taken_away() -> None:
     gone = told("uninstall", "--dry-run", "--with-log").stdout
     assert "/var/lib/edge-gate/faces" in gone
     assert "/var/lib/edge-gate/provision" in told("uninstall", "--dry-run", "--with-configuration").stdout
+
+
+def test_what_a_site_changed_in_the_firmware_s_lines_stays_changed(dry: str, tmp_path: Path) -> None:
+    """Another lock pin, a serial line that is used, Bluetooth that is kept: an update must not turn them back."""
+    assert "Lines of edge-gate" in dry
+    config = tmp_path / "config.txt"
+
+    def added() -> list[str]:
+        done = told("install", "--dry-run", EDGE_BOOT=str(tmp_path))
+        return re.findall(rf"add   {config}\n +(.*)", done.stdout)
+
+    config.write_text("[cm5]\ndtoverlay=dwc2,dr_mode=host\n", encoding="ascii")
+    first = added()
+    assert first[0] == "[all]"
+    assert "enable_uart=0" in first
+    config.write_text(config.read_text(encoding="ascii") + "\n".join(first) + "\n", encoding="ascii")
+    assert added() == []
+    changed = (
+        config.read_text(encoding="ascii").replace("gpio=17,27", "gpio=13").replace("enable_uart=0", "enable_uart=1")
+    )
+    config.write_text(changed.replace("dtoverlay=disable-bt", "# dtoverlay=disable-bt"), encoding="ascii")
+    assert added() == []

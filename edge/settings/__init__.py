@@ -1,0 +1,46 @@
+"""config/edge.toml as types, in the same order. An unknown key is an error that names it."""
+
+from edge.settings.reading import LIMITS, SettingsError, load, profile, read_toml, section
+from edge.settings.sections import (
+    Camera,
+    Cards,
+    Clock,
+    Controller,
+    Gate,
+    Iavs,
+    Log,
+    Models,
+    Mqtt,
+    Paths,
+    Seal,
+    Settings,
+    Site,
+    Token,
+    Trust,
+    Web,
+)
+
+__all__ = [
+    "LIMITS",
+    "Camera",
+    "Cards",
+    "Clock",
+    "Controller",
+    "Gate",
+    "Iavs",
+    "Log",
+    "Models",
+    "Mqtt",
+    "Paths",
+    "Seal",
+    "Settings",
+    "SettingsError",
+    "Site",
+    "Token",
+    "Trust",
+    "Web",
+    "load",
+    "profile",
+    "read_toml",
+    "section",
+]

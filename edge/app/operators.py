@@ -242,10 +242,14 @@ class Operators:
         return orders.Invited("-".join((setup[:4], setup[4:8], setup[8:])), SETUP_S)
 
     def _setup(self, text: str) -> _Setup:
-        """The invitation that this set-up code is of."""
-        self._patient("/setup")
+        """The invitation that this set-up code is of.
+
+        The right one is taken however many wrong ones came: it has 59 bits, and whoever sends wrong ones must not keep
+        out who stands at the console.
+        """
         found = self._setups.get(known.fingerprint(re.sub(r"[\s-]", "", text).upper()))
         if found is None or found.until_s <= self._clock.monotonic():
+            self._patient("/setup")
             self._patience.wrong("/setup")
             raise NotDoneError(No.OVER)
         return found

@@ -217,6 +217,18 @@ def test_set_up_codes_cannot_be_guessed_away(tmp_path: Path, run: Run) -> None:
     run(story())
 
 
+def test_nobody_who_guesses_set_up_codes_keeps_the_right_person_out(tmp_path: Path, run: Run) -> None:
+    async def story() -> None:
+        async with standing(tmp_path) as gate:
+            invited = await gate.ask(orders.Invite("anna", Role.ADMIN))
+            assert isinstance(invited, orders.Invited)
+            for _ in range(TRIES + 1):
+                await gate.no(orders.Enrol("AAAA-AAAA-AAAA", PASSWORD))
+            assert isinstance(await gate.ask(orders.Enrol(invited.setup, PASSWORD)), orders.Enrolling)
+
+    run(story())
+
+
 def test_the_file_is_for_edge_gate_alone_and_survives_a_restart(tmp_path: Path, run: Run) -> None:
     async def story() -> None:
         before = os.umask(0o022)

@@ -30,6 +30,10 @@ from edge.settings import Settings, SettingsError, profile
 from edge.trust.encryption import content_keys
 
 _log = logging.getLogger("edge.gate")
+_NEEDED = {
+    DISPENSER.name: ("portion_pin", "door_pin"),  # its door is how somebody says that they have looked
+    INTERLOCK.name: ("exit_pin", "exit_door_pin", "door_pin", "beam_1_pin", "beam_2_pin"),  # beam 1 counts people
+}
 
 
 def verifier_of(settings: Settings) -> Verify:
@@ -132,12 +136,11 @@ def plan_of(settings: Settings) -> Plan:
     """
     plan, pins = PLANS[settings.gate.passage], settings.gate
     try:
-        channels_of(pins.supervised)
+        supervised = {name.replace("-", "_") + "_pin" for name in channels_of(pins.supervised)}
     except ValueError as error:
         raise SettingsError(f"{settings.source}: gate.supervised: {error}") from error
-    needed = {DISPENSER.name: ("portion_pin",), INTERLOCK.name: ("exit_pin", "exit_door_pin")}.get(plan.name, ())
-    for name in needed:
-        if not getattr(pins, name):
+    for name in _NEEDED.get(plan.name, ()):
+        if name not in supervised and not getattr(pins, name):
             raise SettingsError(f"{settings.source}: a passage of kind {plan.name} needs gate.{name}")
     return plan
 

@@ -36,6 +36,7 @@ ROLES: Final = {
     "data_1_pin": ("out", "Wiegand D1", "open collector"),
 }
 """Key of the configuration: direction, what it is, how it is wired."""
+_SPI, _SERIAL = range(8, 12), ("ttyAMA0", "ttyS0", "serial0")
 _ROW, _TOP, _WIDTH, _MIDDLE = 26, 96, 1180, 590
 
 
@@ -59,6 +60,10 @@ def wires(settings: Settings) -> tuple[Wire, ...]:
 def wrong(settings: Settings) -> tuple[str, ...]:
     """What cannot be wired so; empty when it can."""
     found, taken = [], dict[int, str]()
+    if settings.gate.supervised:
+        taken |= dict.fromkeys(_SPI, "the analogue converter's")
+    if settings.controller.kind.startswith("osdp") and settings.controller.device.name in _SERIAL:
+        taken |= dict.fromkeys((14, 15), "the serial line's")
     for wire in wires(settings):
         if wire.bcm not in HEADER:
             found.append(f"{wire.key}: BCM {wire.bcm} is not on the header")

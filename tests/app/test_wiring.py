@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.app.check import check
+from edge.app.chosen import plan_of
 from edge.app.wiring import HEADER, POWER, ROLES, drawing, wires, wrong
 from edge.cli import main
-from edge.settings import Controller, Gate, Settings, load
+from edge.settings import Controller, Gate, Settings, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,3 +72,40 @@ def test_the_command_writes_the_drawing_or_prints_a_table(tmp_path: Path, capsys
     assert "BCM 17  pin 11  out  lock of the entry" in capsys.readouterr().out
     assert main(["wiring", "--config", config, "--out", str(tmp_path / "wiring.svg")]) == 0
     assert (tmp_path / "wiring.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("passage", "pin"),
+    [
+        ("dispenser", "portion_pin"),
+        ("dispenser", "door_pin"),  # somebody who has looked says so by opening and shutting it
+        ("interlock", "exit_pin"),
+        ("interlock", "exit_door_pin"),
+        ("interlock", "door_pin"),
+        ("interlock", "beam_1_pin"),  # it counts people: without it two go through as one
+        ("interlock", "beam_2_pin"),
+    ],
+)
+def test_a_passage_without_a_pin_that_it_needs_does_not_start(settings: Settings, passage: Any, pin: str) -> None:
+    whole = replace(settings.gate, passage=passage, portion_pin=13, exit_pin=27, exit_door_pin=6)
+    assert plan_of(replace(settings, gate=whole)).name == passage
+    without: dict[str, Any] = {pin: 0}
+    with pytest.raises(SettingsError, match=pin):
+        plan_of(replace(settings, gate=replace(whole, **without)))
+
+
+def test_an_input_that_is_supervised_needs_no_pin(settings: Settings) -> None:
+    whole = replace(settings.gate, passage="interlock", exit_pin=27, supervised=("door:0", "exit-door:1"))
+    assert plan_of(replace(settings, gate=replace(whole, door_pin=0, exit_door_pin=0))).name == "interlock"
+
+
+def test_pins_of_the_converter_and_of_the_serial_line_are_taken(settings: Settings) -> None:
+    spi = replace(settings, gate=replace(settings.gate, supervised=("door:0",), fill_pin=11))
+    assert any("fill_pin" in fault and "converter" in fault for fault in wrong(spi))
+    line = Controller("osdp-output", Path("/dev/ttyAMA0"))
+    assert any("fill_pin" in fault for fault in wrong(_lit(settings, line, 14)))
+    assert wrong(_lit(settings, replace(line, device=Path("/dev/ttyUSB0")), 14)) == ()
+
+
+def _lit(settings: Settings, line: Controller, pin: int) -> Settings:
+    return replace(settings, controller=line, gate=replace(settings.gate, fill_pin=pin))

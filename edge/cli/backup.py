@@ -41,7 +41,8 @@ def _said(args: argparse.Namespace, what: str) -> int:
             print(f"{count} files in {args.file}; keep {args.key} elsewhere, nothing opens it without")
         else:
             count = backup.put_back(settings, args.file, args.key.read_bytes())
-            print(f"{count} files put back. next: systemd-tmpfiles --create edge-gate.conf, edge provision, edge check")
+            steps = "systemd-tmpfiles --create edge-gate.conf, edge provision, edge operator, edge check"
+            print(f"{count} files put back. next: {steps}")
     except (DeviceError, SettingsError, OSError) as error:
         print(f"edge backup: {error}", file=sys.stderr)
         return 1

@@ -3,8 +3,9 @@
 Rules:
 
 1. No operator exists before one is enrolled at the device's own console: there is no default password.
-2. A password is kept as scrypt (RFC 7914) with a salt of its own. Whether a name exists takes the same work to find
-   out as whether its password is right.
+2. A password is kept as scrypt (RFC 7914) with a salt of its own. One try at a name that nobody has takes the same work
+   as one at a name that exists. Many tries do tell them apart: names that nobody has wait together (``tickets.py``), so
+   that they cost the gate little; a name is no secret.
 3. A code is good for its own half minute and the one on either side, and once: the step that was used, and every one
    before it, is never taken again.
 4. A gate that knows no more than a floor of the time cannot say which half minute it is. Then two codes in a row are

@@ -6,7 +6,8 @@ Rules:
 2. Counts and the lock-down are on disk before anything is done, and survive a restart. A lock-down is closed at once
    and lifted only when that is written down.
 3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant.
-4. A flood of commands is bounded: beyond a few a minute they are dropped, and not even written down one by one.
+4. A flood is bounded: beyond a few a minute they are dropped, and not even written down one by one. What nobody who may
+   command has signed is counted apart, so that noise never drops a lock-down.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Commands:
         self._gate, self._charter, self._journal, self._clock = gate, charter, journal, clock
         self._opening, self._kept = opening, kept
         self._counts, self._locked_down = self._read()
-        self._lately: deque[float] = deque(maxlen=_A_MINUTE)
+        self._obeyed_lately: deque[float] = deque(maxlen=_A_MINUTE)
+        self._noise_lately: deque[float] = deque(maxlen=_A_MINUTE)
         self._running: set[asyncio.Task[None]] = set()
 
     def locked_down(self) -> bool:
@@ -84,21 +86,29 @@ class Commands:
 
     async def hear(self, data: bytes) -> None:
         """Obey a command, or write down why not."""
-        now = self._clock.monotonic()
-        if len(self._lately) == _A_MINUTE and now - self._lately[0] < 60:
-            _log.warning("a flood of commands is dropped")
-            return
-        self._lately.append(now)
         fields: dict[str, Value] = {"digest": hashlib.sha256(data).digest()}
+        command: Command | None = None
         try:
             command = heard(data, self._charter(), self._gate, self._counts, self._clock.now())
+            if not self._few(self._obeyed_lately):
+                return
             fields |= {"what": command.what, "by": command.by, "count": command.count, **command.arguments}
             self._possible(command)
         except Refusal as refusal:
-            fields |= {"outcome": "refused", "detail": (refusal.detail or refusal.reason.code)[:120]}
-            await self._written(fields)
+            if command is not None or self._few(self._noise_lately):
+                fields |= {"outcome": "refused", "detail": (refusal.detail or refusal.reason.code)[:120]}
+                await self._written(fields)
             return
         await self._obey(command, fields)
+
+    def _few(self, lately: deque[float]) -> bool:
+        """Whether this is not one too many within a minute; if not, it counts."""
+        now = self._clock.monotonic()
+        if len(lately) == _A_MINUTE and now - lately[0] < 60:
+            _log.warning("a flood of commands is dropped")
+            return False
+        lately.append(now)
+        return True
 
     def _possible(self, command: Command) -> None:
         """Hold a good command against what this gate can do.

@@ -163,7 +163,7 @@ def _secret(args: argparse.Namespace) -> int:
 
     def act() -> None:
         if args.make:
-            content = secrets.token_bytes(32)
+            content = secrets.token_hex(16).encode() if args.name == "osdp-key" else secrets.token_bytes(32)
         elif args.file is not None:
             content = args.file.read_bytes()
         else:

@@ -198,6 +198,11 @@ def test_a_flood_is_bounded(tmp_path: Path) -> None:
         for _ in range(50):
             await house.commands.hear(b"flood")
         assert len(house.entries()) == 20
+        await house.commands.hear(command("lock-down", 1, on=1))
+        assert house.commands.locked_down(), "noise dropped a lock-down"
+        for count in range(2, 60):
+            await house.commands.hear(command("fetch-log", count, first=0, entries=1))
+        assert len(house.entries()) == 40
 
     lived(tmp_path, story)
 

@@ -415,6 +415,11 @@ def test_systemd_finds_nothing_to_say_about_the_units() -> None:
     assert [line for line in told.splitlines() if "edge" in line and "is not executable" not in line] == []
 
 
+def test_the_trial_waits_for_what_it_reads() -> None:
+    unit = (ROOT / "systemd" / "edge-update-good.service").read_text(encoding="utf-8")
+    assert "RequiresMountsFor=/boot/choice /var/lib/edge-gate" in unit.splitlines()
+
+
 def test_only_root_starts_an_update() -> None:
     rules = (UPDATES / "dbus.conf").read_text(encoding="utf-8")
     assert re.search(r'context="default">\s*<deny send_destination="de.pengutronix.rauc"/>', rules)

@@ -66,6 +66,12 @@ def command(
     return order(what, gate, count, (NOW + begins, NOW + begins + lasts), signer(by), arguments)
 
 
+def fresh(what: str, count: int, **arguments: int) -> bytes:
+    """A command of this moment, for a gate with a clock."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return order(what, ORIGIN, count, (now - MINUTE, now + 4 * MINUTE), signer(ANNA), arguments)
+
+
 def refused(data: bytes, now: Interval = HERE, **counts: int) -> Reason:
     with pytest.raises(Refusal) as caught:
         heard(data, CHARTER, ORIGIN, counts, now)
@@ -148,9 +154,9 @@ def lived(folder: Path, story: Callable[[House], Coroutine[Any, Any, None]], doo
 
 def test_each_command_is_an_entry_and_none_is_obeyed_twice(tmp_path: Path) -> None:
     async def story(house: House) -> None:
-        await house.commands.hear(command("lock-down", 1, on=1))
+        await house.commands.hear(fresh("lock-down", 1, on=1))
         assert house.commands.locked_down()
-        await house.commands.hear(command("lock-down", 1, on=1))
+        await house.commands.hear(fresh("lock-down", 1, on=1))
         await house.commands.hear(b"noise")
         assert house.entries() == [("lock-down", "obeyed"), ("None", "refused"), ("None", "refused")]
 
@@ -158,9 +164,9 @@ def test_each_command_is_an_entry_and_none_is_obeyed_twice(tmp_path: Path) -> No
 
     async def after_a_restart(house: House) -> None:
         assert house.commands.locked_down()
-        await house.commands.hear(command("lock-down", 1, on=0))
+        await house.commands.hear(fresh("lock-down", 1, on=0))
         assert house.commands.locked_down()
-        await house.commands.hear(command("lock-down", 2, on=0))
+        await house.commands.hear(fresh("lock-down", 2, on=0))
         assert not house.commands.locked_down()
 
     lived(tmp_path, after_a_restart)
@@ -168,7 +174,7 @@ def test_each_command_is_an_entry_and_none_is_obeyed_twice(tmp_path: Path) -> No
 
 def test_remote_unlock_is_off_unless_the_site_turns_it_on(tmp_path: Path) -> None:
     async def off(house: House) -> None:
-        await house.commands.hear(command("unlock", 1))
+        await house.commands.hear(fresh("unlock", 1))
         assert house.entries() == [("unlock", "refused")]
 
     (tmp_path / "off").mkdir()
@@ -176,15 +182,15 @@ def test_remote_unlock_is_off_unless_the_site_turns_it_on(tmp_path: Path) -> Non
     doors = Doors()
 
     async def on(house: House) -> None:
-        await house.commands.hear(command("unlock", 1))
+        await house.commands.hear(fresh("unlock", 1))
         await asyncio.sleep(0.05)
         assert len(doors.opened) == 1
-        await house.commands.hear(command("unlock", 1))
+        await house.commands.hear(fresh("unlock", 1))
         doors.state = State.FORCED
-        await house.commands.hear(command("unlock", 2))
-        await house.commands.hear(command("lock-down", 3))
+        await house.commands.hear(fresh("unlock", 2))
+        await house.commands.hear(fresh("lock-down", 3))
         doors.state = State.LOCKED
-        await house.commands.hear(command("unlock", 4))
+        await house.commands.hear(fresh("unlock", 4))
         await asyncio.sleep(0.05)
         assert len(doors.opened) == 1
         assert house.entries()[0] == ("unlock", "obeyed")
@@ -198,10 +204,10 @@ def test_a_flood_is_bounded(tmp_path: Path) -> None:
         for _ in range(50):
             await house.commands.hear(b"flood")
         assert len(house.entries()) == 20
-        await house.commands.hear(command("lock-down", 1, on=1))
+        await house.commands.hear(fresh("lock-down", 1, on=1))
         assert house.commands.locked_down(), "noise dropped a lock-down"
         for count in range(2, 60):
-            await house.commands.hear(command("fetch-log", count, first=0, entries=1))
+            await house.commands.hear(fresh("fetch-log", count, first=0, entries=1))
         assert len(house.entries()) == 40
 
     lived(tmp_path, story)
@@ -251,7 +257,7 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
         sender.start()
         await asyncio.sleep(0.5)
         link, address = site.link(OPERATOR), site.address(GATE)
-        wanted = command("fetch-log", 1, first=1, entries=3)
+        wanted = fresh("fetch-log", 1, first=1, entries=3)
         answer = decode(await asyncio.to_thread(ask, link, OPERATOR, address, wanted))
         assert answer["outcome"] == "obeyed"
         assert list(unpack(answer["log"]).entries) == house.log.read(1, 3)
@@ -263,7 +269,7 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
         assert "GRANTED" in said.stdout
         retained = Connection(link, OPERATOR)
         retained.open()
-        retained.publish(Message(address.topic("cmd"), command("lock-down", 9), retain=True))
+        retained.publish(Message(address.topic("cmd"), fresh("lock-down", 9), retain=True))
         deadline = time.monotonic() + 5
         while not sender.ignored and time.monotonic() < deadline:
             retained.turn(0.05)
@@ -283,13 +289,13 @@ def test_from_the_operator_to_the_gate_and_back_over_the_broker(site: Any, tmp_p
 
 def test_a_lock_down_is_not_lifted_by_what_is_not_on_disk(tmp_path: Path) -> None:
     async def story(house: House) -> None:
-        await house.commands.hear(command("lock-down", 1, on=1))
+        await house.commands.hear(fresh("lock-down", 1, on=1))
 
         async def full(event: Event) -> Receipt:
             raise DeviceError("journal", "no space")
 
         house.journal.append = full  # type: ignore[method-assign] # the disk is full
-        await house.commands.hear(command("lock-down", 2, on=0))
+        await house.commands.hear(fresh("lock-down", 2, on=0))
         assert house.commands.locked_down()
 
     lived(tmp_path, story)

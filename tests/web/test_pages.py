@@ -134,7 +134,7 @@ def test_metrics_can_be_read_and_are_true(folder: Folder, run: Run) -> None:
             assert found["edge_log_entries"] == 6
             assert found["edge_attack_detection_active"] == 0
             assert found['edge_device_up{device="odd \\"name\\"\\\\\\nof two lines"}'] == 0
-            assert 10e6 < found["process_resident_memory_bytes"] < 1e9
+            assert 10e6 < found["process_resident_memory_bytes"] < 1e11  # of the whole test run
 
     run(story())
 

@@ -1,17 +1,20 @@
 """The fill light's code: when it is on and off while a face is looked for, and how a face answers it.
 
-1. The code is drawn anew for each face, with as many bright slots as dark ones, and shone over and over.
+1. The code is drawn anew for each face, with as many bright slots as dark ones and no two halves, and shone over and
+   over: a movement that begins or ends once is no answer.
 2. A frame counts where the light did not change while it may have been exposed. How late a camera's frames come is not
    known, so some delays are tried and the one in which the face answers best is taken.
-3. No answer, or an answer that cannot be told from noise, is said as such; too few frames say nothing.
+3. No answer, or an answer that cannot be told from noise, is said as such; so are too few frames, for whoever shone the
+   light waited for enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from edge.biometric.liveness import light
+from edge.biometric.liveness import NO_ANSWER, light
 from edge.biometric.values import LightCode
 
 SLOTS = 6
@@ -19,6 +22,7 @@ SLOT_S = 0.2
 _DELAYS_S = (0.05, 0.15, 0.25, 0.35)
 _EXPOSED_S = 0.05  # before and after a delay, in which the light may not change
 _LEAST = 2  # frames of each kind
+_CHANGES = 3  # of six slots
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,17 @@ class Level:
 
 def drawn(starts_at: float, sample: Callable[[range, int], list[int]]) -> LightCode:
     """A code that begins then; ``sample`` draws its bright slots, and should be the system's random numbers'."""
-    bright = set(sample(range(SLOTS), SLOTS // 2))
-    return LightCode(starts_at, SLOT_S, tuple(slot in bright for slot in range(SLOTS)))
+    while True:
+        bright = set(sample(range(SLOTS), SLOTS // 2))
+        lit = tuple(slot in bright for slot in range(SLOTS))
+        if sum(a != b for a, b in pairwise(lit)) >= _CHANGES:
+            return LightCode(starts_at, SLOT_S, lit)
 
 
-def answer(code: LightCode, levels: Sequence[Level]) -> float | None:
-    """How the face answers the code, as ``liveness.light`` says it; None when these frames say nothing."""
+def answer(code: LightCode, levels: Sequence[Level]) -> float:
+    """How the face answers the code, as ``liveness.light`` says it; ``NO_ANSWER`` when these frames say nothing."""
     found = [said for delay in _DELAYS_S if (said := _answer(code, levels, delay)) is not None]
-    return max(found, default=None)
+    return max(found, default=NO_ANSWER)
 
 
 def _answer(code: LightCode, levels: Sequence[Level], delay_s: float) -> float | None:

@@ -98,7 +98,10 @@ def light(lit: Sequence[bool], face: Sequence[float], around: Sequence[float]) -
     for levels in (np.asarray(face, np.float64), np.asarray(around, np.float64)):
         dark = float(levels[~on].mean())
         gains.append((float(levels[on].mean()) - dark) / max(dark, 1.0))
-    spread = float(np.asarray(face, np.float64)[~on].std()) / max(float(np.asarray(face)[~on].mean()), 1.0)
+    seen = np.asarray(face, np.float64)
+    # of whichever frames vary more: somebody who moved while it was bright and stood still while it was dark, or a film
+    # of that, has not answered
+    spread = max(float(seen[on].std()), float(seen[~on].std())) / max(float(seen[~on].mean()), 1.0)
     if gains[0] <= max(0.01, 3 * spread):
         return NO_ANSWER
     return min(10.0, gains[0] / max(gains[1], 0.1 * gains[0]))

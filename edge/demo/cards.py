@@ -87,7 +87,9 @@ class Issuers:
         return issue.pack(signed, dialect)
 
     def _claims(self, card: Card, now: datetime) -> dict[str, object]:
-        issued, expires = now - timedelta(days=30), now + timedelta(days=1800)
+        # each card of its own moment: the same text twice is one card that is held up for longer
+        issued = now - timedelta(days=30, seconds=secrets.randbelow(86_400))
+        expires = now + timedelta(days=1800)
         if card.flaw is Flaw.EXPIRED:
             issued, expires = now - timedelta(days=800), now - timedelta(days=70)
         return {

@@ -404,8 +404,8 @@ class Search:
         found = {name: median(taken.cues[name] for taken in track) for name in track[0].cues}
         if yaws and max(yaws) - min(yaws) >= _TURNED_DEG:
             found["parallax"] = liveness.parallax(list(self._face.landmarks))
-        if self._light is not None and (said := answer(self._light, self._face.levels)) is not None:
-            found["light"] = said
+        if self._light is not None:
+            found["light"] = answer(self._light, self._face.levels)
         return liveness.fused(median(scores), found, self._sessions.cues)
 
 

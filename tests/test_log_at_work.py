@@ -68,7 +68,7 @@ class Lobby:
         """Somebody comes; the first entry of this kind about it."""
         self.stage.play("nobody")
         self.until(lambda: self.stage.panel() == Indication.READY.value, what="ready")
-        time.sleep(2.2)  # a code held up counts once until it was gone for two seconds
+        time.sleep(3.2)  # a code held up counts once until it was gone for two seconds
         first = self.stage.log.size()
         self.stage.play("visit")
         self.until(lambda: any(entry.kind is kind for entry in self.entries(first)), what=f"{kind.name}")
@@ -211,7 +211,7 @@ class Campaign:
         if "gate" in whom:
             lobby.until(lambda: stage.log.size() > size, what="the gate again")
         else:
-            time.sleep(2.2)
+            time.sleep(3.2)
         self.held()
 
     def _await(self, step: str, first: int) -> None:

@@ -69,7 +69,7 @@ class Lobby:
     def admitted(self) -> None:
         """Service as usual: a holder comes, passes and is written down."""
         self.ready()
-        time.sleep(2.2)  # a code held up counts once until it was gone for two seconds
+        time.sleep(3.2)  # a code held up counts once until it was gone for two seconds
         before = self.stage.log.size()
         self.stage.play("visit")
         self.until(lambda: Kind.TAKEN in self.kinds(before), what="a passage")
@@ -133,7 +133,7 @@ def test_a_process_killed_during_a_visit_leaves_the_gate_locked_and_comes_back(
     lobby: Lobby, name: str, step: str
 ) -> None:
     lobby.ready()
-    time.sleep(2.2)
+    time.sleep(3.2)
     before, starts = lobby.stage.log.size(), lobby.stage.processes.parts[name].starts
     lobby.stage.play("visit")
     lobby.until(lambda: reached(lobby, step, before), what=step)
@@ -178,7 +178,7 @@ def test_a_frozen_or_missing_camera_is_an_entry_and_out_of_service(lobby: Lobby,
 
 def test_a_full_disk_opens_nothing_and_is_written_down_when_there_is_room(lobby: Lobby) -> None:
     lobby.ready()
-    time.sleep(2.2)
+    time.sleep(3.2)
     moved, before, gate = len(lobby.movements()), lobby.stage.log.size(), lobby.stage.processes.pids()["gate"]
     limits = resource.prlimit(gate, resource.RLIMIT_FSIZE)
     resource.prlimit(gate, resource.RLIMIT_FSIZE, (64, limits[1]))

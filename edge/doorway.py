@@ -8,6 +8,8 @@ Rules:
    nobody hears. What comes after the process drops it.
 3. A door that still stands open when the passage is over has the held time to close.
 4. When this part has ended nothing opens any more, whoever waited for it.
+5. Nor does it while the gate is locked down. A release that nobody has used by then ends as when its time is over:
+   whoever has begun to go through may finish, and the second door of an interlock stays shut.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ class Doorway:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._standing = AT_REST
         self._portions = 1
-        self._over = False
+        self._over = self._shut = False
         self.dispensed = 0
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
@@ -105,7 +107,7 @@ class Doorway:
             portions: how many a dispenser gives out; ``dispensed`` tells afterwards how many came.
         """
         async with self._one:
-            if self._over:
+            if self._over or self._shut:
                 return Kind.NOT_TAKEN
             self._receipt = receipt
             self._outcome = asyncio.get_running_loop().create_future()
@@ -141,6 +143,13 @@ class Doorway:
         while self._state not in self._plan.clear:
             self._moved.clear()
             await self._moved.wait()
+
+    def shut(self, on: bool) -> None:
+        """The gate is locked down, or not any more; rule 5."""
+        self._shut = on
+        if on and (release := self._timers.get(Happening.RELEASE_OVER)) is not None:
+            release.cancel()
+            self._ran_out(Happening.RELEASE_OVER)
 
     def stop(self) -> None:
         """Lock, whatever is going on."""

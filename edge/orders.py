@@ -68,16 +68,19 @@ class LogIn:
     name: str
     password: str = field(repr=False)
     codes: tuple[str, ...] = field(repr=False)
+    browser: str = field(default="", repr=False)
+    """What this browser was given when it logged in before."""
 
 
 @dataclass(frozen=True)
 class LoggedIn:
-    """A ticket for what comes, and how long it is good at most."""
+    """A ticket for what comes, and how long it is good at most; ``browser``: what to show at the next time."""
 
     ticket: str = field(repr=False)
     name: str
     role: Role
     left_s: float
+    browser: str = field(repr=False)
 
 
 @dataclass(frozen=True)

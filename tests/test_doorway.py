@@ -275,7 +275,7 @@ def test_a_door_that_is_left_open_after_a_passage_is_reported(pins: Gate, run: R
     run(story())
 
 
-def kind_of_passage(pins: Gate, passage: Literal["dispenser", "interlock"]) -> Gate:
+def kind_of_passage(pins: Gate, passage: Literal["turnstile", "dispenser", "interlock"]) -> Gate:
     return replace(pins, passage=passage, exit_pin=27, exit_door_pin=6, portion_pin=12, fault_pin=13)
 
 
@@ -368,6 +368,61 @@ def test_a_fire_frees_the_second_door_at_once_although_the_disk_is_full(pins: Ga
             assert not gate.exit_unlocked
 
         await beside(door, burn())
+        gate.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("passage", "plan"), [("turnstile", TURNSTILE), ("interlock", INTERLOCK), ("dispenser", DISPENSER)]
+)
+def test_a_lock_down_ends_a_release_that_nobody_used_and_opens_nothing_until_it_is_lifted(
+    passage: Literal["turnstile", "dispenser", "interlock"], plan: Plan, pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("empty" if plan is DISPENSER else "stays")
+        gate = SimulatedGate(kind_of_passage(pins, passage), tmp_path)
+        door = doorway(gate, SimulatedJournal(), plan, release_s=60, held_s=0.2)
+
+        async def close() -> None:
+            passing, waiting = (asyncio.ensure_future(door.let_through(GRANT)) for _ in range(2))
+            await asyncio.sleep(0.05)
+            opened = gate.unlocked
+            door.shut(True)
+            assert (opened, gate.unlocked) == (True, False)  # in the same moment
+            assert [await asyncio.wait_for(one, 2) for one in (passing, waiting)] == [Kind.NOT_TAKEN] * 2
+            assert gate.unlocks == 1
+            door.shut(False)
+            again = asyncio.ensure_future(door.let_through(GRANT))
+            await asyncio.sleep(0.05)
+            assert gate.unlocked
+            door.shut(True)
+            assert await asyncio.wait_for(again, 2) is Kind.NOT_TAKEN
+
+        await beside(door, close())
+        gate.close()
+
+    run(story())
+
+
+def test_a_lock_down_leaves_whoever_is_in_the_turnstile_to_finish(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=60)
+
+        async def close() -> None:
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            await asyncio.sleep(0.05)
+            gate.sense(pins.beam_1_pin, broken=True)
+            await asyncio.sleep(0.05)
+            door.shut(True)
+            assert gate.unlocked
+            gate.sense(pins.beam_2_pin, broken=True)
+            assert await asyncio.wait_for(passing, 2) is Kind.TAKEN
+            assert not gate.unlocked
+
+        await beside(door, close())
         gate.close()
 
     run(story())

@@ -85,14 +85,14 @@ class Acts:
             case What.OVERRIDE:
                 return await self._override(order.visit, fields)
             case What.LOCK_DOWN:
-                self._commands.close(True)
+                await self._commands.close(True)
                 return await self._written(
                     Kind.COMMAND, {"what": "lock-down", "on": True, "outcome": "obeyed", **fields}
                 )
             case What.LIFT:
                 lifted: dict[str, Value] = {"what": "lock-down", "on": False, "outcome": "obeyed", **fields}
                 entry = await self._written(Kind.COMMAND, lifted)
-                self._commands.close(False)
+                await self._commands.close(False)
                 return entry
             case What.EXPORT:
                 return await self._written(Kind.EXPORT, {"first": max(0, order.visit), **fields})

@@ -3,8 +3,8 @@
 Rules:
 
 1. Every command is an entry, obeyed or not; the answer is made of that entry by whoever follows the log.
-2. Counts and the lock-down are on disk before anything is done, and survive a restart. A lock-down is closed at once
-   and lifted only when that is written down.
+2. Counts are on disk before anything is done, and survive a restart, as a lock-down does. That one is closed at once,
+   the disk may take its time, and lifted only when it is written down.
 3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant.
 4. A flood is bounded: beyond a few a minute they are dropped, and not even written down one by one. What nobody who may
    command has signed is counted apart, so that noise never drops a lock-down.
@@ -57,6 +57,7 @@ class Commands:
         clock: Clock,
         opening: Opening | None,
         kept: Path,
+        shut: Callable[[bool], None] = lambda _: None,
     ) -> None:
         """Set up.
 
@@ -67,10 +68,13 @@ class Commands:
             clock: of the gate.
             opening: what a remote unlock opens; None where the site does not allow it.
             kept: file for counts and lock-down.
+            shut: closes the doorway, and ends that; told at once how it is.
         """
         self._gate, self._charter, self._journal, self._clock = gate, charter, journal, clock
-        self._opening, self._kept = opening, kept
+        self._opening, self._kept, self._shut = opening, kept, shut
         self._counts, self._locked_down = self._read()
+        self._shut(self._locked_down)
+        self._alone = asyncio.Lock()
         self._obeyed_lately: deque[float] = deque(maxlen=_A_MINUTE)
         self._noise_lately: deque[float] = deque(maxlen=_A_MINUTE)
         self._running: set[asyncio.Task[None]] = set()
@@ -79,10 +83,13 @@ class Commands:
         """Whether an operator closed the gate."""
         return self._locked_down
 
-    def close(self, on: bool) -> None:
-        """Lock the gate down, or lift that; on disk on return."""
+    async def close(self, on: bool) -> None:
+        """Lock the gate down at once, or lift that; on disk on return."""
         self._locked_down = on
-        self._keep()
+        try:
+            self._shut(on)
+        finally:
+            await self._keep()
 
     async def hear(self, data: bytes) -> None:
         """Obey a command, or write down why not."""
@@ -128,11 +135,12 @@ class Commands:
         self._counts[command.by] = command.count
         lifts = command.what == "lock-down" and not command.arguments.get("on", True)
         if command.what == "lock-down" and not lifts:
-            self._locked_down = True
-        self._keep()
+            await self.close(True)
+        else:
+            await self._keep()
         receipt = await self._written({**fields, "outcome": "obeyed"})
         if lifts and receipt is not None:
-            self.close(False)
+            await self.close(False)
         if command.what == "unlock" and receipt is not None and self._opening is not None:
             task = asyncio.ensure_future(self._open(self._opening, receipt))
             self._running.add(task)
@@ -161,8 +169,10 @@ class Commands:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DeviceError("commands", f"{self._kept.name} cannot be read: {type(error).__name__}") from error
 
-    def _keep(self) -> None:
+    async def _keep(self) -> None:
         try:
-            kept.keep(self._kept, json.dumps({"counts": self._counts, "locked_down": self._locked_down}))
+            async with self._alone:
+                told = json.dumps({"counts": self._counts, "locked_down": self._locked_down})
+                await asyncio.to_thread(kept.keep, self._kept, told)
         except OSError as error:
             raise DeviceError("commands", f"{self._kept.name} cannot be written: {error.strerror}") from error

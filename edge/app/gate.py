@@ -112,7 +112,9 @@ async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack)
     around = (chosen.site_key, on.standing, on.follower, on.journal, on.clock, doorway, telling.silent_s)
     premises = telling.premises = await asyncio.to_thread(premises_of, settings, policy, *around)
     opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
-    commands = Commands(origin, on.standing.charter, on.journal, on.clock, opening, chosen.folder / "commands")
+    commands = Commands(
+        origin, on.standing.charter, on.journal, on.clock, opening, chosen.folder / "commands", doorway.shut
+    )
     operators = operators_of(chosen, on, doorway, premises, commands)
     bodies = bodies_of(settings, chosen.site_key, on.clock)
     closing.callback(bodies.close)

@@ -135,10 +135,10 @@ class Operators:
                 raise DeviceError("operators", told) from error
         return self._operators
 
-    def _keep(self, operators: Iterable[Operator]) -> None:
+    async def _keep(self, operators: Iterable[Operator]) -> None:
         changed = {one.name: one for one in operators}
         try:
-            kept.keep(self._place, known.written(changed.values()), private=True)
+            await asyncio.to_thread(kept.keep, self._place, known.written(changed.values()), private=True)
         except OSError as error:
             raise DeviceError("operators", f"{self._place} cannot be written: {error.strerror}") from error
         self._operators = changed
@@ -162,30 +162,32 @@ class Operators:
 
     async def _log_in(self, asked: orders.LogIn) -> orders.LoggedIn:
         operator = self._all().get(asked.name)
-        counted = operator.name if operator else ""
+        who = operator.name if operator else ""
+        counted = known.fingerprint(asked.browser).hex() if operator and known.marks(operator, asked.browser) else who
         self._patient(counted)
         right = await asyncio.to_thread(known.proves, operator, asked.password)
         if not right or operator is None:
-            await self._wrong(counted)
+            await self._wrong(counted, who)
             raise NotDoneError(No.WRONG)
         try:
             await self._spend(operator, asked.codes)
         except NotDoneError as error:
             if error.no is No.TWO_CODES:
                 raise
-            await self._wrong(counted)
+            await self._wrong(counted, who)
             raise NotDoneError(No.WRONG) from error
         self._patience.right(counted)
         ticket = self._tickets.give(operator.name)
-        return orders.LoggedIn(ticket, operator.name, operator.role, self._known(ticket, True).left_s)
+        browser = known.marked(operator, secrets.token_bytes(known.MARK))
+        return orders.LoggedIn(ticket, operator.name, operator.role, self._known(ticket, True).left_s, browser)
 
     def _patient(self, counted: str) -> None:
         if (wait_s := self._patience.wait_s(counted)) > 0:
             raise NotDoneError(No.WAIT, wait_s)
 
-    async def _wrong(self, counted: str) -> None:
+    async def _wrong(self, counted: str, who: str) -> None:
         if self._patience.wrong(counted) == TRIES:
-            await self._write({"what": "tried-in-vain", "who": counted, "count": TRIES})
+            await self._write({"what": "tried-in-vain", "who": who, "count": TRIES})
 
     async def _spend(self, operator: Operator, codes: tuple[str, ...]) -> None:
         """Take the code or codes, once; rule 2.
@@ -203,7 +205,7 @@ class Operators:
         if step is None:
             raise NotDoneError(No.CODE)
         if operator.name in self._all():
-            self._keep(one.after(step) if one.name == operator.name else one for one in self._all().values())
+            await self._keep(one.after(step) if one.name == operator.name else one for one in self._all().values())
         self._told[operator.name] = (step, self._clock.monotonic())
 
     def _pair_wanted(self, operator: Operator) -> bool:
@@ -281,14 +283,14 @@ class Operators:
         setup.until_s = 0.0
         used = setup.operator.after(self._told[setup.name][0])
         self._tickets.take_all(setup.name)
-        self._keep({**self._all(), setup.name: used}.values())
+        await self._keep({**self._all(), setup.name: used}.values())
         return orders.Obeyed(entry)
 
     async def _dismiss(self, name: str) -> orders.Told:
         if name not in self._all():
             raise NotDoneError(No.WRONG)
         self._tickets.take_all(name)
-        self._keep(one for one in self._all().values() if one.name != name)
+        await self._keep(one for one in self._all().values() if one.name != name)
         return orders.Obeyed(await self._write({"what": "dismissed", "who": name}))
 
     # orders

@@ -4,8 +4,9 @@ Rules:
 
 1. A ticket is 32 bytes of chance; only its SHA-256 is remembered, in memory: a restart of edge-gate ends them all.
 2. It is good for ``LONGEST_S``, and for ``IDLE_S`` after somebody was last at the page.
-3. After ``TRIES`` wrong tries under one name, known or not, each further one waits twice as long, up to ``WAIT_S``. A
-   ticket with as many wrong codes is worth nothing any more.
+3. After ``TRIES`` wrong tries under one name, known or not, each further one waits twice as long, up to ``WAIT_S``.
+   Tries from a browser in which the operator logged in before are counted by themselves, so that strangers keep nobody
+   out. A ticket with as many wrong codes is worth nothing any more.
 """
 
 from __future__ import annotations

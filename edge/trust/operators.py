@@ -11,7 +11,9 @@ Rules:
 4. A gate that knows no more than a floor of the time cannot say which half minute it is. Then two codes in a row are
    asked for: together they say which step it is, and that the phone is there (RFC 4226 section 7.4). ``SEARCHED`` steps
    from the floor on are looked through: one pair in 3.5 million fits by chance.
-5. Told the time and the chance, never asks for either.
+5. A browser in which an operator logged in keeps a mark of it, made with the operator's secret. It opens nothing;
+   whoever has it waits for wrong tries of this browser alone, not for those of strangers. A new enrolment ends it.
+6. Told the time and the chance, never asks for either.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ SEARCHED: Final = 100 * 24 * 3600 // STEP_S
 WIDEST_S: Final = 120.0
 """Seconds between the two ends of now from which on one code is not enough."""
 SECRET: Final = 20
+MARK: Final = 16
 SALT: Final = 16
 COST: Final = 2**15
 SHORTEST, LONGEST = 10, 128
@@ -127,6 +130,21 @@ def proves(operator: Operator | None, password: str) -> bool:
     known = operator or NOBODY
     right = hmac.compare_digest(hashed(password, known.salt), known.password)
     return right and operator is not None
+
+
+def marked(operator: Operator, mark: bytes) -> str:
+    """What a browser keeps, with ``MARK`` bytes of chance in it; rule 5."""
+    mac = hmac.digest(operator.secret, b"a browser of " + operator.name.encode() + b"\0" + mark, "sha256")
+    return (mark + mac).hex()
+
+
+def marks(operator: Operator, browser: str) -> bool:
+    """Whether this was given to a browser of this operator's."""
+    try:
+        mark = bytes.fromhex(browser)[:MARK]
+    except ValueError:
+        return False
+    return hmac.compare_digest(marked(operator, mark).encode(), browser.encode())
 
 
 def code_of(secret: bytes, step: int) -> str:

@@ -31,8 +31,12 @@ from edge.web.counter import Counter
 from edge.web.drawn import drawn
 
 COOKIE, COOKIE_TLS = "edge-operator", "__Host-edge-operator"
+BROWSER, BROWSER_TLS = "edge-browser", "__Host-edge-browser"
 TOKEN = "x-gate-page"  # noqa: S105 -- the name of a header
 REMEMBERED_S = 60.0
+TICKET_KEPT_S = 8 * 3600
+"""A ticket's cookie; edge-gate ends the ticket when nobody is at the page."""
+KEPT_S = 90 * 24 * 3600
 _STATUS = {No.WRONG: 401, No.OVER: 401, No.WAIT: 429, No.UNFIT: 422, No.CODE: 403, No.ROLE: 403, No.NOT_HERE: 403}
 ANYONE = Known("", Role.VIEWER, two_codes=False, closed=False, left_s=0.0)
 
@@ -112,11 +116,13 @@ class Desk:
         fields = await asked(request, {"name": str, "password": str, "codes": list})
         if not private(request):
             return _no(No.NOT_HERE)
-        told = await self._ask(orders.LogIn(fields["name"], fields["password"], tuple(fields["codes"])))
+        browser = _short(request, BROWSER_TLS, BROWSER, 96)
+        told = await self._ask(orders.LogIn(fields["name"], fields["password"], tuple(fields["codes"]), browser))
         if not isinstance(told, orders.LoggedIn):
             return answered(told)
         answer = JSONResponse({"name": told.name, "role": told.role.value})
-        _set(answer, request, told.ticket, int(told.left_s))
+        _keep(answer, request, (COOKIE_TLS, COOKIE), told.ticket, TICKET_KEPT_S)
+        _keep(answer, request, (BROWSER_TLS, BROWSER), told.browser, KEPT_S)
         return answer
 
     async def log_out(self, request: Request) -> Response:
@@ -126,7 +132,7 @@ class Desk:
             return _no(No.OVER)
         await self._ask(orders.LogOut(ticket_of(request)))
         answer = JSONResponse({})
-        _set(answer, request, "", 0)
+        _keep(answer, request, (COOKIE_TLS, COOKIE), "", 0)
         return answer
 
     async def enrol(self, request: Request) -> Response:
@@ -177,8 +183,12 @@ class Desk:
 
 def ticket_of(request: Request) -> str:
     """The ticket that came along; empty when none did."""
-    ticket = request.cookies.get(COOKIE_TLS) or request.cookies.get(COOKIE) or ""
-    return ticket if len(ticket) <= 64 and ticket.isascii() else ""
+    return _short(request, COOKIE_TLS, COOKIE, 64)
+
+
+def _short(request: Request, under_tls: str, plain: str, longest: int) -> str:
+    kept = request.cookies.get(under_tls) or request.cookies.get(plain) or ""
+    return kept if len(kept) <= longest and kept.isascii() else ""
 
 
 def token_for(ticket: str) -> str:
@@ -211,10 +221,10 @@ def _me(known: Known, ticket: str) -> dict[str, Any]:
     }
 
 
-def _set(answer: Response, request: Request, ticket: str, lasts_s: int) -> None:
+def _keep(answer: Response, request: Request, names: tuple[str, str], value: str, lasts_s: int) -> None:
     secure = request.url.scheme == "https"
-    name = COOKIE_TLS if secure else COOKIE
-    answer.set_cookie(name, ticket, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="strict")
+    name = names[0] if secure else names[1]
+    answer.set_cookie(name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite="strict")
 
 
 def _no(no: No) -> Response:

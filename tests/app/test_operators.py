@@ -428,7 +428,7 @@ def test_nothing_opens_when_the_order_cannot_be_written(tmp_path: Path, run: Run
             with pytest.raises(DeviceError):
                 await gate.ask(order(ticket, What.LIFT, phone.next()))
             assert gate.commands.locked_down()  # opening is written first
-            gate.commands.close(False)
+            await gate.commands.close(False)
             visit = await gate.refusal()
             with pytest.raises(DeviceError):
                 await gate.ask(order(ticket, What.OVERRIDE, phone.next(), visit=visit))
@@ -485,6 +485,29 @@ def test_tries_in_vain_wait_and_are_written_down(tmp_path: Path, run: Run) -> No
             assert gate.newest().fields == {"what": "tried-in-vain", "who": "", "count": TRIES}
             assert await gate.no(orders.LogIn("f6", "x", ())) is No.WAIT
             assert await gate.ticket(phone)  # and stop nobody else
+
+    run(story())
+
+
+def test_a_browser_that_was_there_before_waits_for_its_own_tries_only(tmp_path: Path, run: Run) -> None:
+    async def story() -> None:
+        async with standing(tmp_path) as gate:
+            phone = await gate.enrolled()
+            other = await gate.enrolled("ben")
+            first = await gate.ask(orders.LogIn("anna", PASSWORD, (phone.next(),)))
+            bens = await gate.ask(orders.LogIn("ben", PASSWORD, (other.next(),)))
+            assert isinstance(first, orders.LoggedIn)
+            assert isinstance(bens, orders.LoggedIn)
+            for _ in range(TRIES):
+                assert await gate.no(orders.LogIn("anna", "wrong password", ("000000",))) is No.WRONG
+            for browser in ("", "00" * 48, "not hex", "\u00e4", bens.browser, first.browser[2:]):
+                assert await gate.no(orders.LogIn("anna", PASSWORD, (phone.code(1),), browser)) is No.WAIT
+            again = await gate.ask(orders.LogIn("anna", PASSWORD, (phone.code(1),), first.browser))
+            assert isinstance(again, orders.LoggedIn)
+            for _ in range(TRIES):
+                assert await gate.no(orders.LogIn("anna", "wrong password", ("000000",), first.browser)) is No.WRONG
+            assert gate.newest().fields == {"what": "tried-in-vain", "who": "anna", "count": TRIES}
+            assert await gate.no(orders.LogIn("anna", PASSWORD, (phone.code(1),), first.browser)) is No.WAIT
 
     run(story())
 

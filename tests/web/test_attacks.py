@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge import orders
+from edge.app.tickets import LONGEST_S
 from edge.audit.entry import Kind
 from edge.settings import Web
 from edge.trust import operators as known
@@ -158,13 +159,36 @@ def test_the_cookie_is_for_the_browser_alone(folder: Folder, run: Run) -> None:
         async with folder.stand(WEB) as stand:
             phone = await stand.enrolled()
             fields = {"name": "anna", "password": PASSWORD, "codes": [phone.next()]}
-            cookie = (await stand.act("login", **fields)).headers["set-cookie"].lower()
-            assert "httponly" in cookie
-            assert "samesite=strict" in cookie
-            assert "path=/" in cookie
-            assert "domain" not in cookie
+            cookies = (await stand.act("login", **fields)).headers.get_list("set-cookie")
+            assert [cookie.split("=")[0] for cookie in cookies] == ["edge-operator", "edge-browser"]
+            for cookie in map(str.lower, cookies):
+                assert "httponly" in cookie
+                assert "samesite=strict" in cookie
+                assert "path=/" in cookie
+                assert "domain" not in cookie
+                assert int(cookie.split("max-age=")[1].split(";")[0]) >= LONGEST_S  # the gate ends what is idle
             await stand.act("logout", (await stand.client.get("/me")).json()["token"])
             assert (await stand.client.get("/me")).status_code == 401
+
+    run(story())
+
+
+def test_strangers_who_try_keep_out_nobody_who_was_there_before(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(WEB) as stand:
+            phone = await stand.enrolled()
+            await stand.act("login", name="anna", password=PASSWORD, codes=[phone.next()])
+            await stand.act("logout", (await stand.client.get("/me")).json()["token"])
+            mark = stand.client.cookies["edge-browser"]
+            for told in (mark[:-2] + "00", "", "zz" * 48, mark * 2):
+                stand.client.cookies.set("edge-browser", told, domain="127.0.0.1")
+                for _ in range(6):
+                    answer = await stand.act("login", name="anna", password="wrong password", codes=["000000"])
+            assert answer.status_code == 429
+            stand.client.cookies.clear()
+            stand.client.cookies.set("edge-browser", mark, domain="127.0.0.1")
+            answer = await stand.act("login", name="anna", password=PASSWORD, codes=[phone.next()])
+            assert answer.status_code == 200
 
     run(story())
 
@@ -177,8 +201,9 @@ def test_under_tls_the_cookie_never_leaves_it(folder: Folder, run: Run) -> None:
             async with httpx.AsyncClient(transport=transport, base_url="https://127.0.0.1") as client:
                 fields = {"name": "anna", "password": PASSWORD, "codes": [phone.next()]}
                 answer = await client.post("/act/login", json=fields, headers={"Origin": "https://127.0.0.1"})
-                assert answer.headers["set-cookie"].startswith("__Host-edge-operator=")
-                assert "secure" in answer.headers["set-cookie"].lower()
+                cookies = answer.headers.get_list("set-cookie")
+                assert [cookie.split("=")[0] for cookie in cookies] == ["__Host-edge-operator", "__Host-edge-browser"]
+                assert all("secure" in cookie.lower() for cookie in cookies)
                 assert (await client.get("/me")).json()["name"] == "anna"
 
     run(story())

@@ -291,6 +291,8 @@ class AccessPoint:
         asked_at = self.clock.monotonic()
         known = (decision.subject, decision.facts, decision.at)
         outcome = await self.premises.open(self.doorway, receipt, *known, lost=self.watch.lost)
+        if outcome is Kind.TAKEN and self.policy.rules.programme:
+            self.watch.back("dispenser")
         opened_at = self.doorway.unlocked_at
         fields: dict[str, Value] = {"visit": receipt.index, "commit_us": receipt.commit_us}
         if opened_at >= asked_at:

@@ -8,6 +8,7 @@ Rules:
    ledger that was lost: then nobody can tell who received.
 4. One thing at a time: while something is handed out nobody reads the ledger, so nobody takes it for interrupted.
 5. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
+6. What another point says is asked again at the last moment: a person, or an operator's word, may have taken a while.
 """
 
 from __future__ import annotations
@@ -253,4 +254,6 @@ class Entitlements:
         """
         if due.cycle != self._cycle():
             raise DeviceError("dispenser", "the cycle was closed meanwhile")
+        if due.mark in self._elsewhere or due.benefit == "received":
+            raise DeviceError("dispenser", "the benefit was received at another point")
         return await self._benefit.hand_out(grant, due.mark, due.cycle)

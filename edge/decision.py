@@ -230,16 +230,15 @@ def _of_the_site(check: SiteCheck) -> Check:
 
 _SITE = tuple(_of_the_site(check) for check in BEFORE_FACE_HERE)
 _SITE_LAST = tuple(_of_the_site(check) for check in LAST)
-BEFORE_REFERENCE: tuple[Check, ...] = (
+BEFORE_SITE: tuple[Check, ...] = (
     _refused_before,
     _open_to_anybody,
     _trust_fresh,
     _log_sealed,
     _still_valid,
     _not_withdrawn,
-    *_SITE,
-    _may_try_again,
 )
+BEFORE_REFERENCE: tuple[Check, ...] = (*BEFORE_SITE, *_SITE, _may_try_again)
 BEFORE_FACE: tuple[Check, ...] = (*BEFORE_REFERENCE, _has_reference)
 WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _did_as_asked, _matches, *_SITE_LAST)
 BEFORE_SEARCH: tuple[Check, ...] = (_refused_before, _open_to_anybody, _log_sealed)
@@ -259,13 +258,32 @@ def admit(policy: Policy, facts: Facts) -> Reason | None:
 def overruled(policy: Policy, fields: Mapping[str, Value], age_s: int) -> Reason | None:
     """Whether an operator may let in whom this entry refused so many seconds ago: None, or what stands.
 
-    What the entry says is not taken for granted: the reason is decided again from its facts.
+    What the entry says is not taken for granted: the reason is decided again from its facts. The decision is the first
+    reason against; an operator has to be allowed every one of them.
     """
     told = fields.get("facts")
-    reason = admit(policy, facts_of(told)) if isinstance(told, Mapping) else None
+    facts = facts_of(told) if isinstance(told, Mapping) else Facts()
+    reason = admit(policy, facts)
     if reason is None or reason.code != fields.get("reason"):
         return Reason.REFERRED
-    return overrules(policy.rules, reason, age_s)
+    if policy.lane == "card" and facts.validity is None:
+        return reason  # the card was never verified: nobody asked the lists, nobody knows whose it is
+    standing = (overrules(policy.rules, each, age_s) for each in _all_against(policy, facts))
+    return next((each for each in standing if each is not None), None)
+
+
+def _all_against(policy: Policy, facts: Facts) -> tuple[Reason, ...]:
+    """Every reason that the facts of a visit give; what only a face could have told is left out where none came."""
+    seen: tuple[Check, ...] = ()
+    if facts.bona_fide is not None:
+        seen += (_bona_fide,)
+    if facts.tasks is not None:
+        seen += (_did_as_asked,)
+    if facts.score is not None:
+        seen += (_matches,) if policy.lane == "card" else (_recognised,)
+    before = BEFORE_REFERENCE if policy.lane == "card" else (*BEFORE_SEARCH, *_SITE)
+    found = (admit(policy, facts), *(check(policy, facts) for check in (*before, *seen, *_SITE_LAST)))
+    return tuple(dict.fromkeys(reason for reason in found if reason is not None))
 
 
 def before_face(policy: Policy) -> tuple[Check, ...]:

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.audit.entry import Kind
-from edge.decision import AccessDecision, Facts, Policy, admit, entry, facts_of, scaled
+from edge.decision import AccessDecision, Facts, Policy, admit, entry, facts_of, overruled, scaled
 from edge.devices.simulated import SimulatedClock
 from edge.errors import Reason
+from edge.policy.hours import DAY
+from edge.policy.rules import Group, Hours, Overruling, Rules, Second
 from edge.settings import profile
 
 POLICY = Policy(
@@ -199,3 +201,75 @@ def test_what_opens_a_lane_opens_no_gate_for_cards() -> None:
     assert admit(POLICY, SEEN) is not None
     assert admit(replace(POLICY, gallery="staff"), SEEN) is not None
     assert admit(replace(STAFF, tasks=1), SEEN) is Reason.TASK_NOT_DONE
+
+
+# what an operator may overrule
+
+SITE = Rules(
+    hours=(Hours(("mon-fri 07:00-19:00",)),),
+    groups=(Group("barred", listed="barred"), Group("visitor", listed="visitor"), Group("host", listed="host")),
+    deny=("barred",),
+    second=(Second(("visitor",), ("host",)),),
+    check_one_in=100,
+    overrule=Overruling(("outside-hours", "no-match", "referred", "time-unsure", "expired", "task-not-done")),
+)
+THURSDAY, SATURDAY = 12 * 60, 2 * DAY + 12 * 60
+AT_SITE = replace(GOOD, groups=(), local_from=THURSDAY, local_to=THURSDAY, drawn=9_999)
+LATE = replace(AT_SITE, local_from=SATURDAY, local_to=SATURDAY, bona_fide=None, score=None, threshold=None)
+
+
+def what_stands(facts: Facts, rules: Rules = SITE, **changed: Any) -> Reason | None:
+    policy = replace(POLICY, rules=rules, **changed)
+    decision = AccessDecision(SimulatedClock().now(), admit(policy, facts), facts)
+    assert decision.reason is not None
+    return overruled(policy, entry(decision, policy).fields, 1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "behind"),
+    [
+        (replace(LATE, groups=("barred",)), Reason.DENIED_HERE),
+        (replace(LATE, groups=("visitor",)), Reason.SECOND_NEEDED),
+        (replace(LATE, drawn=3), Reason.SECONDARY_CHECK),
+        (replace(LATE, bona_fide=100), Reason.PRESENTATION_ATTACK),
+        (replace(AT_SITE, score=100, groups=("visitor",)), Reason.SECOND_NEEDED),
+        (replace(AT_SITE, tries=3, card_status="valid", status_age_s=10**8, groups=("barred",)), Reason.DENIED_HERE),
+    ],
+)
+def test_an_operator_who_overrules_one_reason_overrules_no_other_behind_it(facts: Facts, behind: Reason) -> None:
+    assert what_stands(facts) is behind
+    alone = replace(facts, groups=(), drawn=9_999, bona_fide=facts.bona_fide and 9_900)
+    assert what_stands(alone) is None, "nothing else stood against this one"
+
+
+def test_an_unsure_clock_over_a_withdrawn_card_is_overruled_by_nobody() -> None:
+    for status, behind in (
+        ("revoked", Reason.REVOKED),
+        ("suspended", Reason.SUSPENDED),
+        ("denied", Reason.DENIED_HERE),
+    ):
+        facts = replace(AT_SITE, validity="unsure", card_status=status)
+        assert admit(replace(POLICY, rules=SITE, clock_floor="refer"), facts) is Reason.TIME_UNSURE
+        assert what_stands(facts, clock_floor="refer") is behind
+    assert what_stands(replace(AT_SITE, validity="unsure"), clock_floor="refer") is None
+
+
+def test_a_stale_status_hides_no_benefit_that_was_received() -> None:
+    rules = Rules(programme="rice", overrule=SITE.overrule)
+    stale = replace(AT_SITE, card_status="unknown", cycle=3, benefit="free")
+    assert what_stands(stale, rules) is None
+    assert what_stands(replace(stale, benefit="received"), rules) is Reason.ALREADY_RECEIVED
+    assert what_stands(replace(stale, benefit="reserved"), rules) is Reason.ALREADY_RECEIVED
+    assert what_stands(replace(stale, cycle=None), rules) is Reason.NO_CYCLE
+
+
+def test_a_card_that_was_never_verified_is_let_in_by_nobody_whatever_the_policy_names() -> None:
+    refused = Facts(trust_age_s=60, unsealed=0, unsealed_s=0, refusal="expired", groups=())
+    assert what_stands(refused) is Reason.EXPIRED
+
+
+def test_who_was_not_recognised_in_a_lane_may_be_let_in_where_nothing_else_stands() -> None:
+    rules = Rules(overrule=Overruling(("not-recognised",)))
+    unknown = replace(SEEN, score=100)
+    assert what_stands(unknown, rules, gallery="staff", lane="gallery") is None
+    assert what_stands(unknown, SITE, gallery="staff", lane="gallery") is not None

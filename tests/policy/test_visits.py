@@ -29,6 +29,7 @@ from edge.passage import PLANS
 from edge.policy.ledger import Ledger
 from edge.policy.presence import Presence, passes
 from edge.policy.rules import Group, Hours, Overruling, Passback, Rules, Second, Zone
+from edge.policy.telling import Statement
 from edge.premises import Place, Premises
 from edge.settings import Gate, profile
 from edge.trust.cose import signer
@@ -646,6 +647,38 @@ def test_whom_an_operator_lets_in_at_a_benefit_point_receives_by_the_ledger(at: 
         house.person.score = 0.95
         assert await house.visit() == "already-received"
         assert CountInFile(house.stage / "portions").counted() == 1
+
+    at("benefit", story)
+
+
+def test_what_another_point_says_meanwhile_is_asked_again_before_anything_is_handed_out(at: At) -> None:
+    def heard(house: House, number: str) -> None:
+        key = KeptLedgerKey(house.stage / "ledger-key", bytes(32)).key
+        house.premises.told(Statement("other", 1, 1, (), (key.mark(f"{ISSUER}\0{number}".encode(), CYCLE),)))
+
+    async def story(house: House) -> None:
+        house.person.score = 0.2
+        assert await house.visit() == "no-match"
+        refused = house.decision()
+        heard(house, "7412589630")
+        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        lost: list[str] = []
+        known = (refused.subject, facts_of(facts), house.clock.now())
+        told = await house.premises.open(house.doorway, grant, *known, lost=lambda _, why: lost.append(why))
+        assert (told, lost) == (Kind.NOT_TAKEN, ["the benefit was received at another point"])
+
+        house.person.score, real = 0.95, house.person.compare
+
+        async def slow(reference: Reference, probe: Probe) -> Any:
+            heard(house, "2")
+            return await real(reference, probe)
+
+        house.person.compare = slow  # type: ignore[method-assign] # the other point speaks while the face is looked at
+        assert await house.visit(number="2") == "NOT_TAKEN"
+        assert house.gate.unlocks == 0
+        assert Kind.RESERVATION not in house.kinds()
 
     at("benefit", story)
 

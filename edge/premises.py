@@ -5,8 +5,8 @@ It collects the facts that a site's rules ask for (``policy/checks.py`` decides 
 Rules:
 
 1. It asks for nothing that no rule needs, so a site without rules has no such facts in its entries.
-2. Everything is kept under pseudonyms. Passes are made of the log at the start; who was found good is in memory alone:
-   after a restart the second person comes once more.
+2. Everything is kept under pseudonyms. Passes and lots are made of the log at the start; who was found good is in
+   memory alone: after a restart the second person comes once more.
 3. Somebody who was found good serves one other person once, and never themselves.
 4. Whose coming is noted, or is a silent alarm, is an entry and nothing that anybody at the gate can see.
 """
@@ -28,6 +28,7 @@ from edge.errors import DeviceError, Reason
 from edge.policy.checks import SCALE, member, seconds
 from edge.policy.facts import SiteFacts
 from edge.policy.hours import wall_minutes
+from edge.policy.lots import Lots
 from edge.policy.person import groups_of
 from edge.policy.presence import Pass, Presence
 from edge.policy.rules import Rules
@@ -105,6 +106,7 @@ class Premises:
         place: Place | None = None,
         *,
         presence: Presence | None = None,
+        lots: Lots | None = None,
         listed: Callable[[Credential], Set[str]] = lambda _: NOBODY,
         counter: Counter | None = None,
         silent_s: Callable[[], float | None] = lambda: None,
@@ -117,13 +119,14 @@ class Premises:
             monotonic: seconds of this boot.
             place: of this gate.
             presence: who went through, as the log tells.
+            lots: whom the lot fell on, as the log tells.
             listed: which of the site's own lists a card is on.
             counter: where the benefit is handed out; None at a gate that has none.
             silent_s: seconds since another gate of the site was heard; None for never.
             draw: the lot, 0 to 9999.
         """
         self.rules, self._monotonic, self.place = rules, monotonic, place or Place()
-        self.presence = presence or Presence()
+        self.presence, self._lots = presence or Presence(), lots or Lots()
         self._listed, self._counter, self._silent_s, self._draw = listed, counter, silent_s, draw
         self._good: dict[bytes, _Good] = {}
         self._second: bytes | None = None
@@ -155,7 +158,7 @@ class Premises:
             passed_zone=passed_zone,
             alone=self._alone(),
             inside=self._inside(now),
-            drawn=self._draw() if rules.check_one_in else None,
+            drawn=self._lot(subjects, now) if rules.check_one_in else None,
             cycle=None if due is None else due.cycle.number,
             benefit=None if due is None else due.benefit,
         )
@@ -164,6 +167,8 @@ class Premises:
     def decided(self, decision: AccessDecision) -> tuple[Event, ...]:
         """Take in what was decided; what is to be written down beside it."""
         facts, subject = decision.facts, decision.subject
+        if subject is not None and decision.reason is Reason.SECONDARY_CHECK:
+            self._lots.fell(subject, facts.drawn or 0, int(decision.at.lower.timestamp()))
         if subject is not None and (decision.granted or decision.reason is Reason.SECOND_NEEDED) and self.rules.second:
             self._good[subject] = _Good(facts.groups or (), self._monotonic())
             if decision.granted and seconds(self.rules, facts) and self._second is not None:
@@ -212,6 +217,8 @@ class Premises:
             at: when.
             lost: told which device failed, where nothing was handed out.
         """
+        if subject is not None:
+            self._lots.settled(subject)
         try:
             outcome = await self.let_through(way, grant, subject, facts)
         except DeviceError as error:
@@ -253,6 +260,11 @@ class Premises:
             return None, None
         found = self.presence.last(subjects, int(now.lower.timestamp()))
         return (None, None) if found is None else (found[1], found[0].zone)
+
+    def _lot(self, subjects: Sequence[bytes], now: Interval) -> int:
+        """A new lot, or the one that sent this holder to a person and nobody has let in since."""
+        before = self._lots.of(subjects, now.lower.timestamp() - self.rules.check_again_h * 3600)
+        return self._draw() if before is None else before
 
     def _alone(self) -> bool | None:
         passback = self.rules.passback

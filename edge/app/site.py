@@ -3,8 +3,8 @@
 Rules:
 
 1. A rule that cannot mean anything ends the start, with every fault named.
-2. Passes are read back as far as anti-passback asks, and no further than ``_LOOKED_BACK`` entries; the ledger is the
-   whole log, because a cycle lasts as long as it lasts.
+2. Passes and lots are read back as far as the rules ask, and no further than ``_LOOKED_BACK`` entries; the ledger is
+   the whole log, because a cycle lasts as long as it lasts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from edge.devices.trusted import Trusted
 from edge.errors import DeviceError
 from edge.policy.faults import faults
 from edge.policy.ledger import Ledger
+from edge.policy.lots import Lots
 from edge.policy.presence import Presence, passes
 from edge.policy.rules import Rules
 from edge.ports import Clock, Dispenser, Journal, Log
@@ -41,6 +42,7 @@ _AT_ONCE = 2_000
 _LOOKED_BACK = 200_000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
 _PASSES = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.TAKEN, Kind.NOT_TAKEN})
+_LOTS = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.DENIED})
 
 
 def zone_of(rules: Rules) -> ZoneInfo:
@@ -102,12 +104,22 @@ def premises_of(
         whole = standing.trustfile.whole if isinstance(standing.trustfile, Trusted) else None
         return NOBODY if whole is None else whole.members.of(card_of(credential), site_key)
 
-    since = clock.now().lower - timedelta(hours=rules.passback.reset_h)
-    counts = rules.passback.kind != "off" or rules.passback.again_s or rules.zones
-    presence = passed_since(log, since) if counts else Presence()
+    now, passback = clock.now().lower, rules.passback
+    counts = passback.kind != "off" or passback.again_s or rules.zones
+    presence = Presence(passes(since(log, _PASSES, now - timedelta(hours=passback.reset_h))) if counts else ())
+    lots = Lots(since(log, _LOTS, now - timedelta(hours=rules.check_again_h)) if rules.check_one_in else ())
     counter = counter_of(settings, rules, site_key, standing, log, journal, way) if rules.programme else None
     place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
-    return Premises(rules, clock.monotonic, place, presence=presence, listed=listed, counter=counter, silent_s=silent_s)
+    return Premises(
+        rules,
+        clock.monotonic,
+        place,
+        presence=presence,
+        lots=lots,
+        listed=listed,
+        counter=counter,
+        silent_s=silent_s,
+    )
 
 
 def counter_of(
@@ -169,15 +181,15 @@ def entries_of(log: Log, kinds: Set[Kind], first: int = 0) -> Iterator[Entry]:
                 raise DeviceError("journal", f"an entry after {start} is damaged: {error}") from error
 
 
-def passed_since(log: Log, moment: datetime) -> Presence:
-    """Who went through since then: rule 2."""
+def since(log: Log, kinds: Set[Kind], moment: datetime) -> Iterator[Entry]:
+    """The entries of some kinds since then, and a few before: rule 2."""
     last, least = log.size(), max(0, log.size() - _LOOKED_BACK)
     while last > least:
         last = max(least, last - _AT_ONCE)
         found = log.entries(last, 1)
         if found and found[0].wall_ms < moment.timestamp() * 1000:
             break
-    return Presence(passes(entries_of(log, _PASSES, last)))
+    return entries_of(log, kinds, last)
 
 
 async def tend(premises: Premises, clock: Clock, watch: Watch) -> None:

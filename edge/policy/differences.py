@@ -47,6 +47,7 @@ MEANING: Final[Mapping[str, str]] = {
     "rules.passback.silent_s": "seconds of silence until a gate counts as alone",
     "rules.second": "who comes with somebody else",
     "rules.check_one_in": "one in so many is sent to a person by lot",
+    "rules.check_again_h": "hours for which the lot stays where it fell",
     "rules.check_spared": "groups that are not",
     "rules.overrule.reasons": "what an operator may let pass",
     "rules.overrule.within_s": "seconds after the visit in which an operator may",

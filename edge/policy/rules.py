@@ -152,6 +152,7 @@ class Rules:
         passback: nobody enters twice on one card.
         second: who comes with somebody else.
         check_one_in: one in so many is sent to a person by lot; 0 for nobody.
+        check_again_h: hours for which whoever was sent there is sent there again, until somebody let them in.
         check_spared: groups that are not.
         overrule: what an operator may let pass.
         programme: the benefit that this point hands out; empty for none.
@@ -171,6 +172,7 @@ class Rules:
     passback: Passback = field(default_factory=Passback)
     second: tuple[Second, ...] = ()
     check_one_in: int = 0
+    check_again_h: float = 12.0
     check_spared: tuple[str, ...] = ()
     overrule: Overruling = field(default_factory=Overruling)
     programme: str = ""

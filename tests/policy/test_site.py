@@ -15,7 +15,7 @@ from edge.app.check import rules_of
 from edge.app.chosen import policy_of
 from edge.app.site import checked, counter_of, entries_of, first_key, premises_of, wrong_with
 from edge.app.standing import GateStanding
-from edge.audit.entry import Event, Kind
+from edge.audit.entry import Event, Kind, Value
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.journal import Follower, SqliteJournal
@@ -118,6 +118,30 @@ def test_after_a_restart_the_log_says_who_is_inside_and_how_long_back_it_is_read
         ben, anna = [await premises.facts(None, (who,), here.clock.now()) for who in (BEN, ANNA)]
         assert (ben.passed_s, ben.passed_zone) == (7 * 3600, "inside")
         assert anna.passed_s is None or anna.passed_s >= POLICY.rules.passback.reset_h * 3600
+
+    run(story())
+
+
+def test_after_a_restart_the_log_says_whom_the_lot_fell_on(here: Here, run: Run) -> None:
+    rules = Rules(check_one_in=2, check_again_h=12.0)
+
+    async def lots(*, at_one_in: int = 2) -> list[int | None]:
+        around = (SITE_KEY, here.standing, here.log, here.journal, here.clock, Way(), lambda: None)
+        policy = dataclasses.replace(POLICY, rules=dataclasses.replace(rules, check_one_in=at_one_in))
+        premises = await asyncio.to_thread(premises_of, here.settings, policy, *around)
+        premises._draw = lambda: 9_999
+        return [(await premises.facts(None, (who,), here.clock.now())).drawn for who in (ANNA, BEN)]
+
+    async def story() -> None:
+        for subject in (ANNA, BEN):
+            told: dict[str, Value] = {"reason": "secondary-check", "facts": {"drawn": 17}}
+            await here.journal.append(Event(Kind.DENIED, told, subject=subject))
+        assert await lots() == [17, 17]
+        assert await lots(at_one_in=0) == [None, None]
+        await here.journal.append(Event(Kind.OVERRIDE, subject=BEN))
+        assert await lots() == [17, 9_999], "somebody let the one in"
+        here.clock.go(12 * 3600 + 1)
+        assert await lots() == [9_999, 9_999]
 
     run(story())
 

@@ -27,6 +27,7 @@ from edge.doorway import Doorway
 from edge.errors import Reason
 from edge.passage import PLANS
 from edge.policy.ledger import Ledger
+from edge.policy.lots import Lots
 from edge.policy.presence import Presence, passes
 from edge.policy.rules import Group, Hours, Overruling, Passback, Rules, Second, Zone
 from edge.policy.telling import Statement
@@ -124,6 +125,7 @@ class House:
             self.clock.monotonic,
             Place("inside", self.zone, 0.4),
             presence=Presence(passes(self.entries())),
+            lots=Lots(self.entries()),
             listed=lambda card: self.lists.get(card.identity.id or "", set()),
             counter=Entitlements(benefit, keyring, lambda: self.cycle) if rules.programme else None,
             draw=lambda: self.lot,
@@ -605,13 +607,59 @@ def test_a_full_room_a_lot_and_a_crook(at: At) -> None:
         house.lists["c"] = {"crook"}
         assert await house.visit(number="c") == "denied-here"
         house.lot = 99
-        assert await house.visit(number="1") == "secondary-check"
+        assert await house.visit(number="drawn") == "secondary-check"
         house.lot = 100
         assert [await house.visit(number=number) for number in "123"] == [TAKEN, TAKEN, "full"]
         house.clock.go(12 * HOUR + 1)
         assert await house.visit(number="3") == TAKEN, "nobody stays for ever"
 
     at("turnstile", story, rules)
+
+
+def test_whom_the_lot_fell_on_draws_no_other_one_by_showing_the_card_again(at: At) -> None:
+    async def story(house: House) -> None:
+        house.lot = 3
+        assert await house.visit(number="1") == "secondary-check"
+        house.lot = 9_999
+        assert await house.visit(number="1") == "secondary-check", "shown twice is still drawn"
+        assert await house.visit(number="2") == TAKEN
+        house.premises = house.started()
+        assert await house.visit(number="1") == "secondary-check", "a restart is no way out either"
+        house.clock.go(12 * HOUR + 1)
+        assert await house.visit(number="1") == TAKEN, "nobody is drawn for ever"
+
+    at("turnstile", story, Rules(check_one_in=100))
+
+
+def test_the_lot_of_the_last_evening_of_a_month_holds_after_midnight(at: At) -> None:
+    async def story(house: House) -> None:
+        house.clock.moment = datetime(2026, 11, 30, 23, 30, tzinfo=UTC)
+        house.lot = 3
+        assert await house.visit() == "secondary-check"
+        house.clock.go(HOUR)
+        house.lot = 9_999
+        assert await house.visit() == "secondary-check"
+
+    at("turnstile", story, Rules(check_one_in=100))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_who_was_checked_and_let_in_by_an_operator_is_drawn_no_longer(at: At, restart: bool) -> None:
+    async def story(house: House) -> None:
+        house.lot = 3
+        assert await house.visit() == "secondary-check"
+        refused = house.decision()
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+        await house.premises.open(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        house.lot = 9_999
+        if restart:
+            house.premises = house.started()
+        await house.visit()
+        assert house.decision().kind is Kind.GRANTED
+
+    at("turnstile", story, Rules(check_one_in=100))
 
 
 def test_an_operator_overrules_what_the_policy_names_and_the_entry_proves_it(at: At) -> None:

@@ -31,7 +31,7 @@ from edge.app.ground import Chosen, Ground, ground
 from edge.app.keeping import keep, keep_bodies
 from edge.app.operators import Operators
 from edge.app.recorder import record
-from edge.app.service import keep_alive, notify, place_for
+from edge.app.service import beat, keep_alive, notify, place_for
 from edge.app.site import premises_of, tend
 from edge.app.standing import Witness, look_round
 from edge.app.starting import say_started
@@ -186,6 +186,8 @@ async def serve(settings: Settings, on: Ground, entrance: Entrance) -> None:
         if settings.iavs.enabled:
             parts.create_task(record(place_for(paths.record_socket), journal))
         parts.create_task(keep_alive(lambda: not journal.lost))
+        if settings.gate.heartbeat_pin:
+            parts.create_task(beat(lambda: not journal.lost, on.gate.beat))
         elsewhere = partial(sent, settings)
         parts.create_task(keep(settings.log.keep_days, journal, on.follower, on.checkpoints, on.clock, elsewhere))
         parts.create_task(keep_bodies(settings.log, entrance.bodies, journal))

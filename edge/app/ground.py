@@ -12,6 +12,7 @@ from edge.app.manifest import manifest_of
 from edge.app.service import secret
 from edge.app.standing import GateStanding, logged_trust, time_sealed, trust_of
 from edge.app.told import ToldPanel
+from edge.app.wiring import persisting, wired
 from edge.biometric.manifest import Manifest
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
@@ -40,6 +41,7 @@ class Chosen:
         Raises:
             SettingsError: something in it is wrong.
         """
+        wired(settings)
         return cls(settings, policy_of(settings), manifest_of(settings), secret(settings.paths, "site-key", least=16))
 
     @property
@@ -92,5 +94,18 @@ async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
         trust.know(await asyncio.to_thread(logged_trust, follower))
     standing = GateStanding(trust, follower, checkpoints, clock)
     await asyncio.to_thread(standing.look)
+    watch = Watch(journal, clock)
+    if settings.gate.kind == "gpio":
+        say_persisting(watch, persisting())
     panel = ToldPanel(gate, settings.paths.panel_socket)
-    return Ground(clock, gate, checkpoints, journal, follower, standing, Watch(journal, clock), panel)
+    return Ground(clock, gate, checkpoints, journal, follower, standing, watch, panel)
+
+
+def say_persisting(watch: Watch, drivers: tuple[str, ...]) -> None:
+    """Say once, and to whoever looks, that the kernel keeps outputs.
+
+    Service goes on: after any exit systemd's last act drops the relay, and the timer behind the relay bounds the rest.
+    A gate that stayed out of service after an update of its kernel would leave people outside instead.
+    """
+    for driver in drivers:
+        watch.lost("pins", f"{driver} keeps outputs after a crash; dtparam=strict_gpiod in config.txt, then reboot")

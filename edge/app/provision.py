@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.app.chosen import plan_of, policy_of
+from edge.app.wiring import wired
 from edge.devices import kept
 from edge.errors import Reason, Refusal
 from edge.settings import SettingsError, load
@@ -205,6 +206,7 @@ def put(places: Places, answer: Answer) -> None:
             raise SettingsError(f"edge.toml is that of {settings.site.origin}, the answer for {answer.origin}")
         policy_of(settings)
         plan_of(settings)
+        wired(settings)
     shutil.rmtree(before, ignore_errors=True)
     if places.configuration.is_dir():
         shutil.copytree(places.configuration, before)

@@ -47,6 +47,14 @@ async def keep_alive(well: Callable[[], bool]) -> None:
         await asyncio.sleep(every_s)
 
 
+async def beat(well: Callable[[], bool], move: Callable[[], None], every_s: float = 1.0) -> None:
+    """Move the heartbeat's wire for as long as the process does its part: a loop that hangs moves nothing."""
+    while True:
+        if well():
+            move()
+        await asyncio.sleep(every_s)
+
+
 async def report_health(socket_path: Path, conditions: Callable[[], Mapping[str, str]]) -> None:
     """Tell edge-gate once a second how our devices are; "" is well, anything else the technician's sentence."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:

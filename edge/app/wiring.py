@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Final
 
-from edge.settings import Settings
+from edge.settings import Settings, SettingsError
 
 HEADER: Final = {
     2: 3, 3: 5, 4: 7, 14: 8, 15: 10, 17: 11, 18: 12, 27: 13, 22: 15, 23: 16, 24: 18, 10: 19, 9: 21, 25: 22, 11: 23,
@@ -23,6 +24,7 @@ ROLES: Final = {
     "amber_pin": ("out", "amber light", ""),
     "buzzer_pin": ("out", "buzzer", ""),
     "fill_pin": ("out", "light on the face", "to the light's driver"),
+    "heartbeat_pin": ("out", "heartbeat", "to a watchdog relay that drops when the level stops changing"),
     "door_pin": ("in", "door contact", "to ground, closed while the door is"),
     "exit_door_pin": ("in", "contact of the exit door", "to ground, closed while the door is"),
     "beam_1_pin": ("in", "beam on the entry side", "to ground, closed while clear"),
@@ -36,6 +38,7 @@ ROLES: Final = {
     "data_1_pin": ("out", "Wiegand D1", "open collector"),
 }
 """Key of the configuration: direction, what it is, how it is wired."""
+_DRIVERS: Final = ("pinctrl_bcm2835", "pinctrl_rp1")
 _SPI, _SERIAL = range(8, 12), ("ttyAMA0", "ttyS0", "serial0")
 _ROW, _TOP, _WIDTH, _MIDDLE = 26, 96, 1180, 590
 
@@ -72,6 +75,22 @@ def wrong(settings: Settings) -> tuple[str, ...]:
         if wire.key in ("lock_pin", "exit_pin") and not 9 <= wire.bcm <= 27:
             found.append(f"{wire.key}: BCM {wire.bcm} is pulled up while the board starts; take one of 9 to 27")
     return tuple(found)
+
+
+def wired(settings: Settings) -> None:
+    """Nothing is claimed that cannot be wired so.
+
+    Raises:
+        SettingsError: a lock that opens while the board starts, or two on one pin.
+    """
+    if faults := wrong(settings):
+        raise SettingsError(f"{settings.source}: {faults[0]}")
+
+
+def persisting(modules: Path = Path("/sys/module")) -> tuple[str, ...]:
+    """Drivers of the pins that keep a level when the process that set it is gone: a crash would not drop the relay."""
+    told = {name: modules / name / "parameters" / "persist_gpio_outputs" for name in _DRIVERS}
+    return tuple(n for n, path in told.items() if path.exists() and path.read_text("ascii").strip() in ("Y", "1"))
 
 
 def drawing(settings: Settings) -> str:

@@ -52,6 +52,7 @@ class GpioGate:
         self._relay: Any = None
         self._exit: Any = None
         self._fill: Any = None
+        self._heart: Any = None
         try:
             with _pins():
                 self._factory = factory or _chip()
@@ -72,6 +73,8 @@ class GpioGate:
         self._lights.append(self._claim(gpiozero.Buzzer, pins.buzzer_pin, factory, initial_value=False))
         if pins.fill_pin:
             self._fill = self._claim(gpiozero.LED, pins.fill_pin, factory, initial_value=False)
+        if pins.heartbeat_pin:
+            self._heart = self._claim(gpiozero.OutputDevice, pins.heartbeat_pin, factory, initial_value=False)
         supervised = channels_of(pins.supervised)
         if supervised:
             self._devices.append(Supervised(supervised, converter(factory), self._tell))
@@ -139,6 +142,12 @@ class GpioGate:
         with _pins():
             if self._fill is not None:
                 self._fill.value = lit
+
+    def beat(self) -> None:
+        """The other level on the heartbeat's wire, where there is one: whoever listens there knows that we live."""
+        with _pins():
+            if self._heart is not None:
+                self._heart.toggle()
 
     def show(self, indication: Indication) -> None:
         """Set lights and buzzer, once per change so that a blink keeps its rhythm."""
@@ -218,8 +227,12 @@ def _chip() -> Any:
 
 @contextlib.contextmanager
 def _pins() -> Iterator[None]:
-    """gpiozero's errors as the technician's."""
+    """gpiozero's errors as the technician's; lgpio's own error is neither gpiozero's nor the system's."""
     try:
         yield
     except (gpiozero.GPIOZeroError, OSError) as error:
         raise DeviceError("gate", f"GPIO: {error}") from error
+    except Exception as error:
+        if type(error).__module__ != "lgpio":
+            raise
+        raise DeviceError("gate", f"GPIO: {error}; edge check says who has which pin") from error

@@ -191,6 +191,7 @@ class Gate:
     fault_pin: int = 0
     supervised: tuple[str, ...] = ()
     fill_pin: int = 0
+    heartbeat_pin: int = 0
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,9 @@ class Web:
 
     ``names``: host names under which they may be asked for, beside the address and localhost.
     ``languages``: of the kiosk, the one shown largest first. ``sound``: short tones of the kiosk, beside its screens.
-    ``speech``: its sentences are also spoken. ``readers``: who may read the operator page. ``certificate``: of it.
+    ``speech``: its sentences are also spoken. ``readers``: who may read the operator page. ``certificate``: of the port
+    ``tls_port``, which others than this machine then use. ``kiosk``: who is shown the kiosk page, only this machine or
+    the network.
     """
 
     host: str
@@ -247,6 +250,8 @@ class Web:
     speech: bool = False
     readers: typing.Literal["operators", "anyone"] = "operators"
     certificate: Path = Path()
+    tls_port: int = 8444
+    kiosk: typing.Literal["here", "network"] = "here"
 
 
 @dataclass(frozen=True)

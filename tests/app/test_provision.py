@@ -178,7 +178,8 @@ def test_a_configuration_that_is_none_changes_nothing(gate: Path, desk: Path) ->
     assert on_the_gate(gate, "apply", str(desk / "answer"), *told(desk)) == 0
     before = {path: path.read_bytes() for path in gate.rglob("*") if path.is_file()}
     text = (desk / "files" / "edge.toml").read_text(encoding="utf-8")
-    for wrong in (text.replace('profile = "', 'profile = "no-'), text.replace("north-1", "north-2"), "[site"):
+    profile, pins = text.replace('profile = "', 'profile = "no-'), text.replace("lock_pin = 17", "lock_pin = 5")
+    for wrong in (profile, pins, text.replace("north-1", "north-2"), "[site"):
         (desk / "files" / "edge.toml").write_text(wrong, encoding="utf-8")
         assert at_the_desk(desk, desk / "request", "--version", "2") == 0
         assert on_the_gate(gate, "apply", str(desk / "answer")) == 1

@@ -13,9 +13,12 @@ import pytest
 
 from edge.app.check import check
 from edge.app.chosen import plan_of
-from edge.app.wiring import HEADER, POWER, ROLES, drawing, wires, wrong
+from edge.app.ground import Chosen, say_persisting
+from edge.app.wiring import HEADER, POWER, ROLES, drawing, persisting, wires, wrong
 from edge.cli import main
+from edge.devices.simulated import SimulatedClock, SimulatedJournal
 from edge.settings import Controller, Gate, Settings, SettingsError, load
+from edge.watch import Watch
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +58,7 @@ def test_the_example_can_be_wired(settings: Settings) -> None:
         ("lock_pin", 5, "pulled up"),
         ("exit_pin", 6, "pulled up"),
         ("fill_pin", 17, "already"),
+        ("heartbeat_pin", 26, "already"),
     ],
 )
 def test_two_owners_of_a_pin_and_a_lock_that_opens_at_the_start_are_named(
@@ -64,6 +68,41 @@ def test_two_owners_of_a_pin_and_a_lock_that_opens_at_the_start_are_named(
     made = dataclasses.replace(settings, gate=dataclasses.replace(settings.gate, **changed))
     assert any(word in fault for fault in wrong(made))
     assert any(word in finding.said for finding in check(made) if finding.device == "gate" and not finding.well)
+
+
+def test_a_lock_that_opens_while_the_board_starts_does_not_start(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "site-key").write_bytes(bytes(range(32)))
+    placed = replace(settings, paths=replace(settings.paths, credentials=tmp_path))
+    placed = replace(placed, models=replace(settings.models, folder=ROOT / "models"))
+    assert Chosen.of(placed).settings is placed
+    with pytest.raises(SettingsError, match=r"edge\.toml: lock_pin: BCM 5 is pulled up"):
+        Chosen.of(replace(placed, gate=replace(settings.gate, lock_pin=5, door_pin=17)))
+
+
+@pytest.mark.parametrize(
+    ("driver", "kept", "found"),
+    [
+        ("pinctrl_bcm2835", "Y", ("pinctrl_bcm2835",)),
+        ("pinctrl_rp1", "1", ("pinctrl_rp1",)),
+        ("pinctrl_rp1", "N", ()),
+        ("another", "Y", ()),
+    ],
+)
+def test_a_kernel_that_keeps_outputs_is_told_of(tmp_path: Path, driver: str, kept: str, found: tuple[str]) -> None:
+    (tmp_path / driver / "parameters").mkdir(parents=True)
+    (tmp_path / driver / "parameters" / "persist_gpio_outputs").write_text(f"{kept}\n", encoding="ascii")
+    assert persisting(tmp_path) == found
+
+
+def test_a_kernel_that_keeps_outputs_is_said_at_the_start_and_ends_no_service() -> None:
+    watch = Watch(SimulatedJournal(), SimulatedClock())
+    say_persisting(watch, ())
+    assert watch.conditions() == {}
+    say_persisting(watch, ("pinctrl_rp1",))
+    well, said = watch.conditions()["pins"]
+    assert not well
+    assert "strict_gpiod" in said
+    assert watch.out_of_service() == ""
 
 
 def test_the_command_writes_the_drawing_or_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

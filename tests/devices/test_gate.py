@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 from gpiozero.pins.mock import MockFactory
 
 from edge.app.gate import lock
+from edge.app.service import beat
 from edge.audit.entry import Event, Kind
 from edge.devices.gate import LIGHTS, GpioGate, drop_relay
-from edge.devices.simulated import SimulatedGate, SimulatedJournal
+from edge.devices.simulated import ContactPin, SimulatedGate, SimulatedJournal
 from edge.errors import DeviceError
 from edge.passage import Indication, Sensed
 from edge.settings import Gate
@@ -93,6 +96,112 @@ def test_no_gpio_at_all_is_a_device_error_with_a_sentence(pins: Gate, run: Run) 
             GpioGate(pins, Nothing())
 
     run(story())
+
+
+@pytest.mark.parametrize("module", ["lgpio", "gpiozero.elsewhere"])
+def test_a_pin_that_somebody_else_has_is_a_sentence_and_what_is_unknown_a_traceback(
+    pins: Gate, run: Run, module: str
+) -> None:
+    error: type[Exception] = type("error", (Exception,), {"__module__": module})  # lgpio's is neither kind
+
+    class Taken(MockFactory):  # type: ignore[misc] # gpiozero ships no types
+        def pin(self, name: Any) -> Any:
+            if name == pins.green_pin:
+                raise error("GPIO busy")
+            return super().pin(name)
+
+    async def story() -> None:
+        with pytest.raises(DeviceError if module == "lgpio" else error, match="GPIO busy"):
+            GpioGate(pins, Taken())
+
+    run(story())
+
+
+def test_a_heartbeat_stops_with_the_loop_and_when_the_gate_is_not_well(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(replace(pins, heartbeat_pin=4))
+        wire = gate.factory.pin(4)
+        well = iter([True, True, False, True])
+        stopped = asyncio.Event()
+
+        def still() -> bool:
+            try:
+                return next(well)
+            except StopIteration:
+                stopped.set()
+                return False
+
+        wire.clear_states()
+        beating = asyncio.create_task(beat(still, gate.beat, every_s=0.01))
+        await stopped.wait()
+        beating.cancel()
+        assert [bool(state.state) for state in wire.states] == [False, True, False, True]
+        gate.close()
+
+    run(story())
+
+
+def test_without_a_wire_for_it_there_is_no_heartbeat(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        gate.beat()
+        assert 4 not in gate.factory.pins
+        gate.close()
+
+    run(story())
+
+
+class Recorded(ContactPin):
+    """A pin that keeps every level it was driven to, whoever drove it, in the order in which it came."""
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        self.driven: list[tuple[str, bool]] = []
+        super().__init__(*given, **more)
+
+    def _set_function(self, value: str) -> None:
+        super()._set_function(value)
+        self.driven.append((value, bool(self._state)))
+
+    def _change_state(self, value: bool) -> bool:
+        changed = super()._change_state(value)
+        self.driven.append((self._function, bool(self._state)))
+        return bool(changed)
+
+
+def starts(pins: Gate, times: int) -> None:
+    """Start so many times: every tenth start ends in the middle, because somebody has one of the pins."""
+    both = replace(pins, exit_pin=27, exit_door_pin=6, heartbeat_pin=4)
+    names = [name for name in vars(both) if name.endswith("_pin") and getattr(both, name)]
+    locks: list[Any] = []
+    with ThreadPoolExecutor(30) as ending:  # gpiozero waits for its threads, one by one
+        for number in range(times):
+            factory = MockFactory(pin_class=Recorded)
+            locks += [factory.pin(both.lock_pin), factory.pin(both.exit_pin)]
+            if number % 10 == 9:
+                factory.reserve_pins(factory, getattr(both, names[number // 10 % len(names)]))
+                with pytest.raises(DeviceError, match="already in use"):
+                    GpioGate(both, factory)
+            else:
+                ending.submit(GpioGate(both, factory).close)
+    assert len(locks) == 2 * times
+    for pin in locks:
+        assert not pin.state
+        assert not any(level for function, level in pin.driven if function == "output")
+
+
+def test_no_start_gives_a_pulse(pins: Gate, run: Run) -> None:
+    async def story() -> None:
+        starts(pins, 60)
+
+    run(story())
+
+
+@pytest.mark.slow
+def test_no_pulse_in_a_thousand_starts(pins: Gate) -> None:
+    async def story() -> None:
+        starts(pins, 1000)
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.TAKEN, Kind.DEVICE_BACK])

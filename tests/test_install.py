@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,230 @@ def test_a_lost_data_partition_stops_the_units_and_not_the_machine(dry: str) -> 
     for process in ("gate", "seal", "sync", "web"):  # a directory of its own there: the mount is asked for
         unit = (ROOT / "systemd" / f"edge-{process}.service").read_text(encoding="utf-8")
         assert re.search("^StateDirectory=edge-gate/", unit, re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The script's own steps, done for real in a folder, with stand-ins for what only a machine has."""
+
+    folder: Path
+
+    def does(self, *steps: str, before: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        """Run these steps of scripts/install, after its definitions and ``before``."""
+        scripts = self.folder / "scripts"
+        if not scripts.exists():
+            scripts.mkdir()
+            (self.folder / "systemd").symlink_to(ROOT / "systemd")
+            (self.folder / "programs").mkdir(exist_ok=True)
+        text = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+        definitions = text[: text.index("\nas_before\n")]
+        places = f"state={self.folder}/state units={self.folder}/units"
+        (scripts / "install").write_text("\n".join((definitions, places, before, *steps, "")), encoding="utf-8")
+        path = f"{self.folder}/programs:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", scripts / "install", *more.pop("words", "").split()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ | {"PATH": path} | more,
+        )
+
+    def stands_in(self, program: str, text: str) -> None:
+        """A program that does what ``text`` says."""
+        (self.folder / "programs").mkdir(exist_ok=True)
+        (self.folder / "programs" / program).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (self.folder / "programs" / program).chmod(0o755)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A folder in place of a machine."""
+    return Machine(tmp_path)
+
+
+DATA = 'run() { echo "ran $*"; }\nadd_line() { :; }\nmountpoint() { false; }\ndry=no'
+
+
+def holds(machine: Machine, **found: str) -> None:
+    """A blkid that has found this on a partition; of one with nothing on it, it still says its number in the table."""
+    lines = "".join(f'{key}) echo "{value}" ;;\n' for key, value in found.items())
+    machine.stands_in(
+        "blkid",
+        "all=yes\nfor word; do\ncase $word in -s) all=no ;; esac\ncase $word in\n"
+        f"{lines}*) ;;\nesac\ndone\n"
+        f"[ $all = no ] || echo '/dev/nowhere: {found or ''} PARTUUID=\"4d8097e2-02\"'",
+    )
+
+
+def test_an_empty_partition_becomes_the_gate_s(machine: Machine) -> None:
+    """blkid always has something to say of a partition: its own number in the table."""
+    holds(machine)
+    done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
+    assert "ran mkfs.ext4 -q -L edge-data /dev/nowhere" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"TYPE": "ext4"}, "not the gate's"),
+        ({"PTTYPE": "gpt"}, "not the gate's"),
+        ({"TYPE": "ext4", "LABEL": "photos"}, "is labelled photos"),
+    ],
+)
+def test_somebody_else_s_partition_is_not_taken(machine: Machine, found: dict[str, str], said: str) -> None:
+    holds(machine, **found)
+    done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
+    assert done.returncode == 1 and said in done.stderr, done.stdout
+    assert "mkfs" not in done.stdout
+
+
+def test_a_partition_of_which_nobody_knows_what_it_holds_is_not_taken(machine: Machine) -> None:
+    machine.stands_in("blkid", "exit 8")
+    done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
+    assert done.returncode == 1 and "not the gate's" in done.stderr
+
+
+def test_the_gate_s_own_partition_is_taken_as_it_is(machine: Machine) -> None:
+    holds(machine, TYPE="ext4", LABEL="edge-data")
+    done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
+    assert "ran mount" in done.stdout and "mkfs" not in done.stdout, done.stderr
+
+
+def test_a_log_is_not_hidden_by_a_partition_that_is_mounted_over_it(machine: Machine) -> None:
+    (machine.folder / "state" / "gate").mkdir(parents=True)
+    machine.stands_in("blkid", "exit 2")
+    assert machine.does("install_data", before=DATA, words="--data /dev/nowhere").returncode == 0
+    (machine.folder / "state" / "gate" / "journal.db").touch()
+    done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
+    assert done.returncode == 1 and "holds a log" in done.stderr
+    assert "mkfs" not in done.stdout
+
+
+def test_the_limits_on_memory_are_switched_on_once(machine: Machine) -> None:
+    line = machine.folder / "cmdline.txt"
+    (machine.folder / "config.txt").touch()
+    line.write_text("console=serial0,115200 console=tty1 root=PARTUUID=4d8097e2-02 rootwait\n", encoding="ascii")
+    for _ in range(2):
+        done = machine.does("install_boot", before="on_a_pi() { true; }", EDGE_BOOT=str(machine.folder))
+        assert done.returncode == 0, done.stderr
+    found = line.read_text(encoding="ascii")
+    assert found == "console=tty1 root=PARTUUID=4d8097e2-02 rootwait cgroup_enable=memory cgroup_memory=1\n"
+    gone = told("uninstall", "--dry-run", EDGE_BOOT=str(machine.folder)).stdout
+    [command] = re.findall(r"run   sed -i (.*) \S+cmdline.txt", gone)
+    back = subprocess.run(["sed", command], input=found, capture_output=True, text=True, check=True, timeout=10)
+    assert back.stdout == "console=tty1 root=PARTUUID=4d8097e2-02 rootwait\n"
+
+
+def test_a_site_s_own_kernel_line_is_left_alone(machine: Machine) -> None:
+    (machine.folder / "config.txt").touch()
+    line = machine.folder / "cmdline.txt"
+    line.write_text("console=tty1 cgroup_enable=cpuset,memory rootwait\n", encoding="ascii")
+    machine.does("install_boot", before="on_a_pi() { true; }", EDGE_BOOT=str(machine.folder))
+    assert line.read_text(encoding="ascii") == "console=tty1 cgroup_enable=cpuset,memory rootwait\n"
+
+
+def test_nothing_is_swapped_to_the_card_of_a_pi(dry: str) -> None:
+    assert "write /etc/rpi/swap.conf.d/edge-gate.conf" in dry
+    assert (ROOT / "systemd" / "edge-gate.swap").read_text(encoding="ascii").endswith("[Main]\nMechanism=none\n")
+    assert dry.index("mask --now dphys-swapfile.service") < dry.index("run   dphys-swapfile uninstall")
+    assert "unmask dphys-swapfile.service" in told("uninstall", "--dry-run").stdout
+
+
+def test_a_file_whose_rights_were_changed_gets_them_back(machine: Machine) -> None:
+    """The same text with other rights is not the same file."""
+    if os.geteuid():
+        pytest.skip("needs root")
+    wanted, there = machine.folder / "wanted", machine.folder / "there"
+    wanted.write_text("rules\n", encoding="ascii")
+    there.write_text("rules\n", encoding="ascii")
+    there.chmod(0o666)
+    step = f"put {wanted} {there} 0644"
+    assert "wrote" in machine.does(step).stdout
+    assert there.stat().st_mode & 0o777 == 0o644
+    assert machine.does(step).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "then"),
+    [("edge-kiosk.service", "yes -"), ("edge-update-good.service", "no /etc/rauc/keyring.pem"), ("other", "no -")],
+)
+def test_what_a_machine_has_is_brought_up_to_date_named_again_or_not(machine: Machine, unit: str, then: str) -> None:
+    (machine.folder / "units").mkdir()
+    (machine.folder / "units" / unit).touch()
+    assert machine.does("as_before", 'echo "$kiosk ${updates:--}"').stdout.strip() == then
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_running_gate_is_said_to_run_the_old_program(machine: Machine, runs: bool) -> None:
+    machine.stands_in("systemctl", f'[ "$2" != is-active ] || exit {0 if runs else 3}')
+    done = machine.does("apply", before="booted() { true; }\nsysctl() { :; }\nudevadm() { :; }")
+    assert done.returncode == 0, done.stderr
+    assert ("systemctl restart edge.target" in done.stdout) is runs
+
+
+def test_what_counts_from_the_next_restart_on_is_said(dry: str) -> None:
+    assert "run   systemctl daemon-reexec" in dry  # the hardware watchdog
+    script = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    assert "systemctl reboot" in script[script.rindex('say "done') :]
+
+
+def test_servers_that_a_site_named_in_our_file_move_to_its_own(machine: Machine) -> None:
+    """What an update overwrites is no place for what a site decides."""
+    ours = (ROOT / "systemd" / "edge-gate.chrony").read_text(encoding="ascii")
+    assert "/etc/chrony/sources.d/site.sources" in ours
+    assert not re.findall("^(?:server|pool|peer) ", ours, re.MULTILINE)
+    assert "\nnocerttimecheck 1\n" in ours
+    was, site = machine.folder / "was", machine.folder / "site.sources"
+    was.write_text(ours + "server ntp.site.example iburst nts\n", encoding="ascii")
+    text = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    [step] = re.findall(r"  grep -E '\^\(server.*?\n  done \|\| true\n", text, re.DOTALL)
+    step = step.replace("/etc/chrony/conf.d/edge-gate.conf", str(was)).replace(
+        "/etc/chrony/sources.d", str(machine.folder)
+    )
+    for _ in range(2):
+        assert machine.does(step).returncode == 0
+    assert site.read_text(encoding="ascii") == "server ntp.site.example iburst nts\n"
+
+
+def test_the_switch_of_two_systems_is_not_deleted_with_the_gate() -> None:
+    """Without autoboot.txt on its partition the machine would not start any more."""
+    gone = told("uninstall", "--dry-run", "--with-log", "--with-configuration").stdout
+    assert "rmdir /boot/choice" in gone
+    assert not re.search(r"rm .*/boot/choice", gone)
+
+
+def test_nothing_of_the_gate_stays_when_all_of_it_is_named() -> None:
+    gone = told("uninstall", "--dry-run", "--with-log", "--with-configuration").stdout
+    for path in ("/etc/rauc/keyring.pem", "/var/lib/edge-gate/updates", "/etc/systemd/system/edge-*.service.d"):
+        assert f"rm -rf --one-file-system {path}" in gone
+    users = (ROOT / "systemd" / "edge-gate.sysusers").read_text(encoding="utf-8")
+    for group in re.findall(r"^g\s+(edge\S*)", users, re.MULTILINE):
+        assert f"run   groupdel {group}\n" in gone
+    assert gone.rindex("userdel") < gone.index("groupdel")
+    assert "systemctl restart systemd-journald" in gone
+    assert "restart to be rid of the rest" in gone
+
+
+@pytest.mark.parametrize("script", ["install", "uninstall"])
+def test_nothing_is_done_that_a_read_only_system_forgets(script: str, dry: str, tmp_path: Path) -> None:
+    assert dry
+    line = tmp_path / "cmdline"
+    line.write_text("console=tty1 overlayroot=tmpfs:recurse=0 rootwait\n", encoding="ascii")
+    done = told(script, "--dry-run", EDGE_CMDLINE=str(line))
+    assert done.returncode == 1
+    assert "disable_overlayfs" in done.stderr and "    run" not in done.stdout
+
+
+def test_no_network_card_comes_in_over_usb() -> None:
+    modules = (ROOT / "systemd" / "edge-gate.modprobe").read_text(encoding="utf-8")
+    killed = set(re.findall(r"^install (\S+) /bin/false$", modules, re.MULTILINE))
+    assert {"cdc_ether", "cdc_ncm", "cdc_mbim", "rndis_host", "r8152", "asix", "ax88179_178a", "qmi_wwan"} <= killed
+    assert not killed & {"lan78xx", "smsc95xx"}, "the socket on the board of a Pi 3"
+    rules = (ROOT / "systemd" / "edge-gate.udev").read_text(encoding="utf-8")
+    for kind in ('DRIVER=="r8152|asix|', 'ATTR{bInterfaceSubClass}=="06|0c|0d|0e"', 'ATTR{bInterfaceClass}=="e0"'):
+        [rule] = [line for line in rules.splitlines() if kind in line]
+        assert rule.endswith('ATTR{authorized}="0"')
 
 
 def test_no_line_kills_the_host_that_camera_and_token_hang_on() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import itertools
+import os
 import re
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -218,7 +222,7 @@ def test_the_exposure_stays_below_its_limit(process: str) -> None:
 
 def test_systemd_finds_nothing_to_say_about_the_units() -> None:
     """Unknown keys, wrong sections and bad values; the program itself is not installed here."""
-    units = [f"./edge-{process}.service" for process in PROCESSES]
+    units = [f"./edge-{process}.service" for process in (*PROCESSES, "kiosk")]
     told = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units, "./edge.target"],
         cwd=FOLDER,
@@ -250,3 +254,80 @@ def test_the_sockets_of_the_settings_lie_in_those_places() -> None:
     sockets = (paths.health_socket, paths.record_socket, paths.vision_socket, paths.stills_socket, paths.panel_socket)
     assert [socket.parent.name for socket in sockets] == ["gate", "gate", "vision", "stills", "web"]
     assert {paths.operators_socket.parent.name, paths.console_socket.parent.name} == {"gate"}
+
+
+# the screen in front of the gate
+
+
+def test_the_screen_comes_up_without_a_login() -> None:
+    """A login would move the browser out of the unit, and memory and addresses would have no limit any more."""
+    unit = service("kiosk")
+    assert not {key for key in unit if key.startswith(("PAM", "TTY", "Utmp", "Standard"))}
+    assert {"IPAddressDeny": ["any"], "IPAddressAllow": ["localhost"], "MemorySwapMax": ["0"]}.items() <= unit.items()
+    told = dict(word.split("=", 1) for word in only(unit, "Environment").split())
+    home = f"/run/{only(unit, 'RuntimeDirectory')}"  # /run/user is hidden by ProtectHome
+    assert told == {"LIBSEAT_BACKEND": "seatd", "XDG_RUNTIME_DIR": home, "HOME": home}
+    assert only(unit, "RuntimeDirectoryMode") == "0700"
+
+
+def test_the_screen_is_the_kiosk_s_alone_and_nobody_switches_away() -> None:
+    about = sections("edge-kiosk.service")["Unit"]
+    assert only(about, "Conflicts") == "getty@tty1.service"
+    assert {"seatd.service", "getty@tty1.service"} <= set(only(about, "After").split())
+    assert (only(about, "Wants"), only(about, "PartOf")) == ("seatd.service", "edge.target")
+    assert only(service("kiosk"), "ExecStart").startswith("/usr/bin/cage -- ")
+    seat = sections("edge-kiosk.seatd")["Service"]
+    assert seat == {"Environment": ["SEATD_VTBOUND=0"], "ExecStart": ["", "seatd -u edge-kiosk -g root"]}
+
+
+def test_the_kiosk_may_sound_and_speak() -> None:
+    words = only(service("kiosk"), "ExecStart").split()
+    assert {"--autoplay-policy=no-user-gesture-required", "--enable-speech-dispatcher", "--disable-pinch"} <= {*words}
+    rows = [line.split() for line in (FOLDER / "edge-kiosk.sysusers").read_text().splitlines() if line[0] != "#"]
+    assert {row[2] for row in rows if row[0] == "m"} == {"render", "audio"}
+    install = (FOLDER.parent / "scripts" / "install").read_text(encoding="utf-8")
+    for package in ("cage", "seatd", "xwayland", "chromium", "speech-dispatcher-espeak-ng"):
+        assert re.search(rf"wanted\+=\([^)]*\b{package}\b", install)
+
+
+def test_the_page_comes_up_under_cage_as_a_plain_user(tmp_path: Path) -> None:
+    """The unit's own line and environment on a screen that is not there; the browser asks for the page."""
+    if os.geteuid() or not all(map(shutil.which, ("cage", "chromium", "Xwayland", "setpriv"))):
+        pytest.skip("cage, chromium and Xwayland are not all here")
+    asked = threading.Event()
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            """A page whose script says that it runs."""
+            asked.set() if self.path == "/runs" else None
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<script>fetch('/runs')</script>")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    unit, home = service("kiosk"), tmp_path / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, 65534, 65534)
+    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        above.chmod(above.stat().st_mode | 0o011)
+    environment = [word.replace("/run/edge-kiosk", str(home)) for word in only(unit, "Environment").split()]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        line = only(unit, "ExecStart").replace("/run/edge-kiosk", str(home))
+        line = line.replace("127.0.0.1:8080", f"127.0.0.1:{server.server_address[1]}")
+        who = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--pdeathsig=KILL")
+        screen = ("PATH=/usr/bin:/bin", "WLR_BACKENDS=headless", "WLR_RENDERER=pixman")
+        with (tmp_path / "said").open("wb") as said:
+            kiosk = subprocess.Popen(
+                ["unshare", "--pid", "--fork", "--kill-child", *who, "env", "-i", *screen, *environment, *line.split()],
+                stdout=said,
+                stderr=said,
+            )
+        try:
+            assert asked.wait(60), (tmp_path / "said").read_text(errors="replace")[-2000:]
+        finally:
+            kiosk.kill()
+            kiosk.wait(10)
+            server.shutdown()

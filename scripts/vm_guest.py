@@ -71,10 +71,10 @@ TimeoutStartSec=infinity
 [Install]
 WantedBy=multi-user.target
 """
-_BOARD = """import gpiozero.pins.local
+_BOARD = """
 
-# The simulated pins are those of a Raspberry Pi 4; gpiozero asks a real one for its revision.
-gpiozero.pins.local.get_pi_revision = lambda: 0xC03111
+def get_pi_revision():
+    return 0xC03111  # the simulated pins are those of a Raspberry Pi 4, and there is no board to ask
 """
 
 
@@ -125,7 +125,8 @@ def make(kind: str, speed: str) -> int:
         _run("systemctl", "enable", f"{name}.service")
     if kind == "pins":
         [packages] = (PROGRAM / ".venv" / "lib").glob("python3*/site-packages")
-        (packages / "sitecustomize.py").write_text(_BOARD, encoding="utf-8")
+        with (packages / "gpiozero" / "pins" / "local.py").open("a", encoding="utf-8") as board:
+            board.write(_BOARD)
     for path in SITE.glob("*"):
         shutil.chown(path, "root", "edge")
     return 0
@@ -133,7 +134,7 @@ def make(kind: str, speed: str) -> int:
 
 def _films(issuers: Issuers, portraits: Path) -> None:
     from edge.demo import footage, prop
-    from edge.demo.visits import Card
+    from edge.demo.planned import Card
 
     lines = (prop.IDENTITY_CARD, "SPECIMEN", "No. 000 000 001", "Valid until 2031")
     card = prop.card(issuers.text(Card(), datetime.now(UTC)), "REPUBLIC OF EXAMPLE", lines, (206, 222, 226))

@@ -27,7 +27,7 @@ from edge.audit.tree import leaf_hash
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
 from edge.demo.stage import Stage, Wanted
-from edge.demo.visits import Card
+from edge.demo.planned import Card
 from edge.devices.checkpoints import CheckpointReader
 from edge.errors import Reason
 from edge.passage import Indication

@@ -17,7 +17,7 @@ from edge.audit.entry import Kind
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
 from edge.demo.stage import Stage, Wanted
-from edge.demo.visits import Card
+from edge.demo.planned import Card
 from edge.passage import Indication
 from edge.trust.operators import code_of, step_of
 

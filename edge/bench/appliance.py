@@ -28,8 +28,8 @@ from edge.bench.figures import percentiles
 from edge.demo import footage
 from edge.demo.director import Director, Stuck, shown
 from edge.demo.footage import Hold, Stand
+from edge.demo.planned import Algorithm, Card, Visit
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
-from edge.demo.visits import Algorithm, Card, Visit
 from edge.passage import Indication
 
 if TYPE_CHECKING:

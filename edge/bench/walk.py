@@ -19,8 +19,8 @@ from edge.bench.figures import cpu_s, memory_kb, percentiles
 from edge.demo import footage
 from edge.demo.director import Director, shown
 from edge.demo.footage import Hold, Stand
+from edge.demo.planned import Algorithm, Card, Dialect, Visit
 from edge.demo.stage import Stage, Wanted, models_of
-from edge.demo.visits import Algorithm, Card, Dialect, Visit
 from edge.errors import DeviceError
 from edge.vision.camera import CameraThread
 from edge.vision.footage import FootageCamera

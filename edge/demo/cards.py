@@ -20,8 +20,8 @@ from edge.biometric import template as templates
 from edge.biometric.manifest import parse
 from edge.credential import issue
 from edge.credential.issue import Signer, signer
-from edge.demo import people, visits
-from edge.demo.visits import Algorithm, Card, Flaw
+from edge.demo import people
+from edge.demo.planned import Algorithm, Card, Dialect, Flaw
 from edge.settings import read_toml
 from edge.trust.algorithms import PrivateKey
 from edge.trust.list import write_list
@@ -31,7 +31,7 @@ from edge.vision.sessions import ModelSessions
 ISSUER, STRANGER = "https://id.example.org", "https://cards.example.net"
 NAME, OTHER_NAME = "SPECIMEN HOLDER A", "SPECIMEN HOLDER B"
 _KIDS = {Algorithm.EDDSA: "demo-eddsa-1", Algorithm.ES256: "demo-es256-1"}
-_DIALECTS = {visits.Dialect.TABLE: issue.SPEC_TABLE, visits.Dialect.EXAMPLE: issue.SPEC_EXAMPLE}
+_DIALECTS = {Dialect.TABLE: issue.SPEC_TABLE, Dialect.EXAMPLE: issue.SPEC_EXAMPLE}
 
 
 class Issuers:

@@ -24,9 +24,9 @@ from edge.demo.acting import Acts
 from edge.demo.fakes import Fake
 from edge.demo.footage import Stand
 from edge.demo.layers import Pixels
+from edge.demo.planned import Around, Card, Flaw, Visit, said
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import Stage
-from edge.demo.visits import Around, Card, Flaw, Visit, said
 from edge.errors import Reason
 from edge.passage import Indication
 
@@ -173,7 +173,9 @@ class Director:
             decision = self._await_entry((Kind.GRANTED, Kind.DENIED), _ANSWER_S)
             took_s = time.monotonic() - began
             passage = None
-            if decision.kind is Kind.GRANTED:
+            if visit.around is Around.OVERRULED:
+                self._stage.guard.let_in(decision.index)
+            if decision.kind is Kind.GRANTED or visit.around is Around.OVERRULED:
                 passage = self._await_entry((Kind.TAKEN, Kind.NOT_TAKEN), _PASSAGE_S)
             self._stage.play("nobody")
             notes += self._after(visit)
@@ -185,7 +187,7 @@ class Director:
                 for clip in self._stage.scene.glob(f"{name}-{part}.npy"):
                     clip.unlink()
         refused = _reason(decision)
-        actual = said(refused, _kind(passage))
+        actual = said(refused, _kind(passage), overruled=visit.around is Around.OVERRULED)
         pictures = prepared.pictures if asked else prepared.pictures[:1]
         return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), pictures)
 
@@ -219,9 +221,13 @@ class Director:
                 self._stage.broker.stop()
             case Around.TOKEN_UNPLUGGED:
                 self._stage.token.pull()
+            case Around.GATE_KILLED:
+                self._stage.kill_gate()
+                self._await_entry((Kind.CONFIGURATION,), _DEVICE_S)
+                self._await_light({Indication.READY}, "the gate to be ready")
             case Around.DELETED if self._stage.office is not None:
                 self._stage.office.delete(self._stage.wanted.enrolled[0])
-            case Around.NOTHING | Around.DELETED:
+            case Around.NOTHING | Around.DELETED | Around.OVERRULED:
                 pass
 
     def _after(self, visit: Visit) -> list[str]:
@@ -238,6 +244,12 @@ class Director:
                 return ["token lost and back, both in the log"]
             case Around.DELETED:
                 return ["the deletion is in the log"] if self._find(lambda entry: entry.kind is Kind.GALLERY) else []
+            case Around.GATE_KILLED:
+                boot = self._await_entry((Kind.BOOT,), _DEVICE_S)
+                return [f"the log goes on at entry {boot.index}, after: {_word(boot, 'after')}"]
+            case Around.OVERRULED:
+                order = self._await_entry((Kind.OVERRIDE,), _DEVICE_S)
+                return [f"let in by {_word(order, 'by')}, {_word(order, 'why')}"]
             case Around.NOTHING:
                 return []
 
@@ -355,6 +367,11 @@ def _file(visit: Visit) -> str:
 def _reason(decision: Entry) -> Reason | None:
     code = decision.fields.get("reason")
     return next((reason for reason in Reason if reason.code == code), None)
+
+
+def _word(entry: Entry, name: str) -> str:
+    value = entry.fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _kind(entry: Entry | None) -> Kind | None:

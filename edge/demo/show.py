@@ -21,9 +21,10 @@ from rich.table import Table
 
 from edge.demo import sheet, shots
 from edge.demo.director import Director, Outcome
+from edge.demo.planned import Card, Visit, under_tasks
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
-from edge.demo.visits import ENROLLED, VISITS, Card, Visit, under_tasks
+from edge.demo.visits import ENROLLED, VISITS
 from edge.devices.checkpoints import CheckpointReader
 from edge.errors import DeviceError
 from edge.settings import read_toml
@@ -260,8 +261,9 @@ def verify_log(stage: Stage) -> tuple[bool, str]:
 
 def _summary(found: Run, console: Console) -> None:
     table = Table(title="Visits", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("", "visit", "expected", "actual", "decided", "relay"):
-        table.add_column(column, justify="right" if column in ("", "decided", "relay") else "left", no_wrap=True)
+    for column, least in (("", 2), ("visit", 12), ("expected", 12), ("actual", 12), ("decided", 7), ("relay", 6)):
+        right = column in ("", "decided", "relay")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True, min_width=least)
     for number, outcome in enumerate(found.outcomes, 1):
         colour = "green" if outcome.as_expected else "bold red"
         whole = outcome.stages().get("whole")

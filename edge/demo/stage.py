@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from edge.audit.entry import Kind
 from edge.biometric.manifest import parse
 from edge.demo import broker, configuration, desk, keeper, people, processes
 from edge.demo.cards import Issuers
+from edge.demo.guard import Guard
 from edge.demo.office import GALLERY, Office
 from edge.demo.processes import Processes
 from edge.demo.token import SoftToken
@@ -122,6 +124,8 @@ class Stage:
         self._programme = _programme(self.wanted.profile)
         self.settings = self._settings()
         self._write_configuration()
+        web = self.settings.web
+        self.guard = Guard(self.folder / "edge.toml", self.environment, web.host, web.port)
         self.log = Follower(self.settings.paths.journal)
         self._leaving.callback(self.log.close)
         self.collector = self._collector()
@@ -158,6 +162,11 @@ class Stage:
     def unplug_camera(self) -> None:
         """Have the camera see nothing: it is gone."""
         _replace(self.scene / "playing", "gone\n")
+
+    def kill_gate(self) -> None:
+        """End the process that decides and opens, as a fault would; it is started again."""
+        (self.scene / "panel").unlink(missing_ok=True)  # lights go out with their process
+        os.kill(self.processes.pids()["gate"], signal.SIGKILL)
 
     def person(self, does: str) -> None:
         """What the next person does when the gate unlocks."""

@@ -1,4 +1,4 @@
-"""The visits that the demo plays: who comes, with what, and what must happen. Data only.
+"""The visits that the demo plays. Data only.
 
 ``VISITS`` is read from top to bottom. Each visit has a card (or another code), the people before the camera, what is
 wrong around the gate meanwhile, and the one outcome that is right.
@@ -6,142 +6,11 @@ wrong around the gate meanwhile, and the one outcome that is right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import Enum
-
-from edge.audit.entry import Kind
 from edge.demo.acting import Acts
 from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Hold, Stand
+from edge.demo.planned import Algorithm, Around, Card, Dialect, Flaw, Visit
 from edge.errors import Reason
-
-
-class Flaw(Enum):
-    """What is wrong with a card."""
-
-    NONE = "none"
-    ALTERED = "altered"  # one letter of the name, after it was signed
-    EXPIRED = "expired"
-    UNKNOWN_ISSUER = "unknown-issuer"
-    UNKNOWN_KEY = "unknown-key"  # of a trusted issuer
-
-
-class Dialect(Enum):
-    """How the card is written: as in the specification's table, or as in its example."""
-
-    TABLE = "table"
-    EXAMPLE = "example"
-
-
-class Algorithm(Enum):
-    """What the card is signed with."""
-
-    EDDSA = "EdDSA"
-    ES256 = "ES256"
-
-
-class Around(Enum):
-    """What happens around the gate during the visit."""
-
-    NOTHING = "nothing"
-    BROKER_DOWN = "broker-down"
-    DELETED = "deleted"  # the holder, in the gallery, just before
-    TOKEN_UNPLUGGED = "token-unplugged"  # noqa: S105 -- a device, not a secret
-
-
-@dataclass(frozen=True)
-class Card:
-    """A card to be issued.
-
-    Attributes:
-        portrait: whose face is in it.
-        side_px: of the picture in it; width and height.
-        picture_bytes: at most.
-        crop: of the portrait: 1 is the face as tight as recognisers like it, more leaves more around it.
-        gain: light of that picture, 1 is as photographed.
-        flaw: what is wrong with it.
-        template: bytes of a template of the standard set that stands in it instead of a picture; 0 for a picture.
-        photo: whether there is a face in it at all; where there is none, the gallery may know the holder's.
-        holder: a word for the person, where it matters that the same one comes again; empty for somebody new.
-    """
-
-    portrait: str = "obama"
-    side_px: int = 96
-    picture_bytes: int = 1200
-    dialect: Dialect = Dialect.TABLE
-    algorithm: Algorithm = Algorithm.EDDSA
-    crop: float = 1.0
-    gain: float = 1.0
-    flaw: Flaw = Flaw.NONE
-    template: int = 0
-    photo: bool = True
-    holder: str = ""
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One visit and its right outcome.
-
-    Attributes:
-        name: short, for tables and files.
-        story: one sentence, for people.
-        shows: a card, or the text of another code; None in a lane without cards.
-        stands: who is before the camera afterwards.
-        refused: why, when the person must not be admitted; None when admitted.
-        hold: how the card is held.
-        person: what the person does when the gate unlocks: ``through`` or ``turns-back``.
-        around: what happens around the gate.
-        needs_detector: whether only a model set with an attack detector can get it right.
-        swapped_in: a photo that takes the place of whoever stands there after two frames.
-        frozen: whether the camera hangs on one picture once the card was read.
-        frames: of a probe that the profile must judge so that this can be told at all; one frame tells no movement.
-        acts: what the person does where the profile asks to turn, nod, blink or come closer.
-        needs_tasks: whether only a profile that asks for such tasks can get it right.
-        fed_in: whether the footage is fed in in place of the camera's, so that the fill light does nothing to it.
-        profiles: names of those that it belongs to; empty for all.
-    """
-
-    name: str
-    story: str
-    shows: Card | str | None
-    stands: tuple[Stand | Fake, ...] = ()
-    refused: Reason | None = None
-    hold: Hold = field(default_factory=Hold)
-    person: str = "through"
-    around: Around = Around.NOTHING
-    needs_detector: bool = False
-    swapped_in: Fake | None = None
-    frozen: bool = False
-    frames: int = 1
-    acts: Acts = Acts.AS_ASKED
-    needs_tasks: bool = False
-    fed_in: bool = False
-    profiles: tuple[str, ...] = ()
-
-    @property
-    def expected(self) -> str:
-        """The right outcome in words."""
-        passage = Kind.NOT_TAKEN if self.person in STAYS_OUT else Kind.TAKEN
-        return said(self.refused, passage)
-
-
-STAYS_OUT = frozenset({"turns-back", "two-inside", "jams", "empty"})
-"""What a person or a dispenser does that ends a granted visit as not taken."""
-
-
-def under_tasks(visit: Visit) -> Visit:
-    """The same visit where tasks are asked for: they come before the judgement, and a picture cannot do them."""
-    if visit.refused is Reason.PRESENTATION_ATTACK and not visit.fed_in:
-        return replace(visit, refused=Reason.TASK_NOT_DONE)
-    return visit
-
-
-def said(refused: Reason | None, passage: Kind | None) -> str:
-    """An outcome in words: ``granted, taken`` or ``denied: expired``."""
-    if refused is not None:
-        return f"denied: {refused.code}"
-    return {Kind.TAKEN: "granted, taken", Kind.NOT_TAKEN: "granted, not taken"}.get(passage or Kind.GRANTED, "granted")
-
 
 _HOLDER = Stand("obama2", eyes_px=134.0, at=(640.0, 292.0))
 _HOLDER_AGAIN = Stand("obama3", eyes_px=119.0, at=(646.0, 288.0))
@@ -353,6 +222,44 @@ VISITS: tuple[Visit, ...] = (
         around=Around.TOKEN_UNPLUGGED,
     ),
     Visit(
+        "gate killed",
+        "The process that decides and opens is killed (SIGKILL); the holder comes as soon as it is back.",
+        Card(),
+        (_HOLDER,),
+        around=Around.GATE_KILLED,
+    ),
+    *(
+        Visit(
+            f"insists, {which}",
+            "Somebody insists on a card that is not his.",
+            Card(holder="insisted-on"),
+            (_OTHER,),
+            Reason.NO_MATCH,
+            needs_detector=True,
+            profiles=("turnstile",),
+        )
+        for which in ("once", "twice", "three times")
+    ),
+    Visit(
+        "insists, to the staff",
+        "After three failed comparisons of one card the gate sends whoever shows it to the staff.",
+        Card(holder="insisted-on"),
+        (_HOLDER,),
+        Reason.REFERRED,
+        needs_detector=True,
+        profiles=("turnstile",),
+    ),
+    Visit(
+        "let in by the staff",
+        "Somebody does not look like the photo in the card any more; an operator looks at the papers and overrules.",
+        Card(),
+        (_OTHER,),
+        Reason.NO_MATCH,
+        around=Around.OVERRULED,
+        needs_detector=True,
+        profiles=("turnstile", "egate"),
+    ),
+    Visit(
         "goes in",
         "Somebody with a card goes in.",
         Card(holder="north"),
@@ -403,6 +310,40 @@ VISITS: tuple[Visit, ...] = (
         Reason.ALREADY_RECEIVED,
         needs_detector=True,
         profiles=("benefit",),
+    ),
+    Visit(
+        "runs dry",
+        "The dispenser is empty and gives out nothing; the reservation is released.",
+        Card(holder="oil"),
+        (_HOLDER,),
+        person="empty",
+        needs_detector=True,
+        profiles=("benefit",),
+    ),
+    Visit(
+        "filled up again",
+        "The same person, after somebody has filled it up.",
+        Card(holder="oil"),
+        (_HOLDER_AGAIN,),
+        needs_detector=True,
+        profiles=("benefit",),
+    ),
+    Visit(
+        "crosses",
+        "A traveller crosses.",
+        Card(holder="south"),
+        (_HOLDER,),
+        needs_detector=True,
+        profiles=("egate",),
+    ),
+    Visit(
+        "crosses again at once",
+        "The same card again a moment later: the officer looks.",
+        Card(holder="south"),
+        (_HOLDER_AGAIN,),
+        Reason.PASSED_BEFORE,
+        needs_detector=True,
+        profiles=("egate",),
     ),
     Visit(
         "two between the doors",

@@ -15,8 +15,9 @@ from edge.demo import acting
 from edge.demo.acting import Acts
 from edge.demo.fakes import Fake, Medium
 from edge.demo.footage import Stand
+from edge.demo.planned import under_tasks
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
-from edge.demo.visits import VISITS, under_tasks
+from edge.demo.visits import VISITS
 from edge.errors import Reason
 
 WITH_TASKS = [visit for visit in VISITS if visit.needs_tasks or visit.fed_in]

@@ -8,8 +8,9 @@ import pytest
 
 from edge.credential import verify
 from edge.demo.cards import Issuers
+from edge.demo.planned import Algorithm, Around, Card, Dialect, Visit
 from edge.demo.stage import ROOT
-from edge.demo.visits import VISITS, Algorithm, Around, Card, Dialect, Visit
+from edge.demo.visits import VISITS
 from edge.errors import Reason, Refusal
 from edge.trust.interval import Interval
 from edge.trust.list import open_list
@@ -26,7 +27,13 @@ def issuers() -> Issuers:
 
 def test_every_promised_outcome_is_among_the_visits() -> None:
     promised = CARD_REASONS | {Reason.NO_MATCH, Reason.SEVERAL_FACES, Reason.NO_PROBE, Reason.NOT_A_CREDENTIAL, None}
-    promised |= {Reason.NOT_ENROLLED, Reason.NOT_RECOGNISED, Reason.PASSED_BEFORE, Reason.ALREADY_RECEIVED}
+    promised |= {
+        Reason.NOT_ENROLLED,
+        Reason.NOT_RECOGNISED,
+        Reason.PASSED_BEFORE,
+        Reason.ALREADY_RECEIVED,
+        Reason.REFERRED,
+    }
     watched = {Reason.PRESENTATION_ATTACK, Reason.CAMERA_FAULT, Reason.TASK_NOT_DONE}
     assert {visit.refused for visit in VISITS} == promised | watched
     assert {visit.around for visit in VISITS} == set(Around)

@@ -2,19 +2,26 @@
 
 Rules:
 
-1. A request's head must come within the time and the length that its port gives it.
-2. Signals belong to the process, not to one of its parts.
-3. Nothing is written down about requests.
+1. A request's head must come within the time and the length that its port gives it, a TLS handshake within
+   ``HANDSHAKE_S``.
+2. A connection takes a place as it is accepted, before a byte of it is read. One address has ``each`` of them, all
+   strangers together leave ``KEPT`` for this machine; whoever comes beyond that is hung up on.
+3. Signals belong to the process, not to one of its parts.
+4. Nothing is written down about requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import h11
 import uvicorn
@@ -23,8 +30,67 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge.errors import DeviceError
 
-CONNECTIONS = 64
+CONNECTIONS = 128
+KEPT = 32
+EACH = 16
+BACKLOG = 1024
+"""How many wait to be taken or hung up on, which takes a moment."""
 HEAD_S = 5.0
+HANDSHAKE_S = 5.0
+HERE = frozenset({"127.0.0.1", "::1"})
+"""Where programs of this machine call from, unless they ask for another address."""
+
+
+def plain(address: str) -> str:
+    """One way of writing for each address: who calls a port of IPv6 by IPv4 is that caller.
+
+    Raises:
+        ValueError: it is a name.
+    """
+    whole = ipaddress.ip_address(address)
+    return str(getattr(whole, "ipv4_mapped", None) or whole)
+
+
+class Places:
+    """So many at once. Strangers leave some of them for this machine, and no one of them has more than his share.
+
+    Args:
+        most: of all together.
+        kept: of them for this machine.
+        each: for one stranger; of IPv6 that is a network of 64 bits, which one machine can have to itself.
+    """
+
+    def __init__(self, most: int, kept: int, each: int) -> None:
+        self._most, self._kept, self._each = most, kept, each
+        self._taken: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return self._taken.total()
+
+    def take(self, address: str) -> bool:
+        """Whether there is a place for this caller; it is taken then."""
+        whose = _whose(address)
+        free = len(self) < self._most
+        if whose not in HERE:
+            strangers = len(self) - sum(self._taken[own] for own in HERE)
+            free = free and strangers < self._most - self._kept and self._taken[whose] < self._each
+        if free:
+            self._taken[whose] += 1
+        return free
+
+    def leave(self, address: str) -> None:
+        """Give a place back."""
+        self._taken[_whose(address)] -= 1
+        self._taken += Counter()
+
+
+def _whose(address: str) -> str:
+    try:
+        whole = ipaddress.ip_address(plain(address))
+    except ValueError:
+        return ""
+    network = whole.version == 6 and str(whole) not in HERE
+    return str(ipaddress.ip_network((whole, 64), strict=False)) if network else str(whole)
 
 
 class Punctual(H11Protocol):
@@ -78,6 +144,7 @@ class Listening:
         goodbye_s: how long open requests may take when the port closes.
         protocol: of one connection.
         tls: None: in the clear.
+        each: connections from one address that is not of this machine.
     """
 
     device: str
@@ -87,6 +154,7 @@ class Listening:
     goodbye_s: int
     protocol: type[Punctual] = Punctual
     tls: ssl.SSLContext | None = None
+    each: int = EACH
 
     async def serve(
         self, application: ASGIApp, ready: Callable[[int], None], leaving: Callable[[], None] = lambda: None
@@ -115,14 +183,17 @@ class Listening:
     def _ear(self) -> Iterator[socket.socket]:
         """The port, taken."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as ear:
+        with _Ear(family, socket.SOCK_STREAM) as ear:
+            ear.places = Places(CONNECTIONS, KEPT, self.each)
             ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is every address of either kind
             try:
                 ear.bind((self.host, self.port))
             except OSError as error:
                 said = f"cannot listen on {self.host} port {self.port}: {error.strerror}"
                 raise DeviceError(self.device, said) from error
-            ear.listen(CONNECTIONS)
+            ear.listen(BACKLOG)
             yield ear
 
     def _config(self, application: ASGIApp) -> uvicorn.Config:
@@ -138,15 +209,63 @@ class Listening:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS,
             h11_max_incomplete_event_size=self.head_limit,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=self.goodbye_s,
         )
 
 
+class _Ear(socket.socket):
+    """A port that is listened on, with a place for each connection (rule 2)."""
+
+    places: Places
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Let the next one in.
+
+        Raises:
+            ConnectionAbortedError: there was no place; the loop comes back for the next one.
+        """
+        line, address = super().accept()
+        if not self.places.take(address[0]):
+            line.close()
+            raise ConnectionAbortedError
+        taken = _Line(line.family, line.type, line.proto, line.detach())
+        taken.leave = partial(self.places.leave, address[0])
+        return taken, address
+
+
+class _Line(socket.socket):
+    """A connection that gives its place back when it is closed, however far it came."""
+
+    leave: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        """End it."""
+        super().close()
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Rule 2."""
+        """Rule 3."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's own, which does not pass on how long a handshake may take (rule 1)."""
+        await self.lifespan.startup()
+        loop, tls = asyncio.get_running_loop(), self.config.ssl
+        within_s = HANDSHAKE_S if tls else None
+        self.servers = [
+            await loop.create_server(self._line, sock=ear, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=within_s)
+            for ear in sockets or ()
+        ]
+        self.started = True
+
+    def _line(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # as in uvicorn
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )

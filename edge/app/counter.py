@@ -3,7 +3,8 @@
 Rules:
 
 1. The console's socket can be opened by edge-gate's own user and by root only: set-up codes come from there alone.
-2. A few at a time, one question each, short, answered or cut off within ``TALK_S``.
+2. A few at a time, one question each, short, answered or cut off within ``TALK_S``. edge-web keeps to fewer and lets
+   its callers wait (``edge/web/counter.py``); whoever comes beyond them is sent away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge.orders import LIMIT, Asked, AskedAtConsole
 from edge.trust.operators import UnfitError
 
 TALK_S = 20.0
-_AT_ONCE = 8
+_AT_ONCE = 16
 _log = logging.getLogger("edge.gate")
 
 

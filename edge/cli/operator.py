@@ -57,10 +57,12 @@ def _enrol(args: argparse.Namespace) -> int:
             print("edge operator: there are too many already", file=sys.stderr)
             return 1
         web = settings.web
-        scheme = "http" if web.certificate == Path() else "https"
+        secure = web.certificate != Path()
+        scheme, port = ("https", web.tls_port) if secure else ("http", web.port)
+        host = web.names[0] if secure and web.names else web.host
         print(f"Set-up code for {args.name} ({args.role}), once, within {told.valid_s / 60:.0f} minutes:\n")
         print(f"    {told.setup}\n")
-        print(f"Open {scheme}://{web.host}:{web.port}/enrol, with an authenticator app at hand.")
+        print(f"Open {scheme}://{host}:{port}/enrol, with an authenticator app at hand.")
         return 0
 
     return _with_gate(args, act)

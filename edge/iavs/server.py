@@ -31,6 +31,8 @@ from edge.listening import Listening, Punctual
 HEAD_S = 10.0
 GOODBYE_S = 3
 _HEAD_LIMIT = LIMIT + 64 * 1024
+_EACH = 32
+"""Connections of one caller, who serves many people."""
 _TOO_LONG = (
     b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\ncache-control: no-store\r\n"
     b'connection: close\r\ncontent-length: 58\r\n\r\n{"code": "PAYLOAD_TOO_LARGE", "message": "head too long"}\n'
@@ -118,7 +120,7 @@ async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None
             if ready is not None and not ready.done():
                 ready.set_result(at)
 
-        listening = Listening("iavs", port.host, number, _HEAD_LIMIT, GOODBYE_S, Bound, context)
+        listening = Listening("iavs", port.host, number, _HEAD_LIMIT, GOODBYE_S, Bound, context, each=_EACH)
         await _either(listening.serve(services, opened), port.replaced())
         log.info("certificates or the list of withdrawn ones were replaced: all connections begin anew")
 

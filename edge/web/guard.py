@@ -11,6 +11,7 @@ Rules:
 4. Every answer forbids scripts, styles, frames and addresses from elsewhere, and forbids keeping it.
 5. A fault of ours is answered 500 with no detail.
 6. What was asked for is never logged: no path, no query.
+7. Whoever calls a port of IPv6 by IPv4 is told apart by the address of IPv4, here and in the pages.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.listening import plain
 from edge.web.asked import LIMIT
 
 TARGET_LIMIT = 2048
@@ -56,6 +59,7 @@ class Guard:
         """Answer one request; anything but HTTP is refused by not being served at all."""
         if scope["type"] != "http":
             return
+        scope = {**scope, "server": _met(scope.get("server")), "client": _met(scope.get("client"))}
         started = False
 
         async def answer(message: Message) -> None:
@@ -134,9 +138,15 @@ def split(host: str) -> tuple[str, int | None]:
 def _plain(name: str) -> str:
     """One way of writing for each address, none for a name's final dot."""
     try:
-        return str(ipaddress.ip_address(name))
+        return plain(name)
     except ValueError:
         return name.rstrip(".")
+
+
+def _met(end: tuple[Any, ...] | None) -> tuple[str, int | None]:
+    """One end of the connection, its address in plain writing (rule 7)."""
+    address, number, *_ = (*(end or ("", None)), None)
+    return _plain(address), number
 
 
 def _loopback(address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib import resources
 
 from starlette.applications import Starlette
@@ -11,7 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from edge.listening import HERE, Places
 from edge.settings import Site, Web
 from edge.web import metrics, stream
 from edge.web.board import Board
@@ -21,6 +24,9 @@ from edge.web.languages import Language, load
 from edge.web.machine import Machine
 
 STREAMS = 32
+SCREENS = 16
+KEPT = 8
+EACH = 8
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 AGAIN_S = 30.0
 _STATIC = (
@@ -47,7 +53,9 @@ class Pages:
         self._aloud = stream.Aloud(web.sound, web.speech)
         self._desk = desk
         self._machine = machine
-        self._streams = 0
+        self._screens_open = web.kiosk == "network"
+        self._screens = Places(SCREENS, KEPT, EACH)
+        self._streams = Places(STREAMS, KEPT, EACH)
 
     def routes(self) -> list[Route]:
         """Everything that can be asked for."""
@@ -55,25 +63,26 @@ class Pages:
             Route("/", self._for_readers(_file("operator.html", self._named))),
             Route("/login", _file("login.html", self._named)),
             Route("/enrol", _file("enrol.html", self._named)),
-            Route("/kiosk", _file("kiosk.html", self._connecting)),
+            Route("/kiosk", self._at_the_gate(_file("kiosk.html", self._connecting))),
             *(Route(f"/static/{name}", _file(name)) for name in _STATIC),
             Route("/events", self.events),
-            Route("/kiosk/events", self.kiosk_events),
+            Route("/kiosk/events", self._at_the_gate(self.kiosk_events)),
             Route("/health", self.health),
             Route("/metrics", self.metrics),
         ]
 
     async def events(self, request: Request) -> Response:
         """Follow the log after the entry that the browser (Last-Event-ID) or the page (``?after=``) names."""
-        if await self._desk.reader(request) is None:
+        reader = await self._desk.reader(request)
+        if reader is None:
             return PlainTextResponse("log in first\n", 401)
         named = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
-        events = stream.entries(self._board, stream.last_event_id(named), self._machine.health)
-        return self._stream(request, self._while_known(request, events))
+        events = stream.entries(self._board, stream.last_event_id(named), self._machine.health, known=bool(reader.name))
+        return self._stream(request, self._while_known(request, events, reader.name), self._streams)
 
     async def kiosk_events(self, request: Request) -> Response:
         """Follow the screen; ``?lang=ar,en`` chooses among all languages for one screen."""
-        return self._stream(request, stream.kiosk(self._board, self._chosen(request), self._aloud))
+        return self._stream(request, stream.kiosk(self._board, self._chosen(request), self._aloud), self._screens)
 
     async def health(self, _: Request) -> Response:
         """200 when the gate serves, 503 when not; the body says why."""
@@ -92,7 +101,7 @@ class Pages:
     async def metrics(self, _: Request) -> Response:
         """For Prometheus."""
         return PlainTextResponse(
-            metrics.text(self._board, self._streams, self._machine.health()),
+            metrics.text(self._board, len(self._streams) + len(self._screens), self._machine.health()),
             headers={"Content-Type": metrics.CONTENT_TYPE},
         )
 
@@ -106,13 +115,24 @@ class Pages:
 
         return answer
 
-    async def _while_known(self, request: Request, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def _at_the_gate(self, page: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The page for the screen of this machine; for others where the site says so: it tells why who was refused."""
+
+        async def answer(request: Request) -> Response:
+            if not self._screens_open and _caller(request) not in HERE:
+                return PlainTextResponse("the kiosk page is for the screen of the gate\n", 403)
+            return await page(request)
+
+        return answer
+
+    async def _while_known(self, request: Request, events: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
         """These events for as long as whoever asked for them may read; an open page is nobody at it."""
         looked_s = time.monotonic()
         async for event in events:
             if time.monotonic() - looked_s > AGAIN_S:
                 looked_s = time.monotonic()
-                if await self._desk.reader(request) is None:
+                reader = await self._desk.reader(request)
+                if reader is None or reader.name != name:
                     yield stream.event("over", {})
                     return
             yield event
@@ -126,20 +146,14 @@ class Pages:
         except ValueError:
             raise HTTPException(404, "no such language") from None
 
-    def _stream(self, request: Request, events: AsyncIterator[bytes]) -> Response:
+    def _stream(self, request: Request, events: AsyncIterator[bytes], places: Places) -> Response:
+        """Events for as long as the page is open, when there is a place for it."""
         if request.method == "HEAD":
             return Response(media_type="text/event-stream")
-        if self._streams >= STREAMS:
+        address = _caller(request)
+        if not places.take(address):
             return PlainTextResponse("too many pages are open\n", 503, headers={"Retry-After": "5"})
-        return StreamingResponse(self._counted(events), media_type="text/event-stream")
-
-    async def _counted(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._streams += 1
-        try:
-            async for event in events:
-                yield event
-        finally:
-            self._streams -= 1
+        return _Stream(events, partial(places.leave, address))
 
     def _named(self, page: str, _: Request) -> str:
         """The operator page with the gate's name."""
@@ -153,6 +167,24 @@ class Pages:
         for mark, text in texts.items():
             page = page.replace("{" + mark + "}", _escaped(text))
         return page
+
+
+class _Stream(StreamingResponse):
+    """Events that give their place back when they end, also where they never began."""
+
+    def __init__(self, events: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+def _caller(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def application(board: Board, site: Site, web: Web, desk: Desk, machine: Machine, more: Sequence[Route] = ()) -> Guard:

@@ -96,6 +96,7 @@ class Stand:
     folder: Path
     devices: dict[str, tuple[bool, str]]
     url: str = ""
+    here: str = ""
     indication: Indication | None = None
 
     @property
@@ -248,11 +249,11 @@ class Folder:
                 )
                 if port:
                     tasks.append(asyncio.create_task(stand.say_again()))
-                    web, ready = replace(web, port=free_port()), asyncio.Event()
+                    web, ready = replace(web, port=free_port(), tls_port=free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready, key)))
                     await ready.wait()
-                    scheme = "http" if key is None else "https"
-                    stand.url = f"{scheme}://127.0.0.1:{web.port}"
+                    stand.here = f"http://127.0.0.1:{web.port}"
+                    stand.url = stand.here if key is None else f"https://127.0.0.1:{web.tls_port}"
                 yield stand
         finally:
             for task in tasks:

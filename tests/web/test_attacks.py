@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge import orders
+from edge.app.counter import attend
+from edge.app.service import wait_for
 from edge.app.tickets import LONGEST_S
 from edge.audit.entry import Kind
 from edge.settings import Web
@@ -28,6 +30,7 @@ from edge.trust.operators import Role
 from edge.web import asked as asked_module
 from edge.web import desk as desk_module
 from edge.web.asked import LIMIT
+from edge.web.counter import Counter
 
 Folder = Any  # of conftest.py
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -615,6 +618,40 @@ def test_a_stranger_in_place_of_the_gate_is_no_gate(folder: Folder, run: Run) ->
             answer = await stand.act("login", **ACTS["login"])
             assert answer.status_code == 503
             server.close()
+
+    run(story())
+
+
+class Slow:
+    """A gate that takes its time to say who somebody is."""
+
+    def __init__(self, operators: Any) -> None:
+        self.operators = operators
+
+    async def answer(self, asked: Any) -> Any:
+        if isinstance(asked, orders.WhoIs):
+            await asyncio.sleep(0.1)
+        return await self.operators.answer(asked)
+
+
+def test_strangers_who_ask_who_they_are_keep_no_order_waiting(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(WEB) as stand:
+            phone = await stand.enrolled()
+            await stand.logged_in(phone)
+            ticket = stand.client.cookies["edge-operator"]
+            pages, console = folder.path / "slow.sock", folder.path / "slow-console.sock"
+            attending = asyncio.create_task(attend(pages, console, Slow(stand.operators)))  # type: ignore[arg-type]
+            await wait_for(console)
+            counter = Counter(pages)
+            flood = [asyncio.create_task(counter.ask(orders.WhoIs(f"bogus-{n}", False))) for n in range(60)]
+            await asyncio.sleep(0.05)
+            order = orders.Order(ticket, orders.What.LOCK_DOWN, orders.Why.OTHER, (phone.next(),), -1)
+            assert isinstance(await counter.ask(order), orders.Obeyed)
+            assert sum(one.done() for one in flood) < 30, "it did not wait for them"
+            assert {type(told) for told in await asyncio.gather(*flood)} == {orders.Declined}
+            attending.cancel()
+            await asyncio.gather(attending, return_exceptions=True)
 
     run(story())
 

@@ -60,6 +60,35 @@ def test_two_hosts_are_no_host(folder: Folder, run: Run) -> None:
     run(story())
 
 
+@pytest.mark.parametrize(("kiosk", "status"), [("here", 403), ("network", 200)])
+def test_the_kiosk_is_for_the_screen_of_this_machine(kiosk: Any, status: int, folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(Web("192.168.1.9", 8080, kiosk=kiosk)) as stand:
+            for host, wanted in (("192.168.1.7", status), ("::ffff:127.0.0.1", 200)):
+                near = httpx.ASGITransport(stand.app, client=(host, 40000))
+                async with httpx.AsyncClient(transport=near, base_url="http://192.168.1.9:8080") as client:
+                    for path in ("/kiosk", "/kiosk/events"):
+                        assert (await client.head(path)).status_code == wanted
+                    assert (await client.get("/login")).status_code == 200
+
+    run(story())
+
+
+def test_a_caller_by_ipv4_on_a_port_of_ipv6_is_served(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+
+            async def mapped(scope: Scope, receive: Receive, send: Send) -> None:
+                await stand.app({**scope, "server": ("::ffff:192.168.1.9", 8080, 0, 0)}, receive, send)
+
+            transport = httpx.ASGITransport(mapped)
+            async with httpx.AsyncClient(transport=transport, base_url="http://192.168.1.9:8080") as client:
+                assert (await client.get("/login")).status_code == 200
+                assert (await client.get("/login", headers={"Host": "192.168.1.8:8080"})).status_code == 421
+
+    run(story())
+
+
 def test_an_address_has_one_name_however_it_is_written() -> None:
     assert split("[0:0:0:0:0:0:0:1]:80") == split("[::1]:80") == ("::1", 80)
     assert split("Gate.Local.") == ("gate.local", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -25,6 +26,7 @@ from edge import listening, wire
 from edge.audit.entry import Kind
 from edge.biometric.values import Hint
 from edge.errors import DeviceError
+from edge.listening import Places
 from edge.passage import Indication
 from edge.settings import Web
 from edge.web import board as board_module
@@ -168,7 +170,7 @@ def test_the_kiosk_says_why(folder: Folder, run: Run) -> None:
 
 
 def test_only_so_many_pages_are_kept_up_to_date(folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages_module, "STREAMS", 2)
+    monkeypatch.setattr(pages_module, "STREAMS", 1)
 
     async def story() -> None:
         async with (
@@ -301,9 +303,9 @@ def test_the_pages_speak_tls_where_they_have_a_certificate(folder: Folder, run: 
             trusting = ssl.create_default_context(cafile=str(certificate))
             async with httpx.AsyncClient(verify=trusting) as client:
                 assert (await client.get(stand.url + "/login")).status_code == 200
-            with pytest.raises(httpx.ConnectError):
+            with pytest.raises(httpx.TransportError):
                 async with httpx.AsyncClient() as client:
-                    await client.get(stand.url + "/login")
+                    await client.get(stand.url.replace("https", "http") + "/login")
             old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
             with pytest.warns(DeprecationWarning):
@@ -326,6 +328,152 @@ def test_a_certificate_without_its_key_is_a_sentence_for_the_technician(
                     await serve(stand.app, stand.board, Web("127.0.0.1", 0, certificate=certificate), None, key)
 
     run(story())
+
+
+def stranger(number: int, **more: Any) -> httpx.AsyncClient:
+    """A browser on another machine: one that does not call from this machine's own address."""
+    return httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(local_address=f"127.0.0.{number}", **more), timeout=3)
+
+
+async def held(url: str, count: int, asked: bytes = b"", *, by: int = 2) -> list[socket.socket]:
+    """Connections that somebody on another machine opens and does not let go of."""
+    host, _, port = url.partition("://")[2].partition(":")
+    lines = []
+    for _ in range(count):
+        line = socket.create_connection((host, int(port)), timeout=2, source_address=(f"127.0.0.{by}", 0))
+        with contextlib.suppress(OSError):  # it may have been hung up on already
+            line.send(asked)
+        lines.append(line)
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(0.3)
+    return lines
+
+
+def let_go(lines: list[socket.socket]) -> None:
+    for line in lines:
+        line.close()
+
+
+def test_the_screen_finds_its_page_in_the_clear_beside_a_port_under_tls(
+    folder: Folder, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        certificate, key = certified(tmp_path)
+        for host in ("0.0.0.0", "127.0.0.1", "::"):
+            web = Web(host, 0, certificate=certificate, kiosk="here")
+            async with folder.stand(web, port=True, key=key) as stand, httpx.AsyncClient() as screen:
+                assert (await screen.get(stand.here + "/kiosk")).status_code == 200
+                trusting = ssl.create_default_context(cafile=str(certificate))
+                async with stranger(2, verify=trusting) as phone:
+                    assert (await phone.get(stand.url + "/login")).status_code == 200
+                    assert (await phone.get(stand.url + "/kiosk")).status_code == 403
+
+    run(story())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.3", "0.0.0.0", "::", "localhost", "127.0.0.1"])
+def test_the_screen_finds_its_page_wherever_others_do(host: str, folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(Web(host, 0), port=True) as stand, httpx.AsyncClient() as client:
+            assert (await client.get(stand.here + "/kiosk")).status_code == 200
+            if host == "127.0.0.3":
+                other = stand.here.replace("127.0.0.1", host)
+                assert (await client.get(other + "/login")).status_code == 200
+
+    run(story())
+
+
+def test_a_network_that_is_not_there_keeps_nobody_from_the_screen(
+    folder: Folder, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with folder.stand(Web("203.0.113.77", 0), port=True) as stand, httpx.AsyncClient() as client:
+            assert (await client.get(stand.here + "/kiosk")).status_code == 200
+
+    run(story())
+    assert "cannot listen on 203.0.113.77" in caplog.text
+
+
+async def served(stand: Any, phone: httpx.AsyncClient, url: str = "") -> bool:
+    """Whether the screen of this machine and an operator on another one get what they want."""
+    async with following(stand.here + "/kiosk/events") as screen, httpx.AsyncClient(timeout=3) as client:
+        await screen.next("kiosk")
+        assert (await client.get(stand.here + "/health")).status_code in (200, 503)
+        async with phone.stream("GET", (url or stand.here) + "/events") as answer:
+            assert answer.status_code == 200
+            await Events(answer.aiter_lines()).next("standing")
+        return (await phone.get((url or stand.here) + "/me")).status_code == 200
+
+
+async def carried(stand: Any, phone: httpx.AsyncClient) -> None:
+    """Log an operator in, and have his browser keep what it was given."""
+    await stand.logged_in(await stand.enrolled())
+    phone.cookies.update(dict(stand.client.cookies.items()))
+
+
+def test_screens_that_a_stranger_keeps_open_take_nobodys_place(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(Web("127.0.0.1", 0, kiosk="network"), port=True) as stand, stranger(3) as phone:
+            await carried(stand, phone)
+            asked = f"GET /kiosk/events HTTP/1.1\r\nHost: {stand.here[7:]}\r\n\r\n".encode()
+            lines = [line for by in (2, 4) for line in await held(stand.here, 16, asked, by=by)]
+            answers = [line.recv(30) for line in lines]
+            assert [answer.split()[1] for answer in answers].count(b"200") == 8, "as many as strangers have"
+            assert await served(stand, phone)
+            let_go(lines)
+
+    run(story())
+
+
+def test_connections_that_a_stranger_holds_take_nobodys_place(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(Web("127.0.0.1", 0), port=True) as stand, stranger(3) as phone:
+            await carried(stand, phone)
+            lines = await held(stand.here, 64)
+            assert await served(stand, phone)
+            lines += [line for by in range(4, 10) for line in await held(stand.here, 16, by=by)]
+            async with httpx.AsyncClient(timeout=3) as client:  # all that strangers have is taken, not what is kept
+                assert (await client.get(stand.here + "/kiosk")).status_code == 200
+            let_go(lines)
+
+    run(story())
+
+
+def test_half_a_handshake_takes_nobodys_place_and_ends(
+    folder: Folder, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "HANDSHAKE_S", 1.0)
+
+    async def story() -> None:
+        certificate, key = certified(tmp_path)
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        web = Web("127.0.0.1", 0, certificate=certificate)
+        async with folder.stand(web, port=True, key=key) as stand, stranger(3, verify=trusting) as phone:
+            await carried(stand, phone)
+            lines = await held(stand.url, 200)
+            assert await served(stand, phone, stand.url)
+            await asyncio.sleep(1.2)
+            for line in lines:
+                line.setblocking(False)
+                with contextlib.suppress(ConnectionResetError):
+                    assert line.recv(1) == b""  # hung up on, at once or when its time was over
+            let_go(lines)
+
+    run(story())
+
+
+def test_a_place_is_given_back_however_a_connection_ends() -> None:
+    places = Places(4, 1, 2)
+    assert [places.take(who) for who in ("10.0.0.1", "::ffff:10.0.0.1", "10.0.0.1")] == [True, True, False]
+    assert places.take("fd00::1")
+    assert not places.take("10.0.0.2")  # the last one is kept
+    assert places.take("127.0.0.1")
+    assert not places.take("127.0.0.1")
+    places.leave("10.0.0.1")
+    assert places.take("fd00::2")
+    places.leave("127.0.0.1")
+    assert not places.take("fd00::3"), "a machine has a whole network of IPv6 addresses"
+    assert len(places) == 3
 
 
 def test_a_taken_port_is_a_sentence_for_the_technician(folder: Folder, run: Run) -> None:

@@ -67,7 +67,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     (folder / "root" / "etc").mkdir(parents=True)
     (folder / "root" / "etc" / "fstab").write_text("PARTLABEL=edge-root-a / ext4 noatime 0 1\n")
     (folder / "root" / "program").write_bytes(os.urandom(200_000))
+    for name, text in NEW.items():
+        (folder / "root" / "etc" / name).write_text(text.replace("edge", "gate"), encoding="ascii")
     (folder / "boot").mkdir()
+    (folder / "boot" / "config.txt").write_text(f"{MARK}gpio=17=op,dl\n")
     (folder / "boot" / "cmdline.txt").write_text("root=PARTLABEL=edge-root-a rauc.slot=A panic=10\n")
     return Workshop(folder)
 
@@ -426,6 +429,149 @@ def test_only_root_starts_an_update() -> None:
     assert re.findall(r'<policy user="(\w+)">\s*<allow', rules) == ["root"]
 
 
+# what belongs to this machine goes with it
+
+
+RUNNING = {
+    "passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    "edge-gate:x:995:990::/:/usr/sbin/nologin\nanna:x:1000:1000:Anna:/home/anna:/bin/bash\n"
+    "ben:x:1001:1001::/home/ben:/bin/bash\n",
+    "shadow": "root:$y$site:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\nedge-gate:!*:19000::::::\n"
+    "anna:$y$anna:19000:0:99999:7:::\nben:!:19000:0:99999:7:::\n",
+    "group": "root:x:0:\nsudo:x:27:anna\nedge:x:990:anna\nvideo:x:44:edge-vision,anna,ben\nanna:x:1000:\n"
+    "ben:x:1001:\nold:x:800:anna\n",
+    "gshadow": "root:*::\nsudo:*::anna\nedge:!::anna\nvideo:*::edge-vision,anna,ben\nanna:!::\nben:!::\nold:!::anna\n",
+}
+NEW = {
+    "passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+    "edge-gate:x:995:990::/:/usr/sbin/nologin\n_new:x:120:120::/:/usr/sbin/nologin\n"
+    "builder:x:1000:1000::/home/builder:/bin/bash\n",
+    "shadow": "root:$y$image:19500:0:99999:7:::\nnobody:*:19500:0:99999:7:::\nedge-gate:!*:19500::::::\n"
+    "_new:!*:19500::::::\nbuilder:$y$known:19500:0:99999:7:::\n",
+    "group": "root:x:0:\nsudo:x:27:builder\nedge:x:990:\nvideo:x:44:edge-vision,builder\n_new:x:120:\n"
+    "builder:x:1000:\n",
+    "gshadow": "root:*::\nsudo:*:builder:builder\nedge:!::\nvideo:*::edge-vision,builder\n_new:!::\nbuilder:!::\n",
+}
+
+
+def system(folder: Path, files: dict[str, str]) -> Path:
+    """The accounts of a system."""
+    (folder / "etc").mkdir(parents=True)
+    for name, text in files.items():
+        (folder / "etc" / name).write_text(text, encoding="ascii")
+        (folder / "etc" / name).chmod(0o640 if "shadow" in name else 0o644)
+    return folder
+
+
+def rows(folder: Path, name: str) -> dict[str, list[str]]:
+    """The lines of an account file by name; no name stands twice."""
+    lines = [line.split(":") for line in (folder / "etc" / name).read_text(encoding="ascii").splitlines()]
+    assert len({line[0] for line in lines}) == len(lines)
+    return {line[0]: line[1:] for line in lines}
+
+
+@pytest.fixture
+def carried(tmp_path: Path) -> Path:
+    """A new system after the running one's people have come over."""
+    if os.geteuid():
+        pytest.skip("owners are given away by root alone")
+    running, new = system(tmp_path / "running", RUNNING), system(tmp_path / "new", NEW)
+    keys = running / "home" / "anna" / ".ssh"
+    keys.mkdir(parents=True, mode=0o700)
+    (keys / "authorized_keys").write_text("ssh-ed25519 AAAA anna\n", encoding="ascii")
+    for path in (keys.parent, keys, keys / "authorized_keys"):
+        os.chown(path, 1000, 1000)
+    keys.parent.chmod(0o750)
+    done = ran(UPDATES / "accounts", running, new)
+    assert done.returncode == 0, done.stderr
+    return new
+
+
+def test_who_may_log_in_here_may_log_in_after_an_update(carried: Path) -> None:
+    assert rows(carried, "passwd")["anna"] == ["x", "1000", "1000", "Anna", "/home/anna", "/bin/bash"]
+    shadow = rows(carried, "shadow")
+    assert (shadow["anna"][0], shadow["ben"][0], shadow["root"][0]) == ("$y$anna", "!", "$y$site")
+    keys = carried / "home" / "anna" / ".ssh" / "authorized_keys"
+    assert keys.read_text(encoding="ascii") == "ssh-ed25519 AAAA anna\n"
+    assert (keys.stat().st_uid, keys.parent.stat().st_mode & 0o777) == (1000, 0o700)
+    assert (keys.parent.parent.stat().st_uid, keys.parent.parent.stat().st_mode & 0o777) == (1000, 0o750)
+    assert not (carried / "home" / "ben").exists()
+
+
+def test_who_built_the_image_may_not(carried: Path) -> None:
+    for name in ("passwd", "shadow", "group", "gshadow"):
+        assert "builder" not in (carried / "etc" / name).read_text(encoding="ascii")
+
+
+def test_groups_have_the_site_s_people_and_the_new_system_s_own(carried: Path) -> None:
+    group, gshadow = rows(carried, "group"), rows(carried, "gshadow")
+    members = {"sudo": "anna", "edge": "anna", "video": "edge-vision,anna,ben", "root": "", "anna": "", "_new": ""}
+    assert {name: group[name][-1] for name in members} == members
+    assert {name: gshadow[name][-1] for name in members} == members
+    assert group.keys() == gshadow.keys() == {*members, "ben"}
+    assert gshadow["sudo"] == ["*", "", "anna"]
+
+
+def test_what_is_the_new_system_s_own_stays(carried: Path) -> None:
+    assert rows(carried, "passwd").keys() == {"root", "nobody", "edge-gate", "_new", "anna", "ben"}
+    assert rows(carried, "shadow").keys() == rows(carried, "passwd").keys()
+    assert rows(carried, "shadow")["nobody"][1] == "19500"
+    modes = {name: (carried / "etc" / name).stat().st_mode & 0o777 for name in NEW}
+    assert modes == {"passwd": 0o644, "shadow": 0o640, "group": 0o644, "gshadow": 0o640}
+
+
+def after(step: str, *words: object, **env: str) -> Said:
+    """One step of the handler after an installation."""
+    text = (UPDATES / "after").read_text(encoding="utf-8")
+    definitions = text[: text.index("for number in")].replace("set -eu", 'set -eu\nset -- "$@"', 1)
+    return ran("sh", "-c", f'{definitions}\n{step} "$@"', UPDATES / "after", *words, env=env)
+
+
+def test_a_technician_in_the_gate_s_group_does_not_stop_updates(tmp_path: Path) -> None:
+    running = system(tmp_path / "running", RUNNING)
+    assert after("same_owners", system(tmp_path / "same", NEW), EDGE_ROOT=str(running)).returncode == 0
+    other = NEW | {"group": NEW["group"].replace("edge:x:990", "edge:x:991")}
+    done = after("same_owners", system(tmp_path / "other", other), EDGE_ROOT=str(running))
+    assert done.returncode == 1 and "numbers" in done.stderr
+
+
+MARK = "# Lines of edge-gate; what a site changes below stays changed\n"
+FIRMWARE = (ROOT / "systemd" / "edge-gate.config.txt").read_text(encoding="ascii")
+
+
+def test_the_site_s_firmware_lines_outlive_an_update(tmp_path: Path) -> None:
+    """Another lock pin that starts low, a serial line that is used, Bluetooth that is kept, an overlay of its own."""
+    site = FIRMWARE.replace("gpio=17,27,22,23,24,25=op,dl", "gpio=13=op,dl").replace("enable_uart=0", "enable_uart=1")
+    site = site.replace("dtoverlay=disable-bt", "# dtoverlay=disable-bt") + "dtparam=spi=on\n[pi5]\ndtparam=pciex1\n"
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("camera_auto_detect=1\n[all]\n" + MARK + site, encoding="ascii")
+    new.write_text("auto_initramfs=1\n[all]\n" + MARK + FIRMWARE + "dtparam=newly=on\n", encoding="ascii")
+    assert after("firmware_lines", old, new).returncode == 0
+    assert new.read_text(encoding="ascii") == "auto_initramfs=1\n[all]\n" + MARK + site + "[all]\ndtparam=newly=on\n"
+
+
+def test_a_firmware_file_without_the_gate_s_lines_is_left_alone(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_text("dtparam=spi=on\n", encoding="ascii")
+    new.write_text("[all]\n" + MARK + FIRMWARE, encoding="ascii")
+    assert after("firmware_lines", old, new).returncode == 0
+    assert new.read_text(encoding="ascii") == "[all]\n" + MARK + FIRMWARE
+
+
+def test_what_a_site_decides_goes_with_it(tmp_path: Path) -> None:
+    running, new = tmp_path / "running", tmp_path / "new"
+    new.mkdir()
+    paths = (
+        *("etc/chrony/sources.d/site.sources", "etc/netplan/50-site.yaml", "etc/sudoers.d/anna"),
+        *("etc/ssh/sshd_config.d/keys-only.conf", "root/.ssh/authorized_keys", "etc/edge-gate/edge.toml"),
+    )
+    for path in paths:
+        (running / path).parent.mkdir(parents=True, exist_ok=True)
+        (running / path).write_text("of this site\n", encoding="ascii")
+    assert after("carry", new, EDGE_ROOT=str(running)).returncode == 0
+    assert [path for path in paths if not (new / path).exists()] == []
+
+
 # the whole: RAUC installs into the other system, on file systems of their own
 
 
@@ -488,6 +634,10 @@ def machine(card: Card, workshop: Workshop) -> Iterator[Machine]:
     more = card.folder / "running" / "etc" / "systemd" / "system" / "edge-gate.service.d"
     more.mkdir(parents=True)
     (more / "lines.conf").write_text("[Service]\nDeviceAllow=char-ttyAMA rw\n")
+    for name, text in RUNNING.items():
+        (card.folder / "running" / "etc" / name).write_text(text.replace("edge", "gate"), encoding="ascii")
+    (card.folder / "running" / "boot" / "firmware").mkdir(parents=True)
+    (card.folder / "running" / "boot" / "firmware" / "config.txt").write_text(f"{MARK}gpio=13=op,dl\n")
     (card.folder / "bus.conf").write_text(
         '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
         '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>system</type>'
@@ -515,6 +665,8 @@ def test_an_update_is_written_beside_the_running_system_and_carries_what_the_sit
     told = "/etc/systemd/system/edge-gate.service.d/lines.conf"  # a site tells a unit of its lines
     assert "char-ttyAMA" in ran("debugfs", "-R", f"cat {told}", folder / "root-b").stdout
     assert "edge-root-b" in ran("debugfs", "-R", "cat /etc/fstab", folder / "root-b").stdout
+    assert "anna:x:1000" in ran("debugfs", "-R", "cat /etc/passwd", folder / "root-b").stdout
+    assert b"gpio=13=op,dl" in (folder / "boot-b").read_bytes()
     assert b"root=PARTLABEL=edge-root-b rauc.slot=B" in (folder / "boot-b").read_bytes()
     assert not any((folder / "root-a").read_bytes())
 

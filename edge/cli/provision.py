@@ -189,13 +189,18 @@ def _read(args: argparse.Namespace) -> bytes:
 def _collected(texts: Iterator[str]) -> bytes:
     """The file of which these are the parts; what else is in view is passed over."""
     from edge.credential.parts import PREFIX, Collected
+    from edge.errors import Refusal
     from edge.trust.site import LIMIT
 
     collected, told = Collected(LIMIT), -1
     for text in texts:
         if not text.startswith(PREFIX):
             continue
-        whole = collected.add(text)
+        try:
+            whole = collected.add(text)
+        except Refusal as refusal:
+            print(f"passed over: {refusal.detail}", file=sys.stderr)
+            continue
         if len(collected.missing) != told:
             told = len(collected.missing)
             print(f"still missing: {', '.join(map(str, collected.missing)) or 'nothing'}", file=sys.stderr)

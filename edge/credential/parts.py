@@ -3,7 +3,8 @@
 Rules:
 
 1. The parts come in any order and may come more than once. The whole is there when each has come.
-2. The digest of the whole is in every part, so that parts of two files are never put together.
+2. The digest of the whole is in every part, so that parts of two files are never put together. A stray code of another
+   file in view costs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edge.errors import Reason, Refusal
 PREFIX: Final = "EDGESITE1:"
 _SIZE: Final = 1_200
 _MOST: Final = 99
+_FILES: Final = 4
 _PART: Final = re.compile(r"EDGESITE1:([0-9A-F]{16}):([0-9]{1,2})/([0-9]{1,2}):(.+)", re.DOTALL)
 
 
@@ -39,44 +41,49 @@ def parts(content: bytes) -> tuple[str, ...]:
 
 
 class Collected:
-    """The parts that have been seen of one file."""
+    """The parts that have been seen, each with those of its own file."""
 
     def __init__(self, limit: int) -> None:
         """``limit``: bytes of the file at most."""
         self._limit = limit
-        self._name = ""
-        self._of = 0
-        self._seen: dict[int, bytes] = {}
+        self._files: dict[tuple[str, int], dict[int, bytes]] = {}
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Numbers of the parts that have not come; of all when none has."""
-        return tuple(number for number in range(1, self._of + 1) if number not in self._seen)
+        """Numbers of the parts that have not come, of the file of which most have; none when nothing has."""
+        if not self._files:
+            return ()
+        (_, of), seen = max(self._files.items(), key=lambda file: len(file[1]))
+        return tuple(number for number in range(1, of + 1) if number not in seen)
 
     def add(self, text: str) -> bytes | None:
         """Take one code; the whole file when it was the last that was missing.
 
         Raises:
-            Refusal: not a part of a file, or of another file than those before.
+            Refusal: not a part of a file, or the last of parts that make none; those are forgotten.
         """
         found = _PART.fullmatch(text)
         if found is None:
             raise Refusal(Reason.UNREADABLE, "this code is no part of a file")
         name, number, of = found[1], int(found[2]), int(found[3])
-        if self._seen and (name, of) != (self._name, self._of):
-            raise Refusal(Reason.UNREADABLE, "this code is part of another file")
         if not 1 <= number <= of:
             raise Refusal(Reason.UNREADABLE, "this code is a part that the file has not")
-        self._name, self._of = name, of
-        self._seen[number] = base45.decode(found[4])
-        return None if self.missing else self._whole()
+        content = base45.decode(found[4])
+        if (name, of) not in self._files and len(self._files) == _FILES:
+            self._files.pop(next(iter(self._files)))
+        seen = self._files.setdefault((name, of), {})
+        seen[number] = content
+        if len(seen) < of:
+            return None
+        del self._files[name, of]
+        return self._whole(name, b"".join(seen[number] for number in sorted(seen)))
 
-    def _whole(self) -> bytes:
+    def _whole(self, name: str, packed: bytes) -> bytes:
         stream = zlib.decompressobj()
         try:
-            content = stream.decompress(b"".join(self._seen[number] for number in sorted(self._seen)), self._limit)
+            content = stream.decompress(packed, self._limit)
         except zlib.error as error:
             raise Refusal(Reason.UNREADABLE, "the parts are not compressed as they should be") from error
-        if not stream.eof or hashlib.sha256(content).hexdigest()[:16].upper() != self._name:
+        if not stream.eof or hashlib.sha256(content).hexdigest()[:16].upper() != name:
             raise Refusal(Reason.UNREADABLE, "the parts do not make the file that they belong to")
         return content

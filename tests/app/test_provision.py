@@ -227,13 +227,32 @@ def test_a_request_that_was_changed_is_noticed_at_the_desk(gate: Path, desk: Pat
     assert renamed.fingerprint != asked.fingerprint
 
 
-def test_parts_of_two_files_are_never_put_together() -> None:
-    first, second = parts(bytes(range(256)) * 40), parts(bytes(reversed(range(256))) * 40)
+def test_parts_of_two_files_are_never_put_together_and_a_stray_one_costs_nothing() -> None:
+    import random
+
+    first, second = random.Random(1).randbytes(5_000), random.Random(2).randbytes(5_000)
+    stray, wanted = parts(first), parts(second)
+    assert len(stray) == len(wanted) > 3
     collected = Collected(1 << 20)
-    collected.add(first[0])
-    if len(first) > 1:
-        with pytest.raises(Refusal):
-            collected.add(second[-1])
+    for text in (stray[0], *wanted[:2], stray[1], *wanted[2:-1]):
+        assert collected.add(text) is None
+    assert collected.missing == (len(wanted),)
+    assert collected.add(wanted[-1]) == second
+
+
+def test_a_forged_part_is_forgotten_with_its_file() -> None:
+    import random
+
+    content = random.Random(3).randbytes(5_000)
+    texts = parts(content)
+    forged = ":".join((*texts[0].split(":", 3)[:3], texts[1].split(":", 3)[3]))
+    collected = Collected(1 << 20)
+    collected.add(forged)
+    for text in texts[1:-1]:
+        collected.add(text)
+    with pytest.raises(Refusal):
+        collected.add(texts[-1])
+    assert [collected.add(text) for text in texts][-1] == content
 
 
 def test_parts_come_in_any_order_and_more_than_once() -> None:

@@ -29,7 +29,7 @@ from edge.policy.checks import SCALE, member, seconds
 from edge.policy.facts import SiteFacts
 from edge.policy.hours import wall_minutes
 from edge.policy.lots import Lots
-from edge.policy.person import groups_of
+from edge.policy.person import groups_of, untold_of
 from edge.policy.presence import Pass, Presence
 from edge.policy.rules import Rules
 from edge.policy.telling import Statement
@@ -107,7 +107,7 @@ class Premises:
         *,
         presence: Presence | None = None,
         lots: Lots | None = None,
-        listed: Callable[[Credential], Set[str]] = lambda _: NOBODY,
+        listed: Callable[[Credential], Set[str] | None] = lambda _: NOBODY,
         counter: Counter | None = None,
         silent_s: Callable[[], float | None] = lambda: None,
         draw: Callable[[], int] = lambda: SystemRandom().randrange(SCALE),
@@ -120,7 +120,7 @@ class Premises:
             place: of this gate.
             presence: who went through, as the log tells.
             lots: whom the lot fell on, as the log tells.
-            listed: which of the site's own lists a card is on.
+            listed: which of the site's own lists a card is on; None while there are no lists.
             counter: where the benefit is handed out; None at a gate that has none.
             silent_s: seconds since another gate of the site was heard; None for never.
             draw: the lot, 0 to 9999.
@@ -145,7 +145,7 @@ class Premises:
             DeviceError: the ledger cannot be read, or the dispenser does not answer.
         """
         rules = self.rules
-        groups = None if credential is None else groups_of(rules, credential, self._listed(credential), now)
+        groups, untold = self._groups(credential, now)
         first, last = wall_minutes(now, self.place.zone) if rules.hours else (None, None)
         passed_s, passed_zone = self._passed(subjects, now)
         due = await self._due(credential, subjects)
@@ -161,6 +161,7 @@ class Premises:
             drawn=self._lot(subjects, now) if rules.check_one_in else None,
             cycle=None if due is None else due.cycle.number,
             benefit=None if due is None else due.benefit,
+            untold=untold,
         )
         return self._accompanied(known, subjects)
 
@@ -254,6 +255,15 @@ class Premises:
     def _counts_passes(self) -> bool:
         passback = self.rules.passback
         return passback.kind != "off" or passback.again_s > 0 or any(zone.capacity for zone in self.rules.zones)
+
+    def _groups(
+        self, credential: Credential | None, now: Interval
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+        if credential is None:
+            return None, None
+        listed = self._listed(credential)
+        groups = groups_of(self.rules, credential, listed, now, self.place.zone)
+        return groups, untold_of(self.rules, groups, listed)
 
     def _passed(self, subjects: Sequence[bytes], now: Interval) -> tuple[int | None, str | None]:
         if not self._counts_passes:

@@ -25,14 +25,15 @@ from edge.decision import Policy, card_of
 from edge.devices.dispenser import CountInFile, Uncounted
 from edge.devices.ledgerkey import KeptLedgerKey
 from edge.devices.trusted import Trusted
+from edge.devices.truststore import TrustReader
 from edge.errors import DeviceError
 from edge.policy.faults import faults
 from edge.policy.ledger import Ledger
 from edge.policy.lots import Lots
 from edge.policy.presence import Presence, passes
-from edge.policy.rules import Rules
+from edge.policy.rules import Rules, named_groups
 from edge.ports import Clock, Dispenser, Journal, Log
-from edge.premises import NOBODY, Place, Premises
+from edge.premises import Place, Premises
 from edge.settings import Settings, SettingsError
 from edge.trust.cycles import Cycle
 from edge.watch import Watch
@@ -77,9 +78,36 @@ def checked(policy: Policy, settings: Settings) -> Policy:
         found.append("programme: a benefit needs [gate] passage = 'dispenser'")
     if policy.rules.zones and policy.rules.zone(settings.gate.into) is None:
         found.append(f"zones: this gate leads into {settings.gate.into!r}, which is none of them")
+    if policy.lane == "gallery":
+        said = "in a lane without cards nobody knows anybody's groups"
+        found += dict.fromkeys(f"{where}: {said}" for where, _ in named_groups(policy.rules))
+    elif settings.trust.anchor == Path():
+        said = "the site's lists come with [trust] anchor, and there is none"
+        found += dict.fromkeys(f"{where}: {said}" for where in waiting_for_lists(policy.rules))
     if found:
         raise SettingsError(f"profile {policy.name}: " + "; ".join(found))
     return policy
+
+
+def waiting_for_lists(rules: Rules) -> list[str]:
+    """The rules that keep people out, or call for help, by a list of the site: without one they would be silent."""
+    listed = {group.name for group in rules.groups if group.listed}
+    tables = {"deny": rules.deny, "watch": rules.watch, "duress": rules.duress}
+    tables |= {"second": tuple(name for each in rules.second for name in each.groups)}
+    return [where for where, names in tables.items() if not listed.isdisjoint(names)]
+
+
+def lists_missing(settings: Settings, rules: Rules) -> str:
+    """What the rules look up in the site's lists while there are none; empty when they are there or not asked for.
+
+    Raises:
+        DeviceError: what came by way of edge-sync cannot be read.
+    """
+    waiting, site = waiting_for_lists(rules), settings.site.site
+    stored = TrustReader(settings.paths.trust).newer_than(0) if waiting else None
+    if not waiting or (stored is not None and f"members/{site}.cose" in stored.files):
+        return ""
+    return f"no lists of {site} came yet, and rules.{', rules.'.join(waiting)} ask for them"
 
 
 def premises_of(
@@ -100,9 +128,11 @@ def premises_of(
     """
     rules = policy.rules
 
-    def listed(credential: Credential) -> Set[str]:
+    def listed(credential: Credential) -> Set[str] | None:
         whole = standing.trustfile.whole if isinstance(standing.trustfile, Trusted) else None
-        return NOBODY if whole is None else whole.members.of(card_of(credential), site_key)
+        if whole is None or not whole.members.version:
+            return None
+        return whole.members.of(card_of(credential), site_key)
 
     now, passback = clock.now().lower, rules.passback
     counts = passback.kind != "off" or passback.again_s or rules.zones

@@ -27,6 +27,12 @@ def member(facts: SiteFacts, groups: Iterable[str]) -> bool:
     return not set(groups).isdisjoint(facts.groups or ())
 
 
+def untold(facts: SiteFacts, groups: Iterable[str]) -> bool:
+    """Whether nobody can tell that the holder is in none of these groups."""
+    asked = set(groups)
+    return bool(asked) and (facts.groups is None or not asked.isdisjoint(facts.untold or ()))
+
+
 def when(rules: Rules, facts: SiteFacts) -> Standing:
     """Whether it is open for this holder."""
     windows = [text for hours in rules.hours if not hours.groups or member(facts, hours.groups) for text in hours.open]
@@ -51,8 +57,10 @@ def in_hours(rules: Rules, facts: SiteFacts) -> Reason | None:
 
 
 def not_denied(rules: Rules, facts: SiteFacts) -> Reason | None:
-    """Nobody of a denied group."""
-    return Reason.DENIED_HERE if member(facts, rules.deny) else None
+    """Nobody of a denied group, as far as anybody can tell who is in one."""
+    if member(facts, rules.deny):
+        return Reason.DENIED_HERE
+    return Reason.STATUS_UNKNOWN if untold(facts, rules.deny) else None
 
 
 def in_zone(rules: Rules, facts: SiteFacts) -> Reason | None:
@@ -111,7 +119,7 @@ def accompanied(rules: Rules, facts: SiteFacts) -> Reason | None:
     """Somebody else, who may stand beside this holder, was found good a moment ago."""
     needed = seconds(rules, facts)
     if not needed:
-        return None
+        return Reason.SECOND_NEEDED if any(untold(facts, each.groups) for each in rules.second) else None
     known = facts.second_s is not None and facts.second_s <= min(each.within_s for each in needed)
     return None if known else Reason.SECOND_NEEDED
 

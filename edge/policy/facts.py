@@ -16,6 +16,7 @@ class SiteFacts:
     Attributes:
         zone: where this gate leads.
         groups: of the policy's groups, those that the holder is in.
+        untold: of the policy's groups, those of which nobody can tell, because the site's lists are not there.
         local_from: least minute since 1970 that the site's wall clock may show.
         local_to: greatest; None when there is none.
         passed_s: seconds since the holder last went through a gate of the site; None for not known to have.
@@ -40,3 +41,4 @@ class SiteFacts:
     drawn: int | None = None
     cycle: int | None = None
     benefit: str | None = None
+    untold: tuple[str, ...] | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from functools import lru_cache
 from typing import Final
@@ -27,6 +27,7 @@ _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOLIDAY: Final = 7
 _WINDOW: Final = re.compile(r"(\S+) (\d\d):(\d\d)-(\d\d):(\d\d)")
 _EPOCH: Final = date(1970, 1, 1)
+_SECOND: Final = timedelta(seconds=1)
 _FAR: Final = 15
 """Days of an interval that are looked at one by one: two weeks hold every weekly change."""
 
@@ -95,17 +96,31 @@ def holiday(text: str) -> tuple[int, int, int]:
 
 def wall_minutes(now: Interval, zone: tzinfo) -> tuple[int, int | None]:
     """The interval as minutes since 1970 on the wall clock of the site; None where there is no upper bound."""
-    lower = _minutes(now, zone, upper=False)
+    lower = _minutes(now.lower, zone)
     if now.upper is None:
         return lower, None
-    upper = _minutes(now, zone, upper=True)
-    return min(lower, upper), max(lower, upper)
+    around = [lower, _minutes(now.upper, zone), *(_minutes(each, zone) for each in _change(now.lower, now.upper, zone))]
+    return min(around), max(around)
 
 
-def _minutes(now: Interval, zone: tzinfo, *, upper: bool) -> int:
-    moment = now.upper if upper and now.upper is not None else now.lower
+def _minutes(moment: datetime, zone: tzinfo) -> int:
     local = moment.astimezone(zone)
     return (local.date() - _EPOCH).days * DAY + local.hour * 60 + local.minute
+
+
+def _change(first: datetime, last: datetime, zone: tzinfo) -> tuple[datetime, ...]:
+    """The two moments around a change of the clocks between these, a second apart; none where there is none."""
+    before, after = first.astimezone(UTC), last.astimezone(UTC)
+    offset = before.astimezone(zone).utcoffset()
+    if after.astimezone(zone).utcoffset() == offset:
+        return ()
+    while after - before > _SECOND:
+        middle = before + (after - before) / 2
+        if middle.astimezone(zone).utcoffset() == offset:
+            before = middle
+        else:
+            after = middle
+    return before, after
 
 
 def standing(windows: Sequence[str], holidays: Sequence[str], first: int, last: int | None) -> Standing:

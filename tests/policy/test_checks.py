@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import product
 from types import SimpleNamespace
 from typing import cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ from edge.policy.differences import MEANING, differences
 from edge.policy.facts import SiteFacts
 from edge.policy.faults import faults
 from edge.policy.hours import DAY
-from edge.policy.person import groups_of, years
+from edge.policy.person import groups_of, untold_of, years
 from edge.policy.rules import NEVER, Group, Hours, Overruling, Passback, Rules, Second, Zone
 from edge.trust.interval import ClockState, Interval
 
@@ -88,7 +89,10 @@ def test_who_keeps_every_rule_is_admitted() -> None:
         ({"groups": ("adult", "denied", "staff")}, Reason.DENIED_HERE),
         ({"groups": ("adult",)}, Reason.NOT_PERMITTED),
         ({"groups": ("staff",)}, Reason.NOT_PERMITTED),
-        ({"groups": None}, Reason.NOT_PERMITTED),
+        ({"groups": None}, Reason.STATUS_UNKNOWN),
+        ({"untold": ("denied",)}, Reason.STATUS_UNKNOWN),
+        ({"untold": ("visitor",)}, Reason.SECOND_NEEDED),
+        ({"groups": ("adult", "denied", "staff"), "untold": ("denied",)}, Reason.DENIED_HERE),
         ({"zone": "cellar"}, Reason.NOT_PERMITTED),
         ({"zone": None}, Reason.NOT_PERMITTED),
         ({"passed_s": 3600, "passed_zone": "inside"}, Reason.PASSED_BEFORE),
@@ -149,6 +153,17 @@ def test_a_gate_that_hears_no_other_gate_says_so_and_may_refer() -> None:
     lone = replace(rules, passback=replace(rules.passback, alone="accept"))
     assert not_inside(lone, replace(GOOD, alone=True)) is None
     assert "alone" in flags(lone, replace(GOOD, alone=True))
+
+
+def test_where_nobody_can_tell_who_is_denied_or_needs_a_host_nobody_is_taken_for_neither() -> None:
+    denying = Rules(groups=FULL.groups, deny=("denied",))
+    assert not_denied(denying, NOBODY) is Reason.STATUS_UNKNOWN, "a lane without cards knows no groups"
+    assert not_denied(denying, SiteFacts(groups=(), untold=("vip",))) is None, "that list is not asked about"
+    assert not_denied(Rules(), NOBODY) is None
+    escorted = Rules(groups=FULL.groups, second=(Second(("visitor",), ("host",)),))
+    assert accompanied(escorted, NOBODY) is Reason.SECOND_NEEDED
+    assert accompanied(escorted, SiteFacts(groups=(), untold=("visitor",), second_s=1)) is Reason.SECOND_NEEDED
+    assert accompanied(escorted, SiteFacts(groups=())) is None
 
 
 def test_a_watched_or_threatened_person_is_served_as_anybody_else() -> None:
@@ -257,6 +272,29 @@ def test_an_age_is_old_enough_by_the_earliest_and_young_enough_by_the_latest_tha
         (day + timedelta(days=2), ()),
         (None, ()),
     ):
-        assert groups_of(rules, card, frozenset(), Interval(day, upper, ClockState.HELD)) == found
+        assert groups_of(rules, card, None, Interval(day, upper, ClockState.HELD)) == found
     later = day + timedelta(days=1)
     assert groups_of(rules, card, frozenset(), Interval(later, None, ClockState.FLOOR)) == ("adult",)
+
+
+def test_a_birthday_begins_at_midnight_on_the_wall_clock_of_the_site() -> None:
+    born = SimpleNamespace(date_of_birth=date(2008, 11, 22), attributes={}, others={})
+    card = cast(Credential, SimpleNamespace(identity=born, issuer="x"))
+    rules = Rules(groups=(Group("adult", age_from=18), Group("minor", age_below=18)))
+    for zone, last_minute in (
+        ("Pacific/Auckland", datetime(2026, 11, 21, 10, 59, tzinfo=UTC)),
+        ("Pacific/Honolulu", datetime(2026, 11, 22, 9, 59, tzinfo=UTC)),
+    ):
+        for moment, found in ((last_minute, ("minor",)), (last_minute + timedelta(minutes=1), ("adult",))):
+            now = Interval(moment, moment, ClockState.SYNCED)
+            assert groups_of(rules, card, frozenset(), now, ZoneInfo(zone)) == found
+
+
+def test_without_lists_it_is_said_of_which_groups_nobody_can_tell() -> None:
+    rules = Rules(
+        groups=(Group("a", listed="a", claim="issuer", values=("x",)), Group("b", listed="b"), Group("c", age_from=18))
+    )
+    assert untold_of(rules, ("a",), None) == ("b",)
+    assert untold_of(rules, ("a", "b"), None) is None
+    assert untold_of(rules, (), frozenset()) is None
+    assert untold_of(Rules(), None, None) is None

@@ -76,8 +76,25 @@ def test_an_hour_that_comes_twice_makes_the_interval_wider() -> None:
     """At the end of summer time two moments ten minutes apart read 02:55 and 02:05."""
     before = datetime(2026, 10, 25, 0, 55, tzinfo=UTC)
     now = Interval(before, before + timedelta(minutes=10), ClockState.HELD)
-    assert wall_minutes(now, BERLIN) == (minute("2026-10-25 02:05"), minute("2026-10-25 02:55"))
+    assert wall_minutes(now, BERLIN) == (minute("2026-10-25 02:00"), minute("2026-10-25 02:59"))
+    assert standing(["daily 02:10-02:57"], (), *wall_minutes(now, BERLIN)) is Standing.UNSURE
     assert standing(["daily 00:00-02:30"], (), *wall_minutes(now, BERLIN)) is Standing.UNSURE
+
+
+@given(
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Addis_Ababa"]),
+    change=st.sampled_from(["2026-03-08", "2026-03-29", "2026-04-04", "2026-10-03", "2026-10-25", "2026-11-01"]),
+    first=st.integers(-600, 1800),
+    span=st.integers(0, 1500),
+)
+def test_no_minute_that_the_wall_clock_shows_is_missing(zone: str, change: str, first: int, span: int) -> None:
+    """The definition, written out: every minute between the two moments, on days on which clocks change somewhere."""
+    begins = datetime.fromisoformat(change).replace(tzinfo=UTC) + timedelta(minutes=first)
+    now = Interval(begins, begins + timedelta(minutes=span), ClockState.HELD)
+    shown = [
+        wall_minutes(Interval.exactly(begins + timedelta(minutes=each)), ZoneInfo(zone))[0] for each in range(span + 1)
+    ]
+    assert wall_minutes(now, ZoneInfo(zone)) == (min(shown), max(shown))
 
 
 @pytest.mark.parametrize(

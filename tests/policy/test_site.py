@@ -10,28 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from edge.app.check import rules_of
 from edge.app.chosen import policy_of
-from edge.app.site import checked, counter_of, entries_of, first_key, premises_of, wrong_with
+from edge.app.site import checked, counter_of, entries_of, first_key, lists_missing, premises_of, wrong_with
 from edge.app.standing import GateStanding
 from edge.audit.entry import Event, Kind, Value
+from edge.credential import verify
+from edge.credential.issue import SPEC_EXAMPLE, issue
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.journal import Follower, SqliteJournal
 from edge.devices.ledgerkey import KeptLedgerKey
 from edge.devices.simulated import SimulatedClock
 from edge.devices.trusted import Trusted
-from edge.devices.truststore import TrustReader
-from edge.errors import DeviceError
-from edge.policy.rules import Passback, Rules, Zone
+from edge.devices.truststore import TrustReader, TrustStore
+from edge.errors import DeviceError, Reason
+from edge.policy.checks import not_denied
+from edge.policy.rules import Group, Passback, Rules, Second, Zone
 from edge.ports import Receipt
 from edge.settings import Settings, SettingsError, load, profile
 from edge.sync.office import Office
+from edge.trust.cose import signer
+from edge.trust.keys import pinned
+from edge.trust.list import Issuer, TrustList
+from edge.trust.stored import Stored
 from edge.trust.whole import open_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE_KEY = b"site key of thirty-two bytes ...."
+BARRED = Group("barred", listed="barred")
+DENYING = Rules(groups=(BARRED,), deny=("barred",))
 ANNA, BEN = b"a" * 16, b"b" * 16
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 POLICY = profile("turnstile", Policy, ROOT / "config" / "edge.toml")
@@ -100,10 +110,52 @@ def test_rules_that_mean_nothing_here_end_the_start(settings: Settings) -> None:
     for rules, said in (
         (Rules(timezone="Mars/Olympus"), "Mars/Olympus"),
         (Rules(zones=(Zone("lab"),)), "this gate leads into 'inside'"),
+        (Rules(groups=(BARRED,), deny=("barred",)), "deny: the site's lists come with \\[trust\\] anchor"),
+        (Rules(groups=(BARRED,), second=(Second(("barred",), ("barred",)),)), "second: the site's lists come with"),
         (Rules(holidays=("easter",), passback=Passback("hard", reset_h=0)), "easter.*reset_h"),
     ):
         with pytest.raises(SettingsError, match=said):
             checked(dataclasses.replace(POLICY, rules=rules), settings)
+    lane = dataclasses.replace(POLICY, lane="gallery", gallery="staff", rules=DENYING)
+    with pytest.raises(SettingsError, match="deny: in a lane without cards nobody knows anybody's groups"):
+        checked(lane, settings)
+    by_claim = Rules(groups=(Group("barred", claim="category", values=("x",)),), deny=("barred",))
+    assert checked(dataclasses.replace(POLICY, rules=by_claim), settings).rules is by_claim
+
+
+def test_while_the_site_s_lists_are_not_there_nobody_is_taken_for_somebody_who_is_on_none(here: Here, run: Run) -> None:
+    policy = dataclasses.replace(POLICY, rules=DENYING)
+    key = ed25519.Ed25519PrivateKey.generate()
+    issuer = TrustList((Issuer(("https://id.example",), (pinned(key.public_key(), None, ["k"]),)),), 1, None, None, b"")
+    now = here.clock.now()
+    told = {"iss": "https://id.example", "id": "741", "iat": now.lower, "exp": now.lower + timedelta(days=9)}
+    card = verify(issue(told, signer(key, "k"), SPEC_EXAMPLE), issuer, now)
+    anchored = dataclasses.replace(here.settings.trust, anchor=Path("anchor.json"))
+    settings = dataclasses.replace(here.settings, trust=anchored)
+
+    async def decided() -> Reason | None:
+        around = (SITE_KEY, here.standing, here.log, here.journal, here.clock, Way(), lambda: None)
+        premises = await asyncio.to_thread(premises_of, settings, policy, *around)
+        facts = await premises.facts(card, (ANNA,), now)
+        assert ("untold" in {name for name, value in vars(facts).items() if value is not None}) == (not facts.groups)
+        return not_denied(policy.rules, facts)
+
+    async def story() -> None:
+        assert checked(policy, settings) is policy
+        assert await decided() is Reason.STATUS_UNKNOWN, "no trust at all"
+        here.publish()
+        assert await decided() is Reason.STATUS_UNKNOWN, "trust, and no lists in it"
+        assert lists_missing(settings, policy.rules) == "no lists of hall came yet, and rules.deny ask for them"
+        here.office.book.enlist("hall", SITE_KEY, "barred", "https://id.example", ["741"])
+        here.publish()
+        assert await decided() is Reason.DENIED_HERE
+        store = TrustStore(settings.paths.trust)
+        store.commit(Stored(1, files=here.office.lists.files()))
+        store.close()
+        assert lists_missing(settings, policy.rules) == ""
+        assert lists_missing(settings, POLICY.rules) == ""
+
+    run(story())
 
 
 def test_after_a_restart_the_log_says_who_is_inside_and_how_long_back_it_is_read(here: Here, run: Run) -> None:

@@ -523,7 +523,7 @@ def test_what_is_the_new_system_s_own_stays(carried: Path) -> None:
 def after(step: str, *words: object, **env: str) -> Said:
     """One step of the handler after an installation."""
     text = (UPDATES / "after").read_text(encoding="utf-8")
-    definitions = text[: text.index("for number in")].replace("set -eu", 'set -eu\nset -- "$@"', 1)
+    definitions = text[: text.index("for number in")]
     return ran("sh", "-c", f'{definitions}\n{step} "$@"', UPDATES / "after", *words, env=env)
 
 
@@ -570,6 +570,93 @@ def test_what_a_site_decides_goes_with_it(tmp_path: Path) -> None:
         (running / path).write_text("of this site\n", encoding="ascii")
     assert after("carry", new, EDGE_ROOT=str(running)).returncode == 0
     assert [path for path in paths if not (new / path).exists()] == []
+
+
+# the card with room for both
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A running system, and its boot part beside it."""
+    tools = ("sfdisk", "losetup", "mkfs.vfat", "mcopy", "mkfs.ext4", "rsync", "debugfs")
+    if os.geteuid() or not all(map(shutil.which, tools)):
+        pytest.skip(f"a card is made by root with {', '.join(tools)}")
+    if ran("losetup", "--find").returncode:
+        pytest.skip("no loop devices")
+    root, boot = tmp_path / "system", tmp_path / "system-boot"
+    (root / "etc").mkdir(parents=True)
+    (root / "var" / "lib" / "edge-gate" / "gate").mkdir(parents=True)
+    (boot / "overlays").mkdir(parents=True)
+    (root / "etc" / "fstab").write_text(
+        "proc /proc proc defaults 0 0\nPARTUUID=4d8097e2-01  /boot/firmware  vfat  defaults  0  2\n"
+        "PARTUUID=4d8097e2-02  /  ext4  defaults,noatime  0  1\ntmpfs /tmp tmpfs nodev 0 0\n"
+    )
+    (boot / "cmdline.txt").write_text("root=PARTUUID=4d8097e2-02 console=tty1 panic=3 rootwait\n")
+    (boot / "overlays" / "disable-bt.dtbo").write_text("overlay")
+    return root
+
+
+SMALL = ("--yes", "--choice", "4M", "--boot", "8M", "--root", "16M")
+
+
+def test_a_card_has_six_parts_and_the_system_that_was_there(source: Path, tmp_path: Path) -> None:
+    image, boot = tmp_path / "image", source.with_name("system-boot")
+    made = ran(ROOT / "scripts" / "card", *SMALL, image, source, boot)
+    assert made.returncode == 0, made.stderr
+    table = re.findall(r'start= *(\d+), size= *(\d+).*name="(\S+)"', ran("sfdisk", "--dump", image).stdout)
+    parts = {name: (512 * int(start), 512 * int(size)) for start, size, name in table}
+    assert [*parts] == ["edge-choice", "edge-boot-a", "edge-boot-b", "edge-root-a", "edge-root-b", "edge-data"]
+    config = (UPDATES / "system.conf").read_text(encoding="utf-8")
+    assert set(re.findall(r"by-partlabel/(\S+)", config)) == {*parts} - {"edge-choice", "edge-data"}
+
+    def fat(part: str, name: str) -> str:
+        return ran("mtype", "-i", f"{image}@@{parts[part][0]}", f"::{name}").stdout
+
+    assert fat("edge-choice", "autoboot.txt") == AUTOBOOT
+    assert fat("edge-choice", "state") == "A=good\nB=bad \ntried= \n"
+    assert (
+        fat("edge-boot-a", "cmdline.txt") == "console=tty1 rootwait root=PARTLABEL=edge-root-a rauc.slot=A panic=10\n"
+    )
+    assert fat("edge-boot-a", "overlays/disable-bt.dtbo") == "overlay"
+    root = tmp_path / "root-a"
+    with image.open("rb") as file, root.open("wb") as out:
+        file.seek(parts["edge-root-a"][0])
+        out.write(file.read(parts["edge-root-a"][1]))
+    fstab = ran("debugfs", "-R", "cat /etc/fstab", root).stdout
+    assert [line.split()[:2] for line in fstab.splitlines()] == [
+        ["proc", "/proc"],
+        ["PARTLABEL=edge-boot-a", "/boot/firmware"],
+        ["PARTLABEL=edge-root-a", "/"],
+        ["tmpfs", "/tmp"],
+    ]
+    told = ran("blkid", "-p", "-O", parts["edge-data"][0], "-s", "LABEL", "-o", "value", image).stdout
+    assert told == "edge-data\n"  # scripts/install --data takes it as it is
+    assert str(image) not in ran("losetup", "--list").stdout
+
+
+def test_a_card_s_files_are_those_that_the_choice_writes_over(source: Path, tmp_path: Path, card: Card) -> None:
+    """A file that grows would not stay in its one sector."""
+    image = tmp_path / "image"
+    assert ran(ROOT / "scripts" / "card", *SMALL, image).returncode == 0
+    assert source.exists()
+    for name in ("autoboot.txt", "state"):
+        told = ran("mtype", "-i", f"{image}@@{1 << 20}", f"::{name}").stdout
+        (card.folder / "choice" / name).write_text(told, encoding="ascii")
+    sizes = [(card.folder / "choice" / name).stat().st_size for name in ("autoboot.txt", "state")]
+    installed(card)
+    assert sizes == [(card.folder / "choice" / name).stat().st_size for name in ("autoboot.txt", "state")]
+
+
+def test_a_log_is_not_written_in_two_places(source: Path, tmp_path: Path) -> None:
+    (source / "var" / "lib" / "edge-gate" / "gate" / "journal.db").touch()
+    made = ran(ROOT / "scripts" / "card", *SMALL, tmp_path / "image", source, source.with_name("system-boot"))
+    assert made.returncode == 1 and "holds a log" in made.stderr
+    assert not (tmp_path / "image").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("a", "b"), ("--root", "6", "a"), ("--quick", "a")])
+def test_a_card_is_not_made_of_a_command_that_is_not_understood(words: tuple[str, ...]) -> None:
+    assert ran(ROOT / "scripts" / "card", *words).returncode == 2
 
 
 # the whole: RAUC installs into the other system, on file systems of their own

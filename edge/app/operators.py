@@ -95,7 +95,7 @@ class Operators:
                     return self._known(ticket, here)
                 case orders.AskDevices():
                     rows = ((name, ok, detail[:_DETAIL]) for name, (ok, detail) in self._devices().items())
-                    return orders.Devices(tuple(rows)[:_MOST_DEVICES])
+                    return orders.Devices(tuple(rows)[:_MOST_DEVICES], self._closed())
                 case orders.LogOut(ticket):
                     self._tickets.take(ticket)
                     return Declined(No.OVER)
@@ -235,7 +235,7 @@ class Operators:
 
     def _invite(self, name: str, role: Role) -> orders.Invited:
         known.named(name)
-        if len(self._all()) >= MOST:
+        if len(self._all()) >= MOST and name not in self._all():  # with a new phone or password they may
             raise NotDoneError(No.NOT_HERE)
         now_s = self._clock.monotonic()
         self._setups = {key: one for key, one in self._setups.items() if one.until_s > now_s and one.name != name}

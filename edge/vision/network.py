@@ -2,20 +2,25 @@
 
 1. The file is read once, its SHA-256 held against the manifest, and exactly those bytes are loaded.
 2. Threads do not spin while they wait: the next frame is tens of milliseconds away and the camera needs the core.
+3. The library is told to report to nobody before it is imported: its wheel would keep a device number in the cache of
+   whoever runs it, and send figures to its makers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.biometric.model import Model
 from edge.errors import DeviceError
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime as ort
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]

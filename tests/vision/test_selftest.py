@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,6 +139,15 @@ def test_attack_detectors_that_trust_a_print_fail(
     fooled = replace(standard_set, attack=Trusting())  # type: ignore[arg-type]
     with pytest.raises(DeviceError, match=r"its print does not: 0.990 against 0.500"):
         selftest.run(fooled, manifest, models)
+
+
+def test_the_library_keeps_no_device_number_and_reports_to_nobody(models: Path, tmp_path: Path) -> None:
+    """Its wheel does, for whoever does not say no before the import."""
+    command = [sys.executable, "-m", "edge", "models", "selftest", "--set", "default", "--folder", str(models)]
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    homeless = {**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    subprocess.run(command, env=homeless, capture_output=True, check=True, timeout=120)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_file_that_is_no_network_is_refused(manifest: Manifest) -> None:

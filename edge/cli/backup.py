@@ -31,6 +31,7 @@ def _restore(args: argparse.Namespace) -> int:
 
 def _said(args: argparse.Namespace, what: str) -> int:
     from edge.app import backup
+    from edge.devices.kept import lasting
     from edge.errors import DeviceError
     from edge.settings import SettingsError, load
 
@@ -40,6 +41,7 @@ def _said(args: argparse.Namespace, what: str) -> int:
             count = backup.take(settings, args.file, backup.new_key(args.key))
             print(f"{count} files in {args.file}; keep {args.key} elsewhere, nothing opens it without")
         else:
+            lasting()
             count = backup.put_back(settings, args.file, args.key.read_bytes())
             steps = "systemd-tmpfiles --create edge-gate.conf, edge provision, edge operator, edge check"
             print(f"{count} files put back. next: {steps}")

@@ -142,8 +142,10 @@ def _codes(args: argparse.Namespace) -> int:
 
 def _apply(args: argparse.Namespace) -> int:
     from edge.app import provision
+    from edge.devices import kept
 
     def act() -> None:
+        kept.lasting()
         places = _places(args)
         given = args.authority.read_bytes() if args.authority else None
         authority = provision.authority_of(places, given, args.fingerprint)
@@ -160,8 +162,10 @@ def _secret(args: argparse.Namespace) -> int:
     import secrets
 
     from edge.app import provision
+    from edge.devices import kept
 
     def act() -> None:
+        kept.lasting()
         if args.make:
             content = secrets.token_hex(16).encode() if args.name == "osdp-key" else secrets.token_bytes(32)
         elif args.file is not None:

@@ -51,10 +51,12 @@ def add(commands: Any) -> None:
 
 def _init(args: argparse.Namespace) -> int:
     def act(settings: Settings, place: TokenPlace) -> int:
+        from edge.devices.kept import lasting
         from edge.devices.provisioning import provision
         from edge.devices.token import to_pem
         from edge.errors import DeviceError
 
+        lasting()
         if settings.token.public_key.exists() and _sealed(settings):
             raise DeviceError("token", "this gate has a key that sealed its log; see edge token rotate --help")
         pin = _secret(args.pin_file, "PIN of the token's user: ")
@@ -104,9 +106,11 @@ def _rotate(args: argparse.Namespace) -> int:
         import asyncio
         from dataclasses import replace
 
+        from edge.devices.kept import lasting
         from edge.devices.provisioning import provision
         from edge.devices.token import enrolled_point, to_pem
 
+        lasting()
         pin = _secret(args.pin_file, "PIN of the token's user: ")
         file = settings.token.public_key
         old, new_place = enrolled_point(file.read_bytes()), replace(place, key_id=args.new_key_id)

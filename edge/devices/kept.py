@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edge.errors import DeviceError
+
+_FORGETS = "overlayroot=tmpfs"
+
 
 def keep(path: Path, text: str, *, private: bool = False) -> None:
     """Replace the file's content and return when it is on disk, the directory's entry included.
@@ -30,6 +34,23 @@ def keep(path: Path, text: str, *, private: bool = False) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def lasting() -> None:
+    """Refuse where the system partition is read-only and what is written to ``/etc`` is gone after the next start.
+
+    The state directory lies elsewhere and would remember that it was done: the same answer would not be taken again.
+
+    Raises:
+        DeviceError: with the remedy.
+    """
+    with Path(os.environ.get("EDGE_CMDLINE", "/proc/cmdline")).open(encoding="utf-8") as told:
+        if _FORGETS in told.read():
+            raise DeviceError(
+                "system partition",
+                "read-only: what is written now is gone after the next start. raspi-config nonint disable_overlayfs, "
+                "restart, and again; scripts/install --read-only makes it read-only once more",
+            )
 
 
 def _private(path: str, flags: int) -> int:

@@ -114,6 +114,22 @@ def test_a_machine_becomes_a_gate_of_its_site(gate: Path, desk: Path, capsys: py
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_nothing_is_put_where_a_read_only_system_forgets_it(
+    gate: Path, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state partition would remember the answer's version, and the same answer would be refused after a restart."""
+    on_the_gate(gate, "request", "--origin", ORIGIN, "--out", str(desk / "request"))
+    at_the_desk(desk, desk / "request")
+    (gate / "cmdline").write_text("console=tty1 overlayroot=tmpfs:recurse=0 rootwait\n")
+    monkeypatch.setenv("EDGE_CMDLINE", str(gate / "cmdline"))
+    for words in (("apply", str(desk / "answer"), *told(desk)), ("secret", "pkcs11-pin", "--make")):
+        assert on_the_gate(gate, *words) == 1
+        assert "disable_overlayfs" in capsys.readouterr().err
+    assert not (gate / "credentials").exists() and not (gate.parent / "kept" / "version").exists()
+    monkeypatch.delenv("EDGE_CMDLINE")
+    assert on_the_gate(gate, "apply", str(desk / "answer"), *told(desk)) == 0
+
+
 def test_nothing_secret_is_in_what_travels(gate: Path, desk: Path) -> None:
     on_the_gate(gate, "request", "--origin", ORIGIN, "--out", str(desk / "request"))
     at_the_desk(desk, desk / "request")

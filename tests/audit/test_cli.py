@@ -97,6 +97,7 @@ def config(tmp_path: Path) -> Iterator[Path]:
     """A gate's configuration, with a SoftHSM of its own."""
     text = (ROOT / "config" / "edge.toml").read_text()
     text = text.replace("/var/lib/edge-gate", str(tmp_path / "state"))
+    text = re.sub('^module = ".*"', f'module = "{MODULE}"', text, flags=re.MULTILINE)
     (tmp_path / "edge.toml").write_text(text)
     shutil.copytree(ROOT / "config" / "profiles", tmp_path / "profiles")
     (tmp_path / "pin").write_text("246810\n")
@@ -117,6 +118,18 @@ def init(config: Path) -> Settings:
     pins = ["--pin-file", str(config.parent / "pin"), "--so-pin-file", str(config.parent / "so-pin")]
     assert main(["token", "init", "--config", str(config), *pins]) == 0
     return load(config)
+
+
+def test_no_key_is_made_whose_public_half_a_read_only_system_forgets(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "cmdline").write_text("overlayroot=tmpfs:recurse=0 rootwait\n")
+    monkeypatch.setenv("EDGE_CMDLINE", str(config.parent / "cmdline"))
+    pin = ["--pin-file", str(config.parent / "pin")]
+    for words in (["init"], ["rotate", "--new-key-id", "02"]):
+        assert main(["token", *words, "--config", str(config), *pin]) == 1
+        assert "disable_overlayfs" in capsys.readouterr().err
+    assert not (config.parent / "tokens").exists() or not list((config.parent / "tokens").iterdir())
 
 
 def run_gate(settings: Settings) -> None:

@@ -37,7 +37,8 @@ CLOSED = (5, 16, 20, 26, 19)  # contacts that are closed in the normal state
 LOCK = 17
 BEAM_1, BEAM_2 = 16, 20
 PIN = "2468"
-_PATIENCE_S = 600.0
+_PATIENCE_S = 1500.0  # an emulated machine takes minutes to start
+_LOOK_S, _ASK_S = 0.05, 1.0  # at a pin, and at a unit, which costs a process
 T = TypeVar("T")
 _DROP_IN = "[Service]\nEnvironment=SOFTHSM2_CONF=/etc/edge-gate/softhsm2.conf\n"
 # Without hardware support a machine is thirty times slower than itself; what is tested is the order of things.
@@ -375,14 +376,14 @@ def _killed_open(report: Report, gate: Seen) -> None:
     took = time.monotonic() - began
     report.said(gate.raised() == before + 1, f"kill -9 while open: locked {took * 1000:.0f} ms later, no second pulse")
     _play("nobody")
-    _await(lambda: _active("gate"), _PATIENCE_S, "edge-gate to come back")
+    _await(lambda: _active("gate"), _PATIENCE_S, "edge-gate to come back", _ASK_S)
     _open(gate, gate.raised())
     os.kill(_pid("gate"), signal.SIGSTOP)
     began = time.monotonic()
     _await(lambda: gate.locked(), _PATIENCE_S, "the lock to fall")
     report.said(True, f"hang while open: locked {time.monotonic() - began:.1f} s later by watchdog and ExecStopPost")
     _play("nobody")
-    _await(lambda: _active("gate"), _PATIENCE_S, "edge-gate to come back")
+    _await(lambda: _active("gate"), _PATIENCE_S, "edge-gate to come back", _ASK_S)
 
 
 def _stopped(report: Report, gate: Seen) -> None:
@@ -446,7 +447,7 @@ def _play(clip: str) -> None:
 
 def _another(name: str, pid: int) -> None:
     """Wait until a process is there and ready that is not this one."""
-    _await(lambda: _active(name) and _pid(name) != pid, _PATIENCE_S, f"edge-{name} to be ready")
+    _await(lambda: _active(name) and _pid(name) != pid, _PATIENCE_S, f"edge-{name} to be ready", _ASK_S)
 
 
 def _active(name: str) -> bool:
@@ -461,12 +462,12 @@ def _show(name: str, field: str) -> str:
     return _run("systemctl", "show", "--value", "-p", field, f"edge-{name}.service").strip()
 
 
-def _await(ask: Callable[[], T | bool | None], within_s: float, what: str) -> T:
+def _await(ask: Callable[[], T | bool | None], within_s: float, what: str, every_s: float = _LOOK_S) -> T:
     end = time.monotonic() + within_s
     while not (answer := ask()):
         if time.monotonic() > end:
             raise TimeoutError(f"waited {within_s:.0f} s for {what}")
-        time.sleep(0.05)
+        time.sleep(every_s)
     return answer  # type: ignore[return-value] # not False, not None
 
 

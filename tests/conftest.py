@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+import select
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,28 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
         return asyncio.run(bounded())
 
     return within_ten_seconds
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Both ends of a serial line: two pseudo-terminals, each the far end of the other."""
+    ends = [os.openpty(), os.openpty()]
+    over = threading.Event()
+
+    def carry() -> None:
+        there = {ends[0][0]: ends[1][0], ends[1][0]: ends[0][0]}
+        while not over.is_set():
+            for source in select.select(list(there), [], [], 0.02)[0]:
+                os.write(there[source], os.read(source, 1024))
+
+    thread = threading.Thread(target=carry)
+    thread.start()
+    yield Path(os.ttyname(ends[0][1])), Path(os.ttyname(ends[1][1]))
+    over.set()
+    thread.join()
+    for pair in ends:
+        for end in pair:
+            os.close(end)
 
 
 @pytest.fixture(scope="session")

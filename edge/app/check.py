@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge.app.calibrated import calibration_of
+from edge.app.checks.credentials import secrets_of
+from edge.app.checks.finding import HERE, Finding, Machine, answers
+from edge.app.checks.machine import memory_of, watchdog_of
+from edge.app.checks.pins import pins_of
+from edge.app.checks.told import broker_of, controller_of
 from edge.app.chosen import policy_of
 from edge.app.manifest import manifest_of
-from edge.app.service import credential_path, secret
-from edge.app.wiring import wrong
+from edge.app.service import credential_path
+from edge.app.site import lists_missing
+from edge.app.standing import trust_of
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.storage import selftest
-from edge.devices.trustfile import TrustFile
+from edge.devices.trusted import Trusted
 from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError
 from edge.trust.interval import ClockState
 
 _LEAST_FREE = 0.10
 _SLOW = "an industrial card or an SSD; each entry waits for the disk, and the person at the gate with it"
-_STORE = Path("/etc/credstore.encrypted")
-_PERSIST = ("pinctrl_bcm2835", "pinctrl_rp1")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How one device is; ``remedy`` is what the technician can do, empty when all is well."""
-
-    device: str
-    well: bool
-    said: str
-    remedy: str = ""
-
-
-Check = Callable[[Settings], Iterator[Finding]]
 
 
 def check_storage(settings: Settings) -> Finding:
@@ -53,38 +42,47 @@ def check_storage(settings: Settings) -> Finding:
     return Finding("storage", storage.good, str(storage), "" if storage.good else _SLOW)
 
 
-def check(settings: Settings) -> Iterator[Finding]:
+def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
     """All findings, in the order of the configuration."""
-    for name, look in (
-        ("profile", _profile),
-        ("rules", rules_of),
-        ("secrets", _secrets),
-        ("trust", _trust),
-        ("clock", _clock),
-        ("camera", _camera),
-        ("models", _models),
-        ("gallery", gallery_of),
-        ("gate", _gate),
-        ("journal", _journal),
-        ("token", _token),
-        ("broker", _broker),
-    ):
+    looks: tuple[tuple[str, Iterator[Finding]], ...] = (
+        ("profile", _profile(settings)),
+        ("rules", rules_of(settings, machine)),
+        ("secrets", secrets_of(settings, machine)),
+        ("trust", trust_known(settings)),
+        ("clock", _clock(settings)),
+        ("camera", _camera(settings)),
+        ("models", _models(settings)),
+        ("gallery", gallery_of(settings)),
+        ("gate", pins_of(settings, machine)),
+        ("watchdog", watchdog_of(settings, machine)),
+        ("memory", memory_of(settings, machine)),
+        ("controller", controller_of(settings, machine)),
+        ("journal", _journal(settings)),
+        ("token", _token(settings)),
+        ("broker", broker_of(settings, machine)),
+    )
+    for name, findings in looks:
         try:
-            yield from look(settings)
+            yield from findings
         except (DeviceError, SettingsError, OSError) as error:
             yield Finding(name, False, str(error), _REMEDIES.get(name, "read the message; then edge check again"))
 
 
 _REMEDIES = {
     "profile": "set site.profile to the name of a file in profiles/",
-    "secrets": "put the credential where the units look for it: systemd-creds encrypt, or paths.credentials",
+    "secrets": "as root, sudo edge check; else edge provision secret NAME",
     "models": "edge models pull, then edge models selftest",
     "camera": "check the ribbon or USB cable and camera.kind and camera.source; rpicam-hello shows a Pi camera",
-    "gate": "install lgpio (python3-lgpio on Raspberry Pi OS) and add the user to group gpio",
+    "gate": "check that this is a board with pins, and add the user to group gpio; gpiodetect lists the chips",
+    "controller": "check controller.device, and edge provision secret osdp-key; systemd/README.md opens the line",
     "journal": "check that the data partition is mounted and writable; edge audit verify shows its state",
     "token": "plug the token in; check token.module, token.label and token.key_id",
-    "broker": "the gate works without it; check mqtt.host, the network and the certificates",
+    "broker": "the gate works without it; as root, check mqtt.host, the network and the certificates",
 }
+_BY_FILE = "copy a signed trust list to trust.list; pin its root in trust.roots"
+_BY_SYNC = (
+    "put a *.trustbundle into trust.bundles, or wait for the broker's; edge-sync must run, its root be in trust.roots"
+)
 
 
 def _profile(settings: Settings) -> Iterator[Finding]:
@@ -95,14 +93,16 @@ def _profile(settings: Settings) -> Iterator[Finding]:
         yield Finding("calibration", True, said)
 
 
-def rules_of(settings: Settings) -> Iterator[Finding]:
+def rules_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
     """What the rules of the site need of this machine and do not find; nothing where they find everything."""
     rules = policy_of(settings).rules
     if rules.passback.kind != "off" and rules.passback.silent_s and not settings.mqtt.tell:
         told = "rules.passback.silent_s waits for other gates, and this one hears none"
         yield Finding("rules", False, told, "set mqtt.tell = true at every gate of the site, or silent_s = 0")
+    if told := lists_missing(settings, rules):
+        yield Finding("rules", False, told, "edge policy enlist, then edge trust publish")
     kept = settings.paths.journal.parent / "ledger-key"
-    given = credential_path(settings.paths, "ledger-key").exists() or (_STORE / "edge-gate.ledger-key").exists()
+    given = credential_path(settings.paths, "ledger-key").exists() or (machine.store / "edge-gate.ledger-key").exists()
     if rules.programme and not kept.exists() and not given:
         told = "the ledger's key will be made of the site key: who received can be found as long as that is kept"
         yield Finding(
@@ -113,29 +113,23 @@ def rules_of(settings: Settings) -> Iterator[Finding]:
         yield Finding("ledger", False, told, "take the credential away; the point keeps the key it needs")
 
 
-def _secrets(settings: Settings) -> Iterator[Finding]:
-    names = ["site-key", "pkcs11-pin", *([settings.mqtt.key] if settings.mqtt.enabled else [])]
-    names += ["gallery-key"] if policy_of(settings).gallery else []
-    sealed = [name for name in names if (_STORE / f"edge-gate.{name}").exists()]
-    for name in names:
-        if name not in sealed:
-            secret(settings.paths, name)
-    kept = f"{len(sealed)} are encrypted for their processes alone, " if sealed else ""
-    yield Finding("secrets", True, f"{kept}{len(names) - len(sealed)} credentials can be read")
-
-
-def _trust(settings: Settings) -> Iterator[Finding]:
-    known = settings.paths.journal.parent / "trust-version"
-    trust = TrustFile(settings.trust.list, settings.trust.roots, known, keep=False)
-    trust.reload()
+def trust_known(settings: Settings) -> Iterator[Finding]:
+    """What edge-gate would believe now: opened as it opens it, with what was in force last; nothing is written."""
+    folder = settings.paths.journal.parent
+    with tempfile.TemporaryDirectory() as name:
+        for known in ("trust-version", "trust-floors"):
+            if (folder / known).exists():
+                shutil.copyfile(folder / known, Path(name) / known)
+        trust = trust_of(settings, Path(name))
+        trust.reload()
     if trust.current is None:
-        yield Finding(
-            "trust", False, trust.detail, "copy a signed trust list to trust.list; pin its root in trust.roots"
-        )
+        yield Finding("trust", False, trust.detail, _BY_FILE if settings.trust.anchor == Path() else _BY_SYNC)
         return
     issued = trust.current.issued_at
     said = f"version {trust.current.version}, {len(trust.current.issuers)} issuers, issued {issued:%Y-%m-%d}"
     yield Finding("trust", True, said)
+    for fault in trust.whole.faults if isinstance(trust, Trusted) and trust.whole is not None else ():
+        yield Finding("trust", False, str(fault), "publish that file again; the rest is in force")
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:
@@ -148,7 +142,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _camera(settings: Settings) -> Iterator[Finding]:
-    if _answers(settings.paths.vision_socket):
+    if answers(settings.paths.vision_socket):
         yield Finding("camera", True, "edge-vision is running and has it; see device entries in the log")
         return
     from edge.vision.camera import camera
@@ -198,20 +192,6 @@ def _attacks(policy: Policy, detected: bool) -> Finding:
     )
 
 
-def _gate(settings: Settings) -> Iterator[Finding]:
-    for fault in wrong(settings):
-        yield Finding("gate", False, fault, "edge wiring draws what hangs where; change the key, then the wire")
-    if settings.gate.kind == "simulated":
-        yield Finding("gate", True, "simulated: no relay moves")
-        return
-    for module in _PERSIST:
-        kept = Path(f"/sys/module/{module}/parameters/persist_gpio_outputs")
-        if kept.exists() and kept.read_text(encoding="ascii").strip() in ("Y", "1"):
-            remedy = "add dtparam=strict_gpiod to config.txt and reboot"
-            yield Finding("gate", False, f"{module} keeps outputs after a crash: the relay could stay on", remedy)
-    yield Finding("gate", True, f"relay on BCM {settings.gate.lock_pin}")
-
-
 def _journal(settings: Settings) -> Iterator[Finding]:
     folder = settings.paths.state
     usage = shutil.disk_usage(folder)
@@ -232,27 +212,3 @@ def _token(settings: Settings) -> Iterator[Finding]:
     place = TokenPlace(settings.token.module, settings.token.label, settings.token.serial, settings.token.key_id)
     token = find(load(place.module), place)
     yield Finding("token", True, f"{token.label} is in, serial {bytes(token.serial).decode(errors='replace').strip()}")
-
-
-def _broker(settings: Settings) -> Iterator[Finding]:
-    mqtt = settings.mqtt
-    if not mqtt.enabled:
-        yield Finding("broker", True, "switched off: entries stay on the device")
-        return
-    context = ssl.create_default_context(cafile=mqtt.ca)
-    context.load_cert_chain(mqtt.certificate, credential_path(settings.paths, mqtt.key))
-    with (
-        socket.create_connection((mqtt.host, mqtt.port), timeout=5) as raw,
-        context.wrap_socket(raw, server_hostname=mqtt.host) as secured,
-    ):
-        yield Finding("broker", True, f"{mqtt.host}:{mqtt.port} answers with {secured.version()}")
-
-
-def _answers(path: Path) -> bool:
-    """Whether a process listens there: it turns us away, but it is there."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-        try:
-            channel.connect(str(path))
-        except OSError:
-            return False
-    return True

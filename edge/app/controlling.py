@@ -22,8 +22,7 @@ def controller_of(settings: Settings, gate: GpioGate) -> Told | None:
         DeviceError: its line cannot be opened.
     """
     chosen = settings.controller
-    if chosen.kind in ("osdp-reader", "wiegand") and not (chosen.facility < 1 << 8 and chosen.card < 1 << 16):
-        raise SettingsError(f"{settings.source}: controller.facility is at most 255, controller.card at most 65535")
+    fitting(settings)
     match chosen.kind:
         case "none":
             return None
@@ -32,9 +31,20 @@ def controller_of(settings: Settings, gate: GpioGate) -> Told | None:
         case "osdp-reader":
             return OsdpReader(chosen, key_of(secret(settings.paths, "osdp-key").decode("ascii", "replace")))
         case "wiegand":
-            if not (chosen.data_0_pin and chosen.data_1_pin):
-                raise SettingsError(f"{settings.source}: wiegand needs controller.data_0_pin and data_1_pin")
             return Wiegand(chosen, gate.wire)
+
+
+def fitting(settings: Settings) -> None:
+    """What is configured for it can be.
+
+    Raises:
+        SettingsError: its card is none, or its wires are not named.
+    """
+    chosen = settings.controller
+    if chosen.kind in ("osdp-reader", "wiegand") and not (chosen.facility < 1 << 8 and chosen.card < 1 << 16):
+        raise SettingsError(f"{settings.source}: controller.facility is at most 255, controller.card at most 65535")
+    if chosen.kind == "wiegand" and not (chosen.data_0_pin and chosen.data_1_pin):
+        raise SettingsError(f"{settings.source}: wiegand needs controller.data_0_pin and data_1_pin")
 
 
 async def mind(told: Told, watch: Watch) -> None:

@@ -33,7 +33,7 @@ def _check(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(vars(finding)))
             continue
-        print(f"{'ok ' if finding.well else 'BAD'}  {finding.device:<8}  {finding.said}")
+        print(f"{'ok ' if finding.well else 'BAD'}  {finding.device:<10}  {finding.said}")
         if finding.remedy:
-            print(f"     {'':<8}  → {finding.remedy}")
+            print(f"     {'':<10}  → {finding.remedy}")
     return 0 if well else 1

@@ -21,11 +21,10 @@ _log = logging.getLogger("edge.trust")
 class TrustFile:
     """Looks at the file now and then; ``current`` is the list in force."""
 
-    def __init__(self, path: Path, roots: Sequence[str], kept_version: Path, *, keep: bool = True) -> None:
+    def __init__(self, path: Path, roots: Sequence[str], kept_version: Path) -> None:
         self._path = path
         self._roots = tuple(roots)
         self._kept_version = kept_version
-        self._keep = keep
         self._seen: tuple[int, int, int] | None = None
         self.current: TrustList | None = None
         self.detail = "no trust list yet"
@@ -62,8 +61,7 @@ class TrustFile:
         if self.current is not None and offered.digest == self.current.digest:
             return False
         self.current, self.detail = offered, ""
-        if self._keep:
-            self._keep_version(offered)
+        self._keep_version(offered)
         _log.info("trust list version %d with %d issuers in force", offered.version, len(offered.issuers))
         return True
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from edge.app.check import check
+from edge.app.checks.finding import Machine
+from edge.app.checks.pins import pins_of
 from edge.app.chosen import plan_of
 from edge.app.ground import Chosen, say_persisting
 from edge.app.wiring import HEADER, POWER, ROLES, drawing, persisting, wires, wrong
@@ -62,12 +63,13 @@ def test_the_example_can_be_wired(settings: Settings) -> None:
     ],
 )
 def test_two_owners_of_a_pin_and_a_lock_that_opens_at_the_start_are_named(
-    settings: Settings, key: str, bcm: int, word: str
+    settings: Settings, key: str, bcm: int, word: str, tmp_path: Path
 ) -> None:
     changed: dict[str, Any] = {key: bcm}
     made = dataclasses.replace(settings, gate=dataclasses.replace(settings.gate, **changed))
     assert any(word in fault for fault in wrong(made))
-    assert any(word in finding.said for finding in check(made) if finding.device == "gate" and not finding.well)
+    twin = dataclasses.replace(made, gate=dataclasses.replace(made.gate, kind="simulated"))
+    assert any(word in finding.said for finding in pins_of(twin, Machine(tmp_path)) if not finding.well)
 
 
 def test_a_lock_that_opens_while_the_board_starts_does_not_start(settings: Settings, tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,31 +19,6 @@ from edge.settings import Controller, Gate
 
 KEY = bytes(range(16))
 CHOSEN = Controller("osdp-output", Path(), 9600, 5, 2, facility=17, card=4242)
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Both ends of a serial line: two pseudo-terminals, each the far end of the other."""
-    import select
-    import threading
-
-    ends = [os.openpty(), os.openpty()]
-    over = threading.Event()
-
-    def carry() -> None:
-        there = {ends[0][0]: ends[1][0], ends[1][0]: ends[0][0]}
-        while not over.is_set():
-            for source in select.select(list(there), [], [], 0.02)[0]:
-                os.write(there[source], os.read(source, 1024))
-
-    thread = threading.Thread(target=carry)
-    thread.start()
-    yield Path(os.ttyname(ends[0][1])), Path(os.ttyname(ends[1][1]))
-    over.set()
-    thread.join()
-    for pair in ends:
-        for end in pair:
-            os.close(end)
 
 
 def soon(ask: Callable[[], Any], within_s: float = 15.0) -> Any:

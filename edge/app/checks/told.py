@@ -1,0 +1,119 @@
+"""Who is told: the broker that takes entries, and an existing door controller that hears of grants."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from edge.app.checks.credentials import in_memory, opened
+from edge.app.checks.finding import HERE, Finding, Machine, answers
+from edge.app.controlling import fitting
+from edge.audit.entry import Kind
+from edge.devices.controller import OsdpOutput, OsdpReader, key_of
+from edge.devices.follower import Follower
+from edge.settings import Settings
+
+_IN_TOKEN: Final = b"PKCS#11 PROVIDER URI"
+_ANSWER_S: Final = 5.0
+_LOOKED_BACK: Final = 5_000
+
+
+def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
+    """Whether the broker answers, and takes our certificate.
+
+    Raises:
+        SettingsError: our key is not there.
+        DeviceError: our key cannot be opened.
+        OSError: it does not answer, or is not who it should be.
+    """
+    mqtt = settings.mqtt
+    if not mqtt.enabled:
+        yield Finding("broker", True, "switched off: entries stay on the device")
+        return
+    context = ssl.create_default_context(cafile=mqtt.ca)
+    key = opened(settings, mqtt.key, "broker", machine)
+    if in_token := _IN_TOKEN in key:  # only edge-sync is given the provider that finds it, and the PIN
+        said = ", our key in its token was not tried"
+    else:
+        said = ""
+        with in_memory(key) as path:
+            context.load_cert_chain(mqtt.certificate, path)
+    with (
+        socket.create_connection((mqtt.host, mqtt.port), timeout=_ANSWER_S) as raw,
+        context.wrap_socket(raw, server_hostname=mqtt.host) as secured,
+    ):
+        if not in_token:
+            _taken(secured)
+        yield Finding("broker", True, f"{mqtt.host}:{mqtt.port} answers with {secured.version()}{said}")
+
+
+def _taken(secured: ssl.SSLSocket) -> None:
+    """In TLS 1.3 a certificate that is not wanted is refused after the handshake; silence means that it was taken."""
+    secured.settimeout(0.5)
+    try:
+        if not secured.recv(1):
+            raise OSError("the broker hangs up after it has seen our certificate")
+    except TimeoutError:
+        return
+
+
+def controller_of(settings: Settings, machine: Machine = HERE, patience_s: float = _ANSWER_S) -> Iterator[Finding]:
+    """Whether the door controller answers; where edge-gate has its line, what edge-gate says of it.
+
+    Raises:
+        SettingsError: its card is none, or its key is not there.
+        DeviceError: its line or its key cannot be opened.
+    """
+    chosen = settings.controller
+    if chosen.kind == "none":
+        return
+    fitting(settings)
+    if chosen.kind == "wiegand":
+        where = f"BCM {chosen.data_0_pin} and {chosen.data_1_pin}"
+        yield Finding(
+            "controller", True, f"card {chosen.facility}:{chosen.card} on {where}; nobody answers on two wires"
+        )
+        return
+    if answers(settings.paths.operators_socket):
+        trouble, ours = _logged(settings), "; edge-gate has its line"
+    else:
+        key = key_of(opened(settings, "osdp-key", "controller", machine).decode("ascii", "replace"))
+        trouble, ours = _heard(settings, key, patience_s), ""
+    remedy = "check line, baud, address and that both sides have the same osdp-key; the controller must be on"
+    yield Finding(
+        "controller",
+        not trouble,
+        (trouble or f"answers in its secure channel on {chosen.device}") + ours,
+        remedy if trouble else "",
+    )
+
+
+def _heard(settings: Settings, key: bytes, patience_s: float) -> str:
+    """What is wrong with it, asked on its line for a while; empty when it answers."""
+    chosen = settings.controller
+    told = OsdpOutput(chosen, key) if chosen.kind == "osdp-output" else OsdpReader(chosen, key)
+    try:
+        end = time.monotonic() + patience_s
+        while (trouble := told.condition()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return trouble
+    finally:
+        told.close()
+
+
+def _logged(settings: Settings) -> str:
+    """What the log says last of it since the gate was started; empty when that is nothing bad."""
+    log = Follower(settings.paths.journal)
+    try:
+        entries = log.entries(max(0, log.size() - _LOOKED_BACK), _LOOKED_BACK)
+    finally:
+        log.close()
+    for entry in reversed(entries):
+        if entry.kind is Kind.BOOT:
+            break
+        if entry.kind in (Kind.DEVICE_LOST, Kind.DEVICE_BACK) and entry.fields.get("device") == "controller":
+            return str(entry.fields.get("detail")) if entry.kind is Kind.DEVICE_LOST else ""
+    return ""

@@ -263,7 +263,8 @@ class AccessPoint:
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             if decision.granted:  # a disk that hangs may still write it: then the log says that nobody went
-                self.watch.later(Event(Kind.NOT_TAKEN, {"why": "the grant was not written in time"}))
+                why = "the grant was not written in time"
+                self.watch.later(Event(Kind.NOT_TAKEN, {"why": why}, subject=decision.subject))
             self.panel.show(Indication.OUT_OF_SERVICE)
             _log.error("visit not written, refused: %s", error)
             return None

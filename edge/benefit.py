@@ -36,7 +36,9 @@ from edge.ports import Dispenser, Journal, Receipt
 from edge.trust.cycles import Cycle
 
 MOST = 200_000
-"""People of whom other points said that they received."""
+"""People of whom other points said that they received, in one cycle."""
+CYCLES = 4
+"""Other points may be a cycle ahead, or hand out another benefit."""
 _log = logging.getLogger("edge.benefit")
 
 
@@ -95,9 +97,17 @@ class Benefit:
             await self._write(finishing(reservation, count, "resumed"))
         return self._ledger
 
-    def received(self) -> tuple[bytes, ...]:
-        """The marks of everybody who received something here; none before the log was read."""
-        return () if self._ledger is None else self._ledger.received()
+    def received(self, number: int) -> tuple[bytes, ...]:
+        """The marks of everybody who received something here in this cycle; none before the log was read."""
+        return () if self._ledger is None else self._ledger.received(number)
+
+    def well(self) -> None:
+        """Ask the dispenser for its count, as the next person will.
+
+        Raises:
+            DeviceError: it does not answer.
+        """
+        self._dispenser.counted()
 
     async def opened(self, cycle: Cycle) -> None:
         """A signed message says that this cycle is open: from its entry on the log is its ledger.
@@ -192,16 +202,27 @@ class Due:
 class Entitlements:
     """Who is due what: the ledger under the marks of people."""
 
-    def __init__(self, benefit: Benefit, keyring: Keyring, cycle: Callable[[], Cycle | None]) -> None:
+    def __init__(
+        self,
+        benefit: Benefit,
+        keyring: Keyring,
+        cycle: Callable[[], Cycle | None],
+        told: Iterable[tuple[int, bytes]] = (),
+        keep: Callable[[int, Iterable[bytes]], None] = lambda _number, _marks: None,
+    ) -> None:
         """Set up.
 
         Args:
             benefit: the point.
             keyring: for the marks.
             cycle: which is open, as the newest signed message says; None for none.
+            told: the numbers of cycles and who received in them at other points, as it was heard before the restart.
+            keep: puts what is heard where a restart does not forget it.
         """
-        self._benefit, self._keyring, self._cycle = benefit, keyring, cycle
-        self._elsewhere: dict[bytes, None] = {}
+        self._benefit, self._keyring, self._cycle, self._keep = benefit, keyring, cycle, keep
+        self._elsewhere: dict[int, dict[bytes, None]] = {}
+        for number, mark in told:
+            self._elsewhere.setdefault(number, {})[mark] = None
 
     async def due(self, person: bytes) -> Due | None:
         """What this person is due; None while no cycle is open, or its key is gone.
@@ -224,17 +245,31 @@ class Entitlements:
         if cycle.number > self._keyring.opened:
             self._keyring.open(cycle.number)
         benefit = ledger.benefit(mark)
-        return Due(cycle, mark, "received" if benefit == "free" and mark in self._elsewhere else benefit)
+        return Due(cycle, mark, "received" if benefit == "free" and self._told(cycle, mark) else benefit)
 
-    def elsewhere(self, marks: Iterable[bytes]) -> None:
-        """Other points say that these people received."""
-        self._elsewhere |= dict.fromkeys(marks)
-        while len(self._elsewhere) > MOST:
-            del self._elsewhere[next(iter(self._elsewhere))]
+    def elsewhere(self, number: int, marks: Iterable[bytes]) -> None:
+        """Other points say that these people received in that cycle; one that is over here is no matter any more."""
+        cycle = self._cycle()
+        over = 0 if cycle is None else cycle.number
+        self._elsewhere = {each: known for each, known in self._elsewhere.items() if each >= over}
+        known_cycle = number == over or number in self._elsewhere
+        if number < max(over, 1) or not (known_cycle or len(self._elsewhere) < CYCLES):
+            return
+        known = self._elsewhere.setdefault(number, {})
+        news = [mark for mark in marks if mark not in known]
+        known |= dict.fromkeys(news)
+        while len(known) > MOST:
+            del known[next(iter(known))]
+        if news:
+            self._keep(number, news)
 
-    def received(self) -> tuple[bytes, ...]:
-        """The marks of people who received at this point."""
-        return self._benefit.received()
+    def received(self) -> tuple[int, tuple[bytes, ...]]:
+        """The number of the open cycle, and the marks of people who received at this point in it; 0 for none."""
+        cycle = self._cycle()
+        return (0, ()) if cycle is None else (cycle.number, self._benefit.received(cycle.number))
+
+    def _told(self, cycle: Cycle, mark: bytes) -> bool:
+        return mark in self._elsewhere.get(cycle.number, ())
 
     async def tend(self, now_at_least: datetime) -> None:
         """Finish what is unfinished, and forget who received in cycles whose dispute window is over for sure.
@@ -245,6 +280,7 @@ class Entitlements:
         ledger = await self._benefit.ledger()
         if self._keyring.forget(ledger.disputed, now_at_least):
             _log.info("keys of the ledger below cycle %d were destroyed", self._keyring.key.number)
+        self._benefit.well()
 
     async def hand_out(self, grant: Receipt, due: Due) -> Kind:
         """Hand it out once.
@@ -254,6 +290,6 @@ class Entitlements:
         """
         if due.cycle != self._cycle():
             raise DeviceError("dispenser", "the cycle was closed meanwhile")
-        if due.mark in self._elsewhere or due.benefit == "received":
+        if self._told(due.cycle, due.mark) or due.benefit == "received":
             raise DeviceError("dispenser", "the benefit was received at another point")
         return await self._benefit.hand_out(grant, due.mark, due.cycle)

@@ -37,6 +37,9 @@ from edge.ports import Receipt
 from edge.trust.interval import Interval
 
 NOBODY: frozenset[str] = frozenset()
+_REFUSED = 64
+"""Visits after which an operator may still let somebody in; their other pseudonyms are remembered so long."""
+_MONTHS = 3
 COUNTER = frozenset({"dispenser", "ledger", "journal"})
 """Devices without which nothing is handed out, and nothing else ends."""
 
@@ -56,12 +59,12 @@ class Counter(Protocol):
         """Finish what is unfinished, forget what is over."""
         ...
 
-    def elsewhere(self, marks: Iterable[bytes]) -> None:
-        """Other points say that these people received."""
+    def elsewhere(self, number: int, marks: Iterable[bytes]) -> None:
+        """Other points say that these people received in that cycle."""
         ...
 
-    def received(self) -> tuple[bytes, ...]:
-        """The marks of people who received here."""
+    def received(self) -> tuple[int, tuple[bytes, ...]]:
+        """The number of the open cycle, 0 for none, and the marks of people who received here in it."""
         ...
 
 
@@ -111,6 +114,7 @@ class Premises:
         counter: Counter | None = None,
         silent_s: Callable[[], float | None] = lambda: None,
         draw: Callable[[], int] = lambda: SystemRandom().randrange(SCALE),
+        keep: Callable[[Iterable[Pass]], None] = lambda _: None,
     ) -> None:
         """Set up.
 
@@ -124,6 +128,7 @@ class Premises:
             counter: where the benefit is handed out; None at a gate that has none.
             silent_s: seconds since another gate of the site was heard; None for never.
             draw: the lot, 0 to 9999.
+            keep: puts passes that are not in this gate's log where a restart does not forget them.
         """
         self.rules, self._monotonic, self.place = rules, monotonic, place or Place()
         self.presence, self._lots = presence or Presence(), lots or Lots()
@@ -131,12 +136,21 @@ class Premises:
         self._good: dict[bytes, _Good] = {}
         self._second: bytes | None = None
         self._owed: tuple[bytes, Due] | None = None
+        self._keep = keep
+        self._months: dict[int, float] = {}
+        self._named: dict[bytes, tuple[bytes, ...]] = {}
         self.news = asyncio.Event()
 
     def names(self, named: Callable[[Interval], bytes], now: Interval) -> tuple[bytes, ...]:
-        """The pseudonyms that a holder may have in the time that counts: they change with the month."""
-        before = now.lower - timedelta(hours=self.rules.passback.reset_h)
-        return tuple(dict.fromkeys((named(now), named(Interval(before, None, now.state)))))
+        """The pseudonyms that a holder may have in the time that counts, the one of now first.
+
+        They change with the month. Gates whose clocks differ may be in two months at once: the neighbours' counts too.
+        """
+        counts_s, heard_at = self.rules.passback.counts_s, self._monotonic()
+        self._months = {month: at for month, at in self._months.items() if heard_at - at <= counts_s}
+        others = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in self._months]
+        moments = [now.lower - timedelta(seconds=counts_s), *others]
+        return tuple(dict.fromkeys((named(now), *(named(Interval(each, None, now.state)) for each in moments))))
 
     async def facts(self, credential: Credential | None, subjects: Sequence[bytes], now: Interval) -> SiteFacts:
         """What the rules ask for about one holder; ``subjects`` as ``names`` gives them.
@@ -148,6 +162,7 @@ class Premises:
         groups, untold = self._groups(credential, now)
         first, last = wall_minutes(now, self.place.zone) if rules.hours else (None, None)
         passed_s, passed_zone = self._passed(subjects, now)
+        self._named = dict([*self._named.items(), *((name, tuple(subjects)) for name in subjects[:1])][-_REFUSED:])
         due = await self._due(credential, subjects)
         known = SiteFacts(
             zone=self.place.into if rules.zones or self._counts_passes else None,
@@ -180,9 +195,13 @@ class Premises:
 
     def passed(self, subject: bytes | None, at: Interval) -> None:
         """Somebody went through."""
-        if subject is not None and self._counts_passes:
-            self.presence.note(Pass(subject, self.place.into, int(at.lower.timestamp())))
-            self.news.set()
+        if subject is None or not self._counts_passes:
+            return
+        at_s = int(at.lower.timestamp())
+        passed = self.presence.went(self._named.get(subject, (subject,)), self.place.into, at_s)
+        self._keep(passed[1:])
+        self.presence.forget(self._forgotten_s(at))
+        self.news.set()
 
     async def let_through(self, way: Way, grant: Receipt, subject: bytes | None, facts: SiteFacts) -> Kind:
         """Open for whom it was granted, or hand out the benefit that is due.
@@ -231,25 +250,47 @@ class Premises:
             self.passed(subject, at)
         return outcome
 
-    async def tend(self, now: Interval, lost: Callable[[str, str], None]) -> None:
+    async def tend(
+        self, now: Interval, lost: Callable[[str, str], None], back: Callable[[str], None] = lambda _device: None
+    ) -> None:
         """What there is to do at the start and now and then: nothing at a gate that hands nothing out."""
-        if self._counter is not None:
-            try:
-                await self._counter.tend(now.lower)
-            except DeviceError as error:
-                lost(error.device, error.message)
+        if self._counter is None:
+            return
+        try:
+            await self._counter.tend(now.lower)
+        except DeviceError as error:
+            lost(error.device, error.message)
+            return
+        for device in ("ledger", "dispenser"):
+            back(device)
 
-    def told(self, statement: Statement) -> None:
+    def told(self, statement: Statement, now: Interval) -> None:
         """Another gate says who went through there, and who received."""
         if self._counts_passes:
-            for each in statement.passes:
-                self.presence.note(each)
+            since_s = self._counts_since(now)
+            self._keep([each for each in statement.passes if each.at_s >= since_s and self.presence.hear(each)])
+            self.presence.forget(self._forgotten_s(now))
+            if statement.month >= 12 and (statement.month in self._months or len(self._months) < _MONTHS):
+                self._months[statement.month] = self._monotonic()
         if self._counter is not None:
-            self._counter.elsewhere(statement.marks)
+            self._counter.elsewhere(statement.cycle, statement.marks)
 
-    def to_tell(self) -> tuple[tuple[Pass, ...], tuple[bytes, ...]]:
-        """Passes and marks that other gates should hear of."""
-        return self.presence.known(), () if self._counter is None else self._counter.received()
+    def to_tell(self, now: Interval) -> tuple[int, tuple[Pass, ...], int, tuple[bytes, ...]]:
+        """What other gates should hear of: our month, passes that count, the open cycle and the marks of it."""
+        month = now.lower.year * 12 + now.lower.month - 1
+        cycle, marks = (0, ()) if self._counter is None else self._counter.received()
+        return month, self.presence.known(self._counts_since(now)), cycle, marks
+
+    def to_keep(self, now: Interval) -> tuple[int, int]:
+        """How far back what was told is kept: the time of the oldest pass, and the number of the oldest cycle."""
+        return self._forgotten_s(now), 0 if self._counter is None else self._counter.received()[0]
+
+    def _counts_since(self, now: Interval) -> int:
+        return int(now.lower.timestamp()) - self.rules.passback.counts_s
+
+    def _forgotten_s(self, now: Interval) -> int:
+        """Twice as long as a pass counts: what is told once more meanwhile is known, and not taken for new."""
+        return int(now.lower.timestamp()) - 2 * self.rules.passback.counts_s
 
     @property
     def _counts_passes(self) -> bool:
@@ -269,7 +310,7 @@ class Premises:
         if not self._counts_passes:
             return None, None
         found = self.presence.last(subjects, int(now.lower.timestamp()))
-        return (None, None) if found is None else (found[1], found[0].zone)
+        return (None, None) if found is None else (found[1], found[0].zone or None)
 
     def _lot(self, subjects: Sequence[bytes], now: Interval) -> int:
         """A new lot, or the one that sent this holder to a person and nobody has let in since."""

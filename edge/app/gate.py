@@ -32,16 +32,17 @@ from edge.app.keeping import keep, keep_bodies
 from edge.app.operators import Operators
 from edge.app.recorder import record
 from edge.app.service import beat, keep_alive, notify, place_for
-from edge.app.site import premises_of, tend
+from edge.app.site import lacking_until, premises_of, tend
 from edge.app.standing import Witness, look_round
 from edge.app.starting import say_started
-from edge.app.telling import SiteTelling
+from edge.app.telling import SiteTelling, remember
 from edge.app.told import hear
 from edge.audit.entry import Entry, Event, Kind
 from edge.decision import Facts, facts_of, overruled, pseudonym
 from edge.devices.bodies import SqliteBodies
 from edge.devices.controller import Controlled, Told
 from edge.devices.gate import drop_relay
+from edge.devices.heard import HeardFile
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
@@ -62,6 +63,7 @@ class Entrance:
     doorway: Doorway
     telling: SiteTelling
     premises: Premises
+    heard: HeardFile
     commands: Commands
     operators: Operators
     bodies: SqliteBodies
@@ -108,8 +110,10 @@ async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack)
         plan=plan_of(settings),
     )
     told, origin = settings.paths.told_socket, settings.site.origin
-    telling = SiteTelling(chosen.site_key, origin, on.journal.boot, told, on.clock.monotonic)
-    around = (chosen.site_key, on.standing, on.follower, on.journal, on.clock, doorway, telling.silent_s)
+    telling = SiteTelling(chosen.site_key, origin, told, on.clock)
+    heard = HeardFile(chosen.folder / "neighbours.db")
+    closing.callback(heard.close)
+    around = (chosen.site_key, on.standing, on.follower, on.journal, on.clock, doorway, telling.silent_s, heard)
     premises = telling.premises = await asyncio.to_thread(premises_of, settings, policy, *around)
     opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
     commands = Commands(
@@ -141,7 +145,7 @@ async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack)
         bodies=bodies if settings.log.bodies else None,
         premises=premises,
     )
-    return Entrance(controller, doorway, telling, premises, commands, operators, bodies, vision, point)
+    return Entrance(controller, doorway, telling, premises, heard, commands, operators, bodies, vision, point)
 
 
 def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premises, commands: Commands) -> Operators:
@@ -179,7 +183,9 @@ async def serve(settings: Settings, on: Ground, entrance: Entrance) -> None:
         parts.create_task(entrance.point.run())
         if entrance.controller is not None:
             parts.create_task(mind(entrance.controller, watch))
-        parts.create_task(tend(entrance.premises, on.clock, watch))
+        lacking = await asyncio.to_thread(lacking_until, on.follower, entrance.point.policy.rules)
+        parts.create_task(tend(entrance.premises, on.clock, watch, lacking))
+        parts.create_task(remember(entrance.premises, entrance.heard, on.clock, watch))
         if settings.mqtt.tell:
             parts.create_task(entrance.telling.run())
         parts.create_task(attend(place_for(paths.operators_socket), paths.console_socket, entrance.operators))

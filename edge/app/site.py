@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterator, Set
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Set
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -23,6 +23,7 @@ from edge.benefit import Benefit, Entitlements, Way
 from edge.credential import Credential
 from edge.decision import Policy, card_of
 from edge.devices.dispenser import CountInFile, Uncounted
+from edge.devices.heard import HeardFile
 from edge.devices.ledgerkey import KeptLedgerKey
 from edge.devices.trusted import Trusted
 from edge.devices.truststore import TrustReader
@@ -38,7 +39,7 @@ from edge.settings import Settings, SettingsError
 from edge.trust.cycles import Cycle
 from edge.watch import Watch
 
-_TEND_S = 3600.0
+_TEND_S = 60.0
 _AT_ONCE = 2_000
 _LOOKED_BACK = 200_000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
@@ -120,11 +121,12 @@ def premises_of(
     clock: Clock,
     way: Way,
     silent_s: Callable[[], float | None],
+    heard: HeardFile | None = None,
 ) -> Premises:
-    """What this gate knows of its site. Reads the log: in a thread.
+    """What this gate knows of its site. Reads the log, and what neighbours told before the restart: in a thread.
 
     Raises:
-        DeviceError: the log or the ledger's key cannot be read.
+        DeviceError: the log, what was told or the ledger's key cannot be read.
     """
     rules = policy.rules
 
@@ -136,10 +138,14 @@ def premises_of(
 
     now, passback = clock.now().lower, rules.passback
     counts = passback.kind != "off" or passback.again_s or rules.zones
-    presence = Presence(passes(since(log, _PASSES, now - timedelta(hours=passback.reset_h))) if counts else ())
+    counted = now - timedelta(seconds=passback.counts_s)
+    told, marks = heard.read() if heard is not None else ((), ())
+    presence = Presence(passes(since(log, _PASSES, counted)), told) if counts else Presence()
     lots = Lots(since(log, _LOTS, now - timedelta(hours=rules.check_again_h)) if rules.check_one_in else ())
-    counter = counter_of(settings, rules, site_key, standing, log, journal, way) if rules.programme else None
-    place = Place(settings.gate.into, zone_of(rules), settings.gate.release_s)
+    place = Place(settings.gate.into, zone_of(rules))
+    around = (settings, rules, site_key, standing, log, journal, way)
+    keep = heard.note_marks if heard is not None else lambda _number, _marks: None
+    counter = counter_of(*around, marks, keep) if rules.programme else None
     return Premises(
         rules,
         clock.monotonic,
@@ -149,6 +155,7 @@ def premises_of(
         listed=listed,
         counter=counter,
         silent_s=silent_s,
+        keep=heard.note_passes if heard is not None else lambda _: None,
     )
 
 
@@ -160,6 +167,8 @@ def counter_of(
     log: Log,
     journal: Journal,
     way: Way,
+    told: Iterable[tuple[int, bytes]] = (),
+    keep: Callable[[int, Iterable[bytes]], None] = lambda _number, _marks: None,
 ) -> Entitlements:
     """Where the benefit is handed out.
 
@@ -179,7 +188,7 @@ def counter_of(
         lambda: Ledger(entries_of(log, _LEDGER)),
         settle_s=settings.gate.held_s,
     )
-    return Entitlements(benefit, keyring, cycle)
+    return Entitlements(benefit, keyring, cycle, told, keep)
 
 
 def first_key(settings: Settings, site_key: bytes) -> bytes:
@@ -190,10 +199,10 @@ def first_key(settings: Settings, site_key: bytes) -> bytes:
 
 
 def dispenser_of(settings: Settings) -> Dispenser:
-    """The dispenser's own count: of the simulated one, of a driver that keeps one in ``run``, or none."""
-    staged = settings.gate.kind == "simulated" and settings.camera.kind == "footage"
-    count = Path(settings.camera.source) / "portions" if staged else settings.paths.run / "dispenser-count"
-    return CountInFile(count) if staged or count.exists() else Uncounted()
+    """The dispenser's own count: of the simulated one, of a driver that keeps one in a file, or none."""
+    if settings.gate.kind == "simulated" and settings.camera.kind == "footage":
+        return CountInFile(Path(settings.camera.source) / "portions", begins=True)
+    return Uncounted() if settings.gate.counter == Path() else CountInFile(settings.gate.counter)
 
 
 def entries_of(log: Log, kinds: Set[Kind], first: int = 0) -> Iterator[Entry]:
@@ -222,8 +231,32 @@ def since(log: Log, kinds: Set[Kind], moment: datetime) -> Iterator[Entry]:
     return entries_of(log, kinds, last)
 
 
-async def tend(premises: Premises, clock: Clock, watch: Watch) -> None:
-    """Look after the ledger at the start and every hour, until cancelled."""
+async def tend(premises: Premises, clock: Clock, watch: Watch, lacking_until: datetime | None = None) -> None:
+    """Look after the ledger and the dispenser at the start and every minute, until cancelled.
+
+    Args:
+        premises: whose they are.
+        clock: of the gate.
+        watch: hears what is lost, and what is back.
+        lacking_until: until when passes are missing that a lost log told of; None where none are.
+    """
+    if lacking_until is not None:
+        watch.lost("passback", f"the log began anew: who went in before may pass again until {lacking_until:%H:%M} UTC")
     while True:
-        await premises.tend(clock.now(), watch.lost)
+        await premises.tend(clock.now(), watch.lost, watch.back)
+        if lacking_until is not None and clock.now().lower >= lacking_until:
+            watch.back("passback")
+            lacking_until = None
         await asyncio.sleep(_TEND_S)
+
+
+def lacking_until(log: Log, rules: Rules) -> datetime | None:
+    """Until when passes are missing because an older log was lost; None where there is no older one, or none counts.
+
+    Raises:
+        DeviceError: the log cannot be read.
+    """
+    first = log.entries(0, 1)
+    if rules.passback.kind == "off" or not first or first[0].kind is not Kind.EPOCH_OPEN:
+        return None
+    return datetime.fromtimestamp(first[0].wall_ms / 1000, UTC) + timedelta(hours=rules.passback.reset_h)

@@ -1,6 +1,6 @@
 """edge-gate tells the other gates of the site what it knows, and hears them.
 
-A statement goes out when somebody went through, and every few seconds in any case: that is the sign of life.
+A statement goes out when somebody went through, and every few seconds in any case: what answers it is the sign of life.
 """
 
 from __future__ import annotations
@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
-from edge.errors import Refusal
+from edge.devices.heard import HeardFile
+from edge.errors import DeviceError, Refusal
 from edge.policy.presence import Pass
-from edge.policy.telling import Hearing, Rounds, Statement, hear, say
+from edge.policy.telling import ANSWERS, WORD, Hearing, Rounds, Statement, hear, say
+from edge.ports import Clock
 from edge.premises import Premises
+from edge.watch import Watch
 
 BEAT_S = 5.0
+_KEPT_S = 5.0
 _log = logging.getLogger("edge.gate")
 
 
@@ -28,9 +32,8 @@ class SiteTelling:
         self,
         site_key: bytes,
         origin: str,
-        boot: int,
         mouth: Path,
-        monotonic: Callable[[], float],
+        clock: Clock,
         beat_s: float = BEAT_S,
     ) -> None:
         """Set up.
@@ -38,31 +41,30 @@ class SiteTelling:
         Args:
             site_key: that all gates of the site have.
             origin: of this gate's log.
-            boot: how often it was opened.
             mouth: where edge-sync listens.
-            monotonic: seconds of this boot.
+            clock: of this gate.
             beat_s: between two statements when nobody goes through.
         """
-        self._key, self._origin, self._boot = site_key, origin, boot
-        self._mouth, self._monotonic, self._beat_s = str(mouth), monotonic, beat_s
+        self._key, self._origin = site_key, origin
+        self._mouth, self._clock, self._beat_s = str(mouth), clock, beat_s
         self._hearing = Hearing(origin)
-        self._passes, self._marks = Rounds[Pass](), Rounds[bytes]()
-        self._count = 0
+        self._passes, self._marks, self._words = Rounds[Pass](), Rounds[bytes](), Rounds[bytes](ANSWERS)
         self.premises: Premises | None = None
 
     def silent_s(self) -> float | None:
-        """Seconds since another gate was heard; None for never."""
-        return self._hearing.silent_s(self._monotonic())
+        """Seconds since a word of ours that another gate answered; None for never."""
+        return self._hearing.silent_s(self._clock.monotonic())
 
     def hear(self, said: bytes) -> None:
-        """Take in what another gate says, if one of this site says it."""
+        """Take in what another gate says, if one of this site says it, and says it now."""
+        now = self._clock.now()
         try:
-            statement = hear(self._key, said)
+            statement = hear(self._key, said, int(now.lower.timestamp()))
         except Refusal as refusal:
             _log.warning("a statement is not believed: %s", refusal)
             return
-        if self._hearing.fresh(statement, self._monotonic()) and self.premises is not None:
-            self.premises.told(statement)
+        if self._hearing.answers(statement, self._clock.monotonic()) and self.premises is not None:
+            self.premises.told(statement, now)
 
     async def run(self) -> None:
         """Tell, until cancelled."""
@@ -72,13 +74,35 @@ class SiteTelling:
             while True:
                 self.premises.news.clear()
                 with contextlib.suppress(OSError):  # edge-sync is away: it is said again
-                    mouth.sendto(self._next(self.premises), self._mouth)
+                    mouth.sendto(self.next(self.premises), self._mouth)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._beat_s):
                         await self.premises.news.wait()
 
-    def _next(self, premises: Premises) -> bytes:
-        self._count += 1
-        passes, marks = premises.to_tell()
-        told = Statement(self._origin, self._boot, self._count, self._passes.next(passes), self._marks.next(marks))
-        return say(self._key, told)
+    def next(self, premises: Premises) -> bytes:
+        """What is said now."""
+        now, word = self._clock.now(), secrets.token_bytes(WORD)
+        self._hearing.said(word, self._clock.monotonic())
+        month, passes, cycle, marks = premises.to_tell(now)
+        told = Statement(
+            self._origin,
+            word,
+            self._words.next(self._hearing.words()),
+            month,
+            self._passes.next(passes),
+            cycle,
+            self._marks.next(marks),
+        )
+        return say(self._key, told, int(now.lower.timestamp()))
+
+
+async def remember(premises: Premises, heard: HeardFile, clock: Clock, watch: Watch) -> None:
+    """Put what neighbours told on disk every few seconds, until cancelled."""
+    while True:
+        await asyncio.sleep(_KEPT_S)
+        try:
+            await heard.keep(*premises.to_keep(clock.now()))
+        except DeviceError as error:
+            watch.lost(error.device, error.message)
+        else:
+            watch.back("neighbours")

@@ -19,7 +19,7 @@ from edge.audit.entry import Entry, Kind
 from edge.decision import Facts, Policy, admit, before_face, facts_of, first_against
 from edge.errors import Reason
 from edge.policy.hours import wall_minutes
-from edge.policy.presence import Pass, Presence
+from edge.policy.presence import Presence
 from edge.policy.rules import named_groups
 from edge.trust.interval import ClockState, Interval
 
@@ -58,7 +58,7 @@ def tried(policy: Policy, entries: Iterable[Entry], zone: tzinfo, into: str) -> 
             visit = entry.fields.get("visit")
             grant = granted.pop(visit, None) if isinstance(visit, int) else None
             if grant is not None and grant.subject is not None:
-                presence.note(Pass(grant.subject, into, grant.wall_ms // 1000))
+                presence.went((grant.subject,), into, grant.wall_ms // 1000)
 
 
 def _facts(policy: Policy, entry: Entry, presence: Presence, zone: tzinfo, into: str) -> Facts:

@@ -187,7 +187,7 @@ class SimulatedGate(GpioGate):
     def _fell(self) -> None:
         """The dispenser's own count, which survives a power cut: ``<stage>/portions``."""
         if self._stage is not None:
-            before = CountInFile(self._stage / "portions").counted()
+            before = CountInFile(self._stage / "portions", begins=True).counted()
             new = self._stage / "portions.new"
             new.write_text(f"{before + 1}\n", encoding="ascii")
             new.replace(self._stage / "portions")

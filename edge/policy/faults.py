@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from edge.errors import Reason
 from edge.policy.checks import SCALE
 from edge.policy.hours import holiday, window
-from edge.policy.rules import NEVER, Group, Rules, named_groups
+from edge.policy.rules import LONGEST, NEVER, Group, Rules, named_groups
+
+SILENT_S = 20
+"""Four times as long as a gate pauses: a word goes out, an answer comes, and one of them may be lost."""
 
 
 def faults(rules: Rules) -> tuple[str, ...]:
@@ -56,6 +59,9 @@ def _group(group: Group) -> Iterator[str]:
 def _zones(rules: Rules) -> Iterator[str]:
     known = Counter(zone.name for zone in rules.zones)
     yield from (f"zones: {name!r} stands there twice" for name, times in known.items() if times > 1)
+    for name in known:
+        if not 0 < len(name.encode()) <= LONGEST:
+            yield f"zones: {name!r} should be 1 to {LONGEST} bytes long; gates tell each other"
     for number, second in enumerate(rules.second):
         if not second.groups or not second.by:
             yield f"second[{number}]: says not for whom, or not by whom"
@@ -77,5 +83,7 @@ def _numbers(rules: Rules) -> Iterator[str]:
         yield f"check_one_in: at most one in {SCALE:,}"
     if rules.passback.kind != "off" and not rules.passback.reset_h:
         yield "passback: reset_h = 0 lets everybody in at once again; use kind = 'off'"
+    if 0 < rules.passback.silent_s < SILENT_S:
+        yield f"passback: gates speak every few seconds; with silent_s below {SILENT_S} they are alone now and then"
     if rules.passback.kind != "hard" and rules.passback.alone == "refer":
         yield "passback: alone = 'refer' goes with kind = 'hard'"

@@ -123,6 +123,7 @@ class Ledger:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._standing: dict[bytes, Kind] = {}
+        self._received: dict[int, dict[bytes, None]] = {}
         self._unfinished: dict[int, Reservation] = {}
         self.disputed: dict[int, datetime] = {}
         for entry in entries:
@@ -141,14 +142,16 @@ class Ledger:
                 self._unfinished[index] = _reservation(mark, number, fields, index)
             case Kind.COMMIT | Kind.RELEASE if isinstance(mark, bytes):
                 self._standing[mark] = kind
-                reserved = fields.get("reservation")
-                self._unfinished.pop(reserved if isinstance(reserved, int) else -1, None)
+                told = fields.get("reservation")
+                reserved = self._unfinished.pop(told if isinstance(told, int) else -1, None)
+                if reserved is not None and kind is Kind.COMMIT:
+                    self._received.setdefault(reserved.number, {})[mark] = None
             case _:
                 pass
 
-    def received(self) -> tuple[bytes, ...]:
-        """The marks of everybody who received something here."""
-        return tuple(mark for mark, kind in self._standing.items() if kind is Kind.COMMIT)
+    def received(self, number: int) -> tuple[bytes, ...]:
+        """The marks of everybody who received something here in this cycle, the newest at the end."""
+        return tuple(self._received.get(number, ()))
 
     def knows(self, cycle: Cycle) -> bool:
         """Whether the log reaches back to the opening of this cycle."""

@@ -2,15 +2,18 @@
 
 Rules:
 
-1. It is made of the log and nothing else: of passages (an entry of its own), not of grants. So it survives a restart.
+1. It is made of the log: of passages (an entry of its own), not of grants; and of what other gates told. So it survives
+   a restart.
 2. A grant without an outcome, because the power went meanwhile, counts as a passage: a missing fact is never a pass.
-3. It is bounded in time (``reset_h``) and in number; the oldest goes first.
-4. A pass that another gate tells of counts as one of ours. An older one never moves a newer one.
+3. It is bounded in time (``forget``) and in number; the oldest goes first.
+4. The times of two gates are never compared, because their clocks may be days apart. A pass has a *turn*, greater than
+   that of every pass of this holder that was known where it happened: the greater turn is newer, at every gate.
+5. Pseudonyms change with the month. Who goes through has moved under the other names: there they are nowhere any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +21,8 @@ from edge.audit.entry import Entry, Kind
 
 MOST: Final = 50_000
 """Passes that are remembered: two days of the busiest gate that we know."""
+MOVED: Final = ""
+"""The zone of whoever is known under another name meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -26,42 +31,77 @@ class Pass:
 
     Attributes:
         subject: pseudonym of the holder.
-        zone: where to.
-        at_s: seconds since 1970, not later than it was.
+        zone: where to; ``MOVED`` for nowhere.
+        at_s: seconds since 1970 on the clock of the gate that remembers it, not later than it was.
+        turn: rule 4.
     """
 
     subject: bytes = field(repr=False)
     zone: str
     at_s: int
+    turn: int = field(default=0, compare=False)
+
+    @property
+    def newness(self) -> tuple[int, str]:
+        """What the newer of two passes of one holder has more of; two gates never differ about it."""
+        return self.turn, self.zone
 
 
 class Presence:
     """The last pass of each holder."""
 
-    def __init__(self, passes: Iterable[Pass] = ()) -> None:
-        self._last: dict[bytes, Pass] = {}
-        for each in passes:
-            self.note(each)
+    def __init__(self, passed: Iterable[Pass] = (), told: Iterable[Pass] = ()) -> None:
+        """Set up.
 
-    def note(self, each: Pass) -> None:
-        """Remember a pass."""
+        Args:
+            passed: at this gate, as its log tells.
+            told: by other gates before the restart, on the clock of this one.
+        """
+        self._last: dict[bytes, Pass] = {}
+        both = [*((each.at_s, 1, each) for each in passed), *((each.at_s, 0, each) for each in told)]
+        for _, here, each in sorted(both, key=lambda one: one[:2]):
+            if here:
+                self.went((each.subject,), each.zone, each.at_s)
+            else:
+                self.hear(each)
+
+    def went(self, names: Sequence[bytes], zone: str, at_s: int) -> tuple[Pass, ...]:
+        """Somebody went through here; the first of the names is theirs now. Rules 4 and 5."""
+        known = [self._last[name].turn for name in names if name in self._last]
+        turn = max([at_s, *(before + 1 for before in known)])
+        passed = [Pass(name, MOVED if at else zone, at_s, turn) for at, name in enumerate(names)]
+        for each in reversed(passed):
+            self._put(each)
+        return tuple(passed)
+
+    def hear(self, each: Pass) -> bool:
+        """Another gate tells of a pass; whether that is news. The newer one stays, a repeated one where it is."""
         known = self._last.get(each.subject)
-        if known is not None and known.at_s > each.at_s:
-            return
+        if known is not None and known.newness >= each.newness:
+            return False
+        self._put(each)
+        return True
+
+    def _put(self, each: Pass) -> None:
         self._last.pop(each.subject, None)
         self._last[each.subject] = each
         if len(self._last) > MOST:
             del self._last[next(iter(self._last))]
 
+    def forget(self, before_s: int) -> None:
+        """Drop what is older: rule 3. What was heard late goes when what was noted before it is old."""
+        while self._last and (first := next(iter(self._last.values()))).at_s < before_s:
+            del self._last[first.subject]
+
     def last(self, subjects: Iterable[bytes], now_s: int) -> tuple[Pass, int] | None:
         """The newest pass under any of these pseudonyms (they change with the month), and its age in seconds."""
         found = [self._last[subject] for subject in subjects if subject in self._last]
-        newest = max(found, key=lambda each: each.at_s, default=None)
+        newest = max(found, key=lambda each: each.newness, default=None)
         return None if newest is None else (newest, max(0, now_s - newest.at_s))
 
-    def known(self) -> tuple[Pass, ...]:
-        """The last pass of everybody, the one that was noted last at the end."""
-        return tuple(self._last.values())
+    def known(self, since_s: int = 0) -> tuple[Pass, ...]:
+        """The last pass of everybody since that moment, the one that was noted last at the end."""
+        return tuple(each for each in self._last.values() if each.at_s >= since_s)
 
     def inside(self, zone: str, since_s: int) -> int:
         """How many went into the zone last, since that moment."""
@@ -69,18 +109,27 @@ class Presence:
 
 
 def passes(entries: Iterable[Entry]) -> Iterator[Pass]:
-    """The passages among these entries of one log, in order; those without an outcome come last."""
+    """The passages among these entries of one log, in the order of their grants."""
     open_: dict[int, Entry] = {}
+    passed: dict[int, Entry] = {}
     for entry in entries:
         if entry.kind in (Kind.GRANTED, Kind.OVERRIDE) and entry.subject is not None:
             open_[entry.index] = entry
-        elif entry.kind in (Kind.TAKEN, Kind.NOT_TAKEN):
-            visit = entry.fields.get("visit")
-            granted = open_.pop(visit if isinstance(visit, int) else max(open_, default=-1), None)
-            if granted is not None and entry.kind is Kind.TAKEN:
-                yield from _pass(granted)
-    for granted in open_.values():
+        elif entry.kind in (Kind.TAKEN, Kind.NOT_TAKEN) and (visit := _visit(entry, open_)) in open_:
+            granted = open_.pop(visit)
+            if entry.kind is Kind.TAKEN:
+                passed[visit] = granted
+    for _, granted in sorted((passed | open_).items()):
         yield from _pass(granted)
+
+
+def _visit(outcome: Entry, open_: Mapping[int, Entry]) -> int:
+    """Whose outcome it is: it says so, or it names the holder whose grant was not written in time. Else nobody's."""
+    visit = outcome.fields.get("visit")
+    if isinstance(visit, int) or outcome.subject is None:
+        return visit if isinstance(visit, int) else -1
+    named = (index for index, grant in open_.items() if (grant.subject, grant.boot) == (outcome.subject, outcome.boot))
+    return max(named, default=-1)
 
 
 def _pass(granted: Entry) -> Iterator[Pass]:

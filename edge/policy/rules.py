@@ -37,6 +37,9 @@ NEVER: Final = frozenset(
 )
 """No operator may overrule these: nobody knows who would be let in, nothing could be written, or it is paid already."""
 
+LONGEST: Final = 32
+"""Bytes of a zone's name: gates tell each other forty at once."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -106,6 +109,11 @@ class Passback:
     bypass: tuple[str, ...] = ()
     alone: Literal["accept", "refer"] = "accept"
     silent_s: int = 0
+
+    @property
+    def counts_s(self) -> int:
+        """Seconds for which a pass counts."""
+        return max(int(self.reset_h * 3600), self.again_s)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ Rules:
 
 1. A statement is authenticated under a key made of the site's secret, which all gates of the site hold and nobody who
    carries it. People stand in it under the pseudonyms and marks of the log.
-2. It is bounded, and it says which gate speaks, at which boot, and the how-manieth statement that is: an old one played
-   again is no sign of life, and what it tells is known already.
-3. It is said again and again, a few at a time: whoever was away hears it later. Nothing depends on one message.
-4. Without a word from anybody a gate knows its own passes only, and its entries say so.
+2. It is bounded, and it has a *word* of its own, drawn at random. It answers the newest words of others. Only what
+   answers a word of ours was said after it: nothing that was recorded is a sign of life, whatever was forgotten, lost
+   or begun anew on either side, and nothing has to be counted or kept for that.
+3. It tells how long ago somebody passed, not when: the gates' clocks may be days apart.
+4. It is said again and again, a few at a time: whoever was away hears it later. Nothing depends on one message.
+5. Without an answer from anybody a gate knows its own passes only, and its entries say so.
 """
 
 from __future__ import annotations
@@ -19,14 +21,19 @@ from typing import Any, Final, Generic, TypeVar
 
 from edge.errors import Reason, Refusal
 from edge.policy.presence import Pass
+from edge.policy.rules import LONGEST
 from edge.trust.cbor import decode, encode
 
 LIMIT: Final = 4096
-MOST: Final = 48
+MOST: Final = 40
+ANSWERS: Final = 32
+WORD: Final = 8
+LATE_S: Final = 15.0
+"""An answer to an older word is none: three times as long as a gate is silent."""
+_GATES: Final = 256
 _MAC: Final = 16
-_VERSION: Final = 1
-_LONGEST: Final = 64
-_LATEST: Final = 1 << 36
+_VERSION: Final = 2
+_LATEST: Final = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -35,29 +42,33 @@ class Statement:
 
     Attributes:
         gate: origin of its log.
-        boot: how often that log was opened.
-        count: of its statements since.
+        word: of this statement.
+        answers: words of others, the newest that it heard of each.
+        month: on its clock, counted from year 0; its pseudonyms are of that month.
         passes: who went through, some of them.
-        marks: of people who received their benefit there, some of them.
+        cycle: number of the open cycle of its benefit; 0 for none.
+        marks: of people who received their benefit there in that cycle, some of them.
     """
 
     gate: str
-    boot: int
-    count: int
+    word: bytes
+    answers: tuple[bytes, ...] = ()
+    month: int = 0
     passes: tuple[Pass, ...] = ()
+    cycle: int = 0
     marks: tuple[bytes, ...] = field(default=(), repr=False)
 
 
-def say(site_key: bytes, statement: Statement) -> bytes:
-    """The statement as it goes out."""
-    passes = [[each.subject, each.zone, each.at_s] for each in statement.passes[:MOST]]
-    told = [_VERSION, statement.gate, statement.boot, statement.count, passes, list(statement.marks[:MOST])]
-    body = encode(told)
+def say(site_key: bytes, statement: Statement, now_s: int) -> bytes:
+    """The statement as it goes out; ``now_s`` on our clock."""
+    passes = [[each.subject, each.zone, max(0, now_s - each.at_s), each.turn] for each in statement.passes[:MOST]]
+    answers, marks = list(statement.answers[:ANSWERS]), list(statement.marks[:MOST])
+    body = encode([_VERSION, statement.gate, statement.word, answers, statement.month, passes, statement.cycle, marks])
     return body + _mac(site_key, body)
 
 
-def hear(site_key: bytes, data: bytes) -> Statement:
-    """The statement of another gate of this site.
+def hear(site_key: bytes, data: bytes, now_s: int) -> Statement:
+    """The statement of another gate of this site; ``now_s`` on our clock, and so its passes.
 
     Raises:
         Refusal: too-large, bad-signature, unreadable or bad-claim.
@@ -68,25 +79,38 @@ def hear(site_key: bytes, data: bytes) -> Statement:
     if len(mac) != _MAC or not hmac.compare_digest(mac, _mac(site_key, body)):
         raise Refusal(Reason.BAD_SIGNATURE, "not said by a gate of this site")
     match decode(body, depth=4, items=1024):
-        case [int(version), str(gate), int(boot), int(count), list(passes), list(marks)] if version == _VERSION:
-            if len(passes) > MOST or len(marks) > MOST or boot < 1 or count < 1 or not gate:
+        case [
+            int(version),
+            str(gate),
+            bytes(word),
+            list(answers),
+            int(month),
+            list(passes),
+            int(cycle),
+            list(marks),
+        ] if version == _VERSION:
+            within = 0 <= month < 12 * 9999 and 0 <= cycle < _LATEST and gate != ""
+            if not within or len(passes) > MOST or len(marks) > MOST or len(answers) > ANSWERS:
                 raise Refusal(Reason.BAD_CLAIM, "a statement that no gate makes")
-            return Statement(gate, boot, count, tuple(map(_pass, passes)), tuple(map(_mark, marks)))
+            heard = tuple(_pass(each, now_s) for each in passes)
+            words = tuple(_bytes(each, WORD) for each in answers)
+            told = tuple(_bytes(each, 16) for each in marks)
+            return Statement(gate, _bytes(word, WORD), words, month, heard, cycle, told)
         case _:
             raise Refusal(Reason.BAD_CLAIM, "not a statement")
 
 
-def _pass(told: Any) -> Pass:
+def _pass(told: Any, now_s: int) -> Pass:
     match told:
-        case [bytes(subject), str(zone), int(at_s)] if len(subject) == 16 and len(zone) <= _LONGEST:
-            if 0 <= at_s < _LATEST:
-                return Pass(subject, zone, at_s)
+        case [bytes(subject), str(zone), int(ago_s), int(turn)] if len(subject) == 16 and 0 <= turn < _LATEST:
+            if len(zone.encode()) <= LONGEST and 0 <= ago_s < _LATEST:
+                return Pass(subject, zone, max(0, now_s - ago_s), turn)
     raise Refusal(Reason.BAD_CLAIM, "not a pass")
 
 
-def _mark(told: Any) -> bytes:
-    if not isinstance(told, bytes) or len(told) != 16:
-        raise Refusal(Reason.BAD_CLAIM, "not a mark")
+def _bytes(told: Any, length: int) -> bytes:
+    if not isinstance(told, bytes) or len(told) != length:
+        raise Refusal(Reason.BAD_CLAIM, "neither a word nor a mark")
     return told
 
 
@@ -96,27 +120,40 @@ def _mac(site_key: bytes, body: bytes) -> bytes:
 
 
 class Hearing:
-    """Who was heard, and when last: an old statement is no sign of life."""
+    """Who answers us, and how lately: rule 2."""
 
     def __init__(self, own: str) -> None:
         self._own = own
-        self._newest: dict[str, tuple[int, int]] = {}
-        self._heard_s: float | None = None
+        self._words: dict[str, bytes] = {}
+        self._said: dict[bytes, float] = {}
+        self._answered_s: float | None = None
 
-    def fresh(self, statement: Statement, now_s: float) -> bool:
-        """Whether another gate says something that it has not said before."""
-        newest = self._newest.get(statement.gate, (0, 0))
-        if statement.gate == self._own or (statement.boot, statement.count) <= newest:
+    def said(self, word: bytes, now_s: float) -> None:
+        """We said this."""
+        self._said = {each: at_s for each, at_s in self._said.items() if now_s - at_s <= LATE_S}
+        self._said[word] = now_s
+
+    def answers(self, statement: Statement, now_s: float) -> bool:
+        """Take note of what is said; whether another gate said it after a word of ours, lately."""
+        if statement.gate == self._own:
             return False
-        if statement.gate not in self._newest and len(self._newest) >= 256:
+        self._words.pop(statement.gate, None)
+        self._words[statement.gate] = statement.word
+        if len(self._words) > _GATES:
+            del self._words[next(iter(self._words))]
+        found = [self._said[word] for word in statement.answers if word in self._said]
+        if not found or now_s - max(found) > LATE_S:
             return False
-        self._newest[statement.gate] = (statement.boot, statement.count)
-        self._heard_s = now_s
+        self._answered_s = max(self._answered_s or 0.0, *found)
         return True
 
+    def words(self) -> tuple[bytes, ...]:
+        """What is to be answered, the newest at the end."""
+        return tuple(self._words.values())
+
     def silent_s(self, now_s: float) -> float | None:
-        """Seconds since anybody was heard; None for never."""
-        return None if self._heard_s is None else now_s - self._heard_s
+        """Seconds since the word that somebody answered last; None for never."""
+        return None if self._answered_s is None else now_s - self._answered_s
 
 
 T = TypeVar("T")
@@ -125,14 +162,15 @@ T = TypeVar("T")
 class Rounds(Generic[T]):
     """Chooses what is said next: what is new first, then everything again, a few at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._at = 0
 
     def next(self, known: Sequence[T]) -> tuple[T, ...]:
         """The newest few, which stand last, and the next few of the rest."""
-        if len(known) <= MOST:
+        if len(known) <= self._most:
             return tuple(known)
-        half = MOST // 2
+        half = self._most // 2
         older = len(known) - half
         first = self._at if self._at < older else 0
         self._at = first + half

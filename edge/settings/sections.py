@@ -192,6 +192,7 @@ class Gate:
     supervised: tuple[str, ...] = ()
     fill_pin: int = 0
     heartbeat_pin: int = 0
+    counter: Path = Path()
 
 
 @dataclass(frozen=True)

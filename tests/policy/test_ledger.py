@@ -228,10 +228,11 @@ def test_presence_is_made_of_passages_and_an_open_grant_counts_as_one() -> None:
 
 
 def test_an_older_pass_that_comes_late_moves_nothing_and_the_oldest_goes_first() -> None:
-    presence = Presence([Pass(b"a", "inside", 200), Pass(b"a", "outside", 100)])
+    presence = Presence([Pass(b"a", "inside", 200)])
+    assert not presence.hear(Pass(b"a", "outside", 100, 100))
     assert presence.last((b"a",), 200) == (Pass(b"a", "inside", 200), 0)
     for number in range(MOST):
-        presence.note(Pass(number.to_bytes(4), "inside", 300 + number))
+        presence.went((number.to_bytes(4),), "inside", 300 + number)
     assert presence.last((b"a",), 400) is None
     assert presence.inside("inside", 0) == MOST
 
@@ -262,6 +263,60 @@ def test_lists_and_cycles_of_the_site_come_with_everything_else_that_is_signed(t
     book.close_cycle("hall", "rice")
     with pytest.raises(OfficeError):
         book.close_cycle("hall", "rice")
+
+
+def test_the_outcome_of_something_else_closes_no_grant() -> None:
+    """A door that was opened by command, and a grant that the disk did not take in time."""
+    zone: dict[str, Value] = {"facts": {"zone": "inside"}}
+    a, b = bytes([1]) * 16, bytes([2]) * 16
+    late: dict[str, Value] = {"why": "the grant was not written in time"}
+    told = [entry(0, Kind.GRANTED, zone, a, 100), entry(1, Kind.NOT_TAKEN, {"command": 0})]
+    assert list(passes(told)) == [Pass(a, "inside", 100)]
+    told += [entry(2, Kind.NOT_TAKEN, late), entry(3, Kind.NOT_TAKEN, late, b)]
+    assert list(passes(told)) == [Pass(a, "inside", 100)], "of nobody, and of somebody else"
+    told += [entry(4, Kind.GRANTED, zone, b, 110), entry(5, Kind.NOT_TAKEN, late, b)]
+    assert list(passes(told)) == [Pass(a, "inside", 100)], "the disk wrote it all the same"
+
+
+def test_a_passage_whose_outcome_was_lost_moves_no_later_one() -> None:
+    a = bytes([1]) * 16
+    told = [
+        entry(0, Kind.GRANTED, {"facts": {"zone": "inside"}}, a, 100),
+        entry(1, Kind.GRANTED, {"facts": {"zone": "outside"}}, a, 200),
+        entry(2, Kind.TAKEN, {"visit": 1}),
+    ]
+    assert Presence(passes(told)).inside("inside", 0) == 0
+
+
+def test_two_gates_whose_clocks_are_days_apart_agree_about_who_went_last() -> None:
+    ahead, behind = Presence(), Presence()
+    for each in ahead.went((b"a",), "inside", 900_000):
+        behind.hear(Pass(each.subject, each.zone, 100, each.turn))
+    for each in behind.went((b"a",), "outside", 160):
+        ahead.hear(Pass(each.subject, each.zone, 900_060, each.turn))
+    assert ahead.last((b"a",), 900_100) == (Pass(b"a", "outside", 900_060), 40)
+    assert behind.last((b"a",), 200) == (Pass(b"a", "outside", 160), 40)
+
+
+def test_who_leaves_under_another_months_name_is_inside_nowhere() -> None:
+    presence = Presence([Pass(b"october", "inside", 100)])
+    moved = presence.went((b"november", b"october"), "inside", 200)[1]
+    assert presence.inside("inside", 0) == 1
+    neighbour = Presence(told=[Pass(b"october", "inside", 100, 100)])
+    assert neighbour.hear(moved)
+    assert neighbour.inside("inside", 0) == 0
+    presence.went((b"november", b"october"), "outside", 300)
+    assert presence.inside("inside", 0) == 0
+    assert presence.last((b"october", b"november"), 300) == (Pass(b"november", "outside", 300), 0)
+
+
+def test_what_is_told_again_stays_where_it_is_and_what_is_old_goes() -> None:
+    presence = Presence([Pass(b"a", "inside", 100), Pass(b"b", "inside", 110)])
+    assert not presence.hear(Pass(b"a", "inside", 100, 100))
+    assert [each.subject for each in presence.known()] == [b"a", b"b"]
+    assert [each.subject for each in presence.known(105)] == [b"b"]
+    presence.forget(105)
+    assert [each.subject for each in presence.known()] == [b"b"]
 
 
 def test_who_left_by_another_gate_is_not_inside() -> None:

@@ -222,7 +222,7 @@ def test_a_benefit_is_due_by_the_signed_cycle_and_survives_restart_and_pruning(h
             found = await again.due(person)
             assert found is not None
             assert found.benefit == benefit
-        again.elsewhere([again_mark(again, b"ben")])
+        again.elsewhere(1, [again_mark(again, b"ben")])
         found = await again.due(b"ben")
         assert found is not None
         assert found.benefit == "received", "at another point"

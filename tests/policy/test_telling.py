@@ -21,9 +21,10 @@ from edge.demo.broker import start as start_broker
 from edge.devices.simulated import SimulatedClock
 from edge.errors import Refusal
 from edge.policy.checks import not_inside
+from edge.policy.faults import faults
 from edge.policy.presence import Pass
-from edge.policy.rules import Passback, Rules
-from edge.policy.telling import LIMIT, MOST, Hearing, Rounds, Statement, hear, say
+from edge.policy.rules import LONGEST, Passback, Rules, Zone
+from edge.policy.telling import ANSWERS, LATE_S, LIMIT, MOST, WORD, Hearing, Rounds, Statement, hear, say
 from edge.premises import Place, Premises
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.telling import Telling
@@ -35,46 +36,91 @@ SITE_KEY = b"site key of thirty-two bytes ...."
 NOW = Interval.exactly(datetime(2026, 11, 22, 12, tzinfo=UTC))
 RULES = Rules(passback=Passback("hard", silent_s=60, alone="refer"))
 ANNA = b"a" * 16
+NOW_S = 1_795_348_800
 FULL = Statement(
-    "urn:gate:demo:lobby:north",
-    3,
-    9,
-    tuple(Pass(bytes([n]) * 16, "inside", 1_790_000_000 + n) for n in range(MOST)),
+    "urn:gate:" + ":".join("n" * 48 for _ in range(3)),
+    bytes(WORD),
+    tuple(bytes([n]) * WORD for n in range(ANSWERS)),
+    2026 * 12 + 10,
+    tuple(Pass(bytes([n]) * 16, "z" * LONGEST, NOW_S - 100_000 - n, (1 << 40) - 1 - n) for n in range(MOST)),
+    1 << 36,
     tuple(bytes([n]) * 16 for n in range(MOST)),
 )
+SOUTH = "urn:gate:demo:lobby:south"
 # ruff: noqa: ASYNC110 -- what comes over a broker has no event here
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def test_a_statement_is_heard_as_it_was_said_and_stays_below_its_limit() -> None:
-    data = say(SITE_KEY, FULL)
-    assert hear(SITE_KEY, data) == FULL
+    data = say(SITE_KEY, FULL, NOW_S)
+    heard = hear(SITE_KEY, data, NOW_S)
+    assert heard == FULL
+    assert [each.turn for each in heard.passes] == [each.turn for each in FULL.passes]
     assert len(data) < LIMIT
+
+
+def test_what_is_told_is_how_long_ago_it_was_whatever_the_clocks_say() -> None:
+    heard = hear(SITE_KEY, say(SITE_KEY, FULL, NOW_S), 1_000_000)
+    assert [1_000_000 - each.at_s for each in heard.passes] == [NOW_S - each.at_s for each in FULL.passes]
+
+
+def test_a_zone_whose_name_no_neighbour_would_read_is_a_fault() -> None:
+    names = ("z" * LONGEST, "\u12a0" * (LONGEST // 3))
+    assert not faults(Rules(zones=tuple(map(Zone, names))))
+    for name in ("", "z" * (LONGEST + 1), "\u12a0" * LONGEST):
+        assert any("bytes long" in fault for fault in faults(Rules(zones=(Zone(name),))))
+    assert any("silent_s" in fault for fault in faults(Rules(passback=Passback("hard", silent_s=5))))
 
 
 @given(at=st.integers(0, 2_000), bit=st.integers(0, 7))
 def test_whoever_carries_it_can_change_nothing(at: int, bit: int) -> None:
-    data = bytearray(say(SITE_KEY, FULL))
+    data = bytearray(say(SITE_KEY, FULL, NOW_S))
     data[at % len(data)] ^= 1 << bit
     with pytest.raises(Refusal):
-        hear(SITE_KEY, bytes(data))
+        hear(SITE_KEY, bytes(data), NOW_S)
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 15, b"x" * (LIMIT + 1), say(b"the key of another site .........", FULL)])
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 15, b"x" * (LIMIT + 1), say(b"the key of another site ....", FULL, NOW_S)]
+)
 def test_what_no_gate_of_this_site_said_is_not_believed(data: bytes) -> None:
     with pytest.raises(Refusal):
-        hear(SITE_KEY, data)
+        hear(SITE_KEY, data, NOW_S)
 
 
-def test_an_old_statement_is_no_sign_of_life() -> None:
-    hearing = Hearing("urn:gate:demo:lobby:south")
+def test_only_an_answer_is_a_sign_of_life() -> None:
+    hearing = Hearing(SOUTH)
     assert hearing.silent_s(100.0) is None
-    assert hearing.fresh(FULL, 100.0)
-    assert not hearing.fresh(FULL, 150.0), "played again"
-    assert hearing.silent_s(150.0) == 50.0
-    assert not hearing.fresh(Statement(FULL.gate, 2, 99), 151.0), "of a boot before"
-    assert hearing.fresh(Statement(FULL.gate, 4, 1), 152.0)
-    assert not hearing.fresh(Statement("urn:gate:demo:lobby:south", 9, 9), 153.0), "our own"
+    assert not hearing.answers(FULL, 100.0), "it answers nothing of ours"
+    assert hearing.words() == (FULL.word,)
+    hearing.said(b"our word", 101.0)
+    answer = Statement(FULL.gate, b"another.", (b"our word",))
+    assert not hearing.answers(Statement(SOUTH, b"another.", (b"our word",)), 102.0), "our own"
+    assert hearing.answers(answer, 104.0)
+    assert hearing.silent_s(104.0) == 3.0, "it was said after 101"
+    assert hearing.answers(answer, 110.0)
+    assert hearing.silent_s(110.0) == 9.0, "played again it is no newer"
+    assert not hearing.answers(answer, 101.5 + LATE_S)
+    assert hearing.words() == (b"another.",)
+
+
+def test_what_was_recorded_before_a_restart_is_no_sign_of_life_after_it() -> None:
+    before, after = Hearing(SOUTH), Hearing(SOUTH)
+    recorded = [Statement(FULL.gate, bytes([n]) * WORD, (bytes([n]) * WORD,)) for n in range(100)]
+    for number, each in enumerate(recorded):
+        before.said(each.answers[0], float(number))
+        assert before.answers(each, float(number))
+    after.said(b"restart.", 200.0)
+    assert not any(after.answers(each, 200.0) for each in recorded)
+    assert after.silent_s(200.0) is None
+
+
+def test_a_gate_that_lost_its_log_is_heard_like_any_other() -> None:
+    """Nothing is counted: whatever was lost, its next answer is an answer."""
+    hearing = Hearing(SOUTH)
+    for at_s in (1.0, 2.0):
+        hearing.said(b"our word", at_s)
+        assert hearing.answers(Statement(FULL.gate, bytes(WORD), (b"our word",)), at_s)
 
 
 @given(st.integers(0, 400))
@@ -89,6 +135,16 @@ def test_everything_is_said_again_in_a_few_rounds_and_what_is_new_at_once(count:
     assert said == set(known)
 
 
+class Here(SimulatedClock):
+    """A clock whose seconds pass, at a moment that stays."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> Interval:
+        return NOW
+
+
 class Gate:
     """One gate's edge-gate and edge-sync, as far as they tell each other anything."""
 
@@ -97,8 +153,7 @@ class Gate:
         place = folder / name
         place.mkdir()
         self.said, self.heard = place / "told.sock", place / "health.sock"
-        self.clock = SimulatedClock()
-        self.telling = SiteTelling(SITE_KEY, self.address.origin, 1, self.said, time.monotonic, beat_s=0.2)
+        self.telling = SiteTelling(SITE_KEY, self.address.origin, self.said, Here(), beat_s=0.2)
         self.premises = Premises(RULES, time.monotonic, Place("inside"), silent_s=self.telling.silent_s)
         self.telling.premises = self.premises
         identity = broker.identities[self.address.name]
@@ -174,16 +229,20 @@ def test_the_same_card_at_two_gates_is_refused_at_the_second(site: tuple[Gate, G
 
 def test_a_gate_that_hears_nobody_knows_that(run: Run) -> None:
     async def story() -> None:
-        telling = SiteTelling(SITE_KEY, "urn:gate:demo:lobby:north", 1, Path("/nowhere"), lambda: 100.0)
+        telling = SiteTelling(SITE_KEY, "urn:gate:demo:lobby:north", Path("/nowhere"), SimulatedClock())
         premises = telling.premises = Premises(RULES, lambda: 100.0, silent_s=telling.silent_s)
         facts = await premises.facts(None, (ANNA,), NOW)
         assert facts.alone is True
-        telling.hear(
-            say(SITE_KEY, Statement("urn:gate:demo:lobby:south", 1, 1, (Pass(ANNA, "inside", 1_795_000_000),)))
-        )
+        asked = hear(SITE_KEY, telling.next(premises), NOW_S)
+        told = (Pass(ANNA, "inside", NOW_S, NOW_S),)
+        telling.hear(say(SITE_KEY, Statement(SOUTH, bytes(WORD), passes=told), NOW_S))
+        facts = await premises.facts(None, (ANNA,), NOW)
+        assert (facts.alone, facts.passed_zone) == (True, None), "it may be a month old"
+        telling.hear(say(SITE_KEY, Statement(SOUTH, bytes(WORD), (asked.word,), passes=told), NOW_S))
         facts = await premises.facts(None, (ANNA,), NOW)
         assert facts.alone is False
         assert facts.passed_zone == "inside"
+        assert hear(SITE_KEY, telling.next(premises), NOW_S).answers == (bytes(WORD),)
         telling.hear(b"anything at all")
         assert premises.rules is RULES
 

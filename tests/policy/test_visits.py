@@ -118,7 +118,7 @@ class House:
         """What the gate knows after a start."""
         rules = self.policy.rules
         keyring = KeptLedgerKey(self.stage / "ledger-key", bytes(32))
-        dispenser = CountInFile(self.stage / "portions")
+        dispenser = CountInFile(self.stage / "portions", begins=True)
         benefit = Benefit(self.journal, dispenser, self.doorway, lambda: Ledger(self.entries()))
         return Premises(
             rules,
@@ -702,7 +702,8 @@ def test_whom_an_operator_lets_in_at_a_benefit_point_receives_by_the_ledger(at: 
 def test_what_another_point_says_meanwhile_is_asked_again_before_anything_is_handed_out(at: At) -> None:
     def heard(house: House, number: str) -> None:
         key = KeptLedgerKey(house.stage / "ledger-key", bytes(32)).key
-        house.premises.told(Statement("other", 1, 1, (), (key.mark(f"{ISSUER}\0{number}".encode(), CYCLE),)))
+        marks = (key.mark(f"{ISSUER}\0{number}".encode(), CYCLE),)
+        house.premises.told(Statement("other", bytes(8), cycle=CYCLE.number, marks=marks), house.clock.now())
 
     async def story(house: House) -> None:
         house.person.score = 0.2

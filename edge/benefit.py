@@ -50,7 +50,7 @@ class Way(Protocol):
         """How many portions came at the last grant."""
         ...
 
-    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+    async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         """Enable the dispenser for one person."""
         ...
 
@@ -119,8 +119,10 @@ class Benefit:
             if not (await self._whole()).knows(cycle):
                 await self._write(opening(cycle))
 
-    async def hand_out(self, grant: Receipt, mark: bytes, cycle: Cycle) -> Kind:
+    async def hand_out(self, grant: Receipt, mark: bytes, cycle: Cycle, longer_s: float = 0.0) -> Kind:
         """Reserve, let the dispenser give out, and write down what came of it.
+
+        A person for whom it stays enabled longer has so many seconds more.
 
         Raises:
             DeviceError: nothing was handed out; or something was, and it is finished before the next person.
@@ -129,7 +131,7 @@ class Benefit:
             if (await self._whole()).benefit(mark) != "free":
                 raise DeviceError("dispenser", "the benefit was reserved meanwhile")
             reservation = await self._reserved(mark, cycle)
-            outcome = await self._way.let_through(grant, portions=cycle.amount)
+            outcome = await self._way.let_through(grant, longer_s=longer_s, portions=cycle.amount)
             await self._write(finishing(reservation, self._came(reservation, outcome), outcome.name.lower()))
             return outcome
 
@@ -282,7 +284,7 @@ class Entitlements:
             _log.info("keys of the ledger below cycle %d were destroyed", self._keyring.key.number)
         self._benefit.well()
 
-    async def hand_out(self, grant: Receipt, due: Due) -> Kind:
+    async def hand_out(self, grant: Receipt, due: Due, longer_s: float = 0.0) -> Kind:
         """Hand it out once.
 
         Raises:
@@ -292,4 +294,4 @@ class Entitlements:
             raise DeviceError("dispenser", "the cycle was closed meanwhile")
         if self._told(due.cycle, due.mark) or due.benefit == "received":
             raise DeviceError("dispenser", "the benefit was received at another point")
-        return await self._benefit.hand_out(grant, due.mark, due.cycle)
+        return await self._benefit.hand_out(grant, due.mark, due.cycle, longer_s)

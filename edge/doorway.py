@@ -10,21 +10,26 @@ Rules:
 4. When this part has ended nothing opens any more, whoever waited for it.
 5. Nor does it while the gate is locked down. A release that nobody has used by then ends as when its time is over:
    whoever has begun to go through may finish, and the second door of an interlock stays shut.
+6. Where portions are counted, an end of service is no outcome: what still falls then nobody here would see.
+7. An exit request excuses a door that opens for as long as a release lasts, whatever else goes on meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import assert_never
 
-from edge.audit.entry import Event, Kind
+from edge.audit.entry import Event, Kind, Value
 from edge.errors import DeviceError
 from edge.passage import AT_REST, TURNSTILE, Command, Happening, Indication, Plan, Sensed, State, stands
 from edge.passage import Event as Occurrence
 from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
 
 _log = logging.getLogger("edge.doorway")
+_ALARM_S = 3.0
+"""How long both beams are clear before an alarm ends: somebody who steps back for a moment is still there."""
 
 _REPORTS: dict[Command, Kind] = {
     Command.REPORT_FORCED: Kind.DOOR_FORCED,
@@ -36,6 +41,8 @@ _REPORTS: dict[Command, Kind] = {
     Command.REPORT_FIRE_OVER: Kind.FIRE_OVER,
     Command.REPORT_TAMPER: Kind.TAMPER,
 }
+_OF_A_VISIT = frozenset({Kind.DOOR_FORCED, Kind.DOOR_HELD, Kind.TAILGATE, Kind.DISPENSER_FAULT})
+"""What may have to do with whoever goes through or just has: told with the index of that grant."""
 
 
 class Doorway:
@@ -52,6 +59,7 @@ class Doorway:
         release_s: float,
         held_s: float,
         plan: Plan = TURNSTILE,
+        alarm_s: float = _ALARM_S,
     ) -> None:
         self._plan = plan
         self._lock = lock
@@ -59,15 +67,18 @@ class Doorway:
         self._sensors = sensors
         self._journal = journal
         self._clock = clock
-        self._release_s = release_s
         self._seconds = {
             Happening.RELEASE_OVER: release_s,
             Happening.HELD_OVER: held_s,
             Happening.DOOR_LEFT_OPEN: held_s,
+            Happening.ALARM_OVER: alarm_s,
         }
+        self._longer_s = 0.0
+        self._exit_over: asyncio.TimerHandle | None = None
         self._timers: dict[Happening, asyncio.TimerHandle] = {}
         self._state = State.LOCKED
         self._receipt: Receipt | None = None
+        self._visit: int | None = None
         self._outcome: asyncio.Future[Kind] | None = None
         self._one = asyncio.Lock()
         self._moved = asyncio.Event()
@@ -98,36 +109,58 @@ class Doorway:
         """Whether a grant would open now."""
         return self._state in self._plan.clear
 
-    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+    async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         """Unlock for one person; ``TAKEN`` or ``NOT_TAKEN`` when it is over.
 
         Args:
             receipt: the grant on disk: without one there is nothing to unlock with.
-            release_s: how long this person has; None for as long as anybody.
+            longer_s: how much longer this person has than anybody, to come and to go through, until the next grant.
             portions: how many a dispenser gives out; ``dispensed`` tells afterwards how many came.
+
+        Raises:
+            DeviceError: rule 6.
         """
         async with self._one:
+            self.dispensed, self._portions = 0, portions
+            await self._out_of_the_way()
             if self._over or self._shut:
                 return Kind.NOT_TAKEN
-            self._receipt = receipt
+            self._receipt, self._longer_s = receipt, longer_s
+            self._visit = receipt.index if self.is_clear() else self._visit
             self._outcome = asyncio.get_running_loop().create_future()
-            self._portions, self.dispensed = portions, 0
-            self._seconds[Happening.RELEASE_OVER] = self._release_s if release_s is None else release_s
             try:
-                self.happened(Happening.GRANTED)
-                return await self._outcome
+                self._happens(Happening.GRANTED)
+                return self._sure(await self._outcome)
             finally:
                 self._receipt = self._outcome = None
+
+    def _sure(self, outcome: Kind) -> Kind:
+        """Rule 6."""
+        if self._over and self._plan.counts:
+            raise DeviceError("dispenser", "service ended before everything had fallen")
+        return outcome
+
+    async def _out_of_the_way(self) -> None:
+        """Wait for whoever was let in before, by an operator perhaps, but not for a gate that somebody has to mend."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds[Happening.HELD_OVER]):
+                while not (self.is_clear() or self.alarmed or self._over or self._shut):
+                    self._moved.clear()
+                    await self._moved.wait()
 
     def happened(self, occurrence: Occurrence) -> None:
         """Take the step of the table, and what follows from it at once, and carry out the commands."""
         if isinstance(occurrence, Sensed):
             self._standing = stands(self._standing, occurrence)
+        if occurrence is Sensed.EXIT_REQUEST:
+            self._excuse()
         to = self._plan.follow(self._state, occurrence, self._standing)
         self._state = to.state
         for command in to.commands:
             self._carry_out(command)
         self._mind_the_door()
+        if self._state is State.LOCKED and Sensed.DOOR_OPEN not in self._standing:
+            self._visit = None
         self._moved.set()
         if occurrence is Sensed.PORTION:
             self._count()
@@ -147,6 +180,7 @@ class Doorway:
     def shut(self, on: bool) -> None:
         """The gate is locked down, or not any more; rule 5."""
         self._shut = on
+        self._moved.set()
         if on and (release := self._timers.get(Happening.RELEASE_OVER)) is not None:
             release.cancel()
             self._ran_out(Happening.RELEASE_OVER)
@@ -168,25 +202,33 @@ class Doorway:
 
     def _mind_the_door(self) -> None:
         """Rule 3."""
-        if (State.LOCKED, Happening.DOOR_LEFT_OPEN) not in self._plan.table:
-            return
         waiting = self._timers.get(Happening.DOOR_LEFT_OPEN)
-        if not (Sensed.DOOR_OPEN in self._standing and self._state is State.LOCKED):
+        if not (Sensed.DOOR_OPEN in self._standing and (self._state, Happening.DOOR_LEFT_OPEN) in self._plan.table):
             if waiting is not None:
                 waiting.cancel()
                 del self._timers[Happening.DOOR_LEFT_OPEN]
         elif waiting is None:
             self._time(Happening.DOOR_LEFT_OPEN)
 
+    def _excuse(self) -> None:
+        """Rule 7: a timer of its own, which no step of the table stops."""
+        if self._exit_over is not None:
+            self._exit_over.cancel()
+        loop, seconds = asyncio.get_running_loop(), self._seconds[Happening.RELEASE_OVER]
+        self._exit_over = loop.call_later(seconds, self._happens, Sensed.EXIT_REQUEST_OVER)
+
     def _ran_out(self, end: Happening) -> None:
         """A timer ran out."""
         self._timers.pop(end, None)
+        self._happens(end)
+
+    def _happens(self, occurrence: Occurrence) -> None:
+        """Take the step where nobody else hears that it failed; rule 2. Its visit ends when this part does."""
         try:
-            self.happened(end)
-        except Exception as error:
+            self.happened(occurrence)
+        except Exception as error:  # noqa: BLE001 -- passed on to who waits for this part, whatever it is
             if not self._broken.done():
                 self._broken.set_exception(error)
-            raise
 
     async def _break_down(self) -> None:
         """Rule 2."""
@@ -226,6 +268,8 @@ class Doorway:
                 self._time(Happening.RELEASE_OVER)
             case Command.TIME_HELD:
                 self._time(Happening.HELD_OVER)
+            case Command.TIME_ALARM:
+                self._time(Happening.ALARM_OVER)
             case Command.STOP_TIMERS:
                 for timer in self._timers.values():
                     timer.cancel()
@@ -264,15 +308,17 @@ class Doorway:
     def _time(self, end: Happening) -> None:
         if (running := self._timers.get(end)) is not None:
             running.cancel()
-        loop = asyncio.get_running_loop()
-        self._timers[end] = loop.call_later(self._seconds[end], self._ran_out, end)
+        seconds = self._seconds[end] + (0.0 if end is Happening.ALARM_OVER else self._longer_s)
+        self._timers[end] = asyncio.get_running_loop().call_later(seconds, self._ran_out, end)
 
     def _settle(self, outcome: Kind) -> None:
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(outcome)
 
     def _report(self, kind: Kind) -> None:
+        about = kind in _OF_A_VISIT and self._visit is not None
+        fields: dict[str, Value] = {"visit": self._visit} if about else {}
         try:
-            self._reports.put_nowait(Event(kind))
+            self._reports.put_nowait(Event(kind, fields))
         except asyncio.QueueFull:
             _log.error("%s not written: too many reports are waiting", kind.name)

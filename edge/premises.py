@@ -51,7 +51,7 @@ class Counter(Protocol):
         """What this person is due."""
         ...
 
-    async def hand_out(self, grant: Receipt, due: Due) -> Kind:
+    async def hand_out(self, grant: Receipt, due: Due, longer_s: float = 0.0) -> Kind:
         """Hand it out once."""
         ...
 
@@ -71,7 +71,7 @@ class Counter(Protocol):
 class Way(Protocol):
     """What letting somebody through needs of the doorway."""
 
-    async def let_through(self, receipt: Receipt, *, release_s: float | None = None) -> Kind:
+    async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0) -> Kind:
         """Unlock for one person."""
         ...
 
@@ -83,12 +83,10 @@ class Place:
     Attributes:
         into: the zone that it leads into.
         zone: wall clock of the site.
-        release_s: how long it stays open for anybody.
     """
 
     into: str = "inside"
     zone: tzinfo = UTC
-    release_s: float = 5.0
 
 
 @dataclass
@@ -209,13 +207,13 @@ class Premises:
         Raises:
             DeviceError: nothing was handed out, or it is finished before the next person.
         """
+        longer_s = self.rules.slow_s if member(facts, self.rules.slow) else 0.0
         if self._counter is None:
-            slow = member(facts, self.rules.slow)
-            return await way.let_through(grant, release_s=self.place.release_s + self.rules.slow_s if slow else None)
+            return await way.let_through(grant, longer_s=longer_s)
         due = None if self._owed is None or self._owed[0] != subject else self._owed[1]
         if due is None:
             raise DeviceError("dispenser", "nobody knows what is due")
-        return await self._counter.hand_out(grant, due)
+        return await self._counter.hand_out(grant, due, longer_s)
 
     async def open(
         self,

@@ -446,3 +446,286 @@ def test_nobody_who_waited_is_let_in_after_the_end(pins: Gate, run: Run, tmp_pat
         gate.close()
 
     run(story())
+
+
+def reported(journal: SimulatedJournal) -> list[tuple[Kind, object]]:
+    """What was written down beside grants, and to which visit it belongs."""
+    return [(e.kind, e.fields.get("visit")) for e in journal.events if e.kind is not Kind.GRANTED]
+
+
+@pytest.mark.parametrize(
+    ("amiss", "kind"), [("fault_pin", Kind.DISPENSER_FAULT), ("door_pin", Kind.DOOR_FORCED)], ids=["jam", "cabinet"]
+)
+def test_a_portion_that_falls_after_a_jam_is_counted_and_one_after_the_visit_is_reported(
+    pins: Gate, run: Run, tmp_path: Path, amiss: str, kind: Kind
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("empty")
+        wired = kind_of_passage(pins, "dispenser")
+        gate, journal = SimulatedGate(wired, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, DISPENSER, release_s=60, held_s=0.5)
+
+        async def falls() -> None:
+            for broken in (False, True):
+                gate.sense(wired.portion_pin, broken=broken)
+                await asyncio.sleep(0.05)
+
+        async def jam() -> None:
+            passing = asyncio.ensure_future(door.let_through(await granted(journal), portions=3))
+            await asyncio.sleep(0.05)
+            gate.sense(getattr(wired, amiss), broken=True)
+            await asyncio.sleep(0.05)
+            assert not gate.unlocked
+            assert door.alarmed
+            assert not passing.done()
+            await falls()
+            assert await passing is Kind.NOT_TAKEN
+            assert door.dispensed == 1
+            await falls()
+            await asyncio.sleep(0.05)
+            assert door.alarmed
+
+        await beside(door, jam())
+        assert reported(journal) == [(kind, 0), (Kind.DOOR_FORCED, 0)]
+        gate.close()
+
+    run(story())
+
+
+def test_at_the_end_of_service_nobody_says_that_a_benefit_was_not_taken(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("empty")
+        gate = SimulatedGate(kind_of_passage(pins, "dispenser"), tmp_path)
+        door = doorway(gate, SimulatedJournal(), DISPENSER, release_s=60)
+        running = asyncio.ensure_future(door.run())
+        passing = asyncio.ensure_future(door.let_through(GRANT))
+        await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not gate.unlocked
+        with pytest.raises(DeviceError, match="before everything had fallen"):
+            await passing
+        gate.close()
+
+    run(story())
+
+
+def test_what_came_for_the_person_before_is_not_this_one_s(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(kind_of_passage(pins, "dispenser"), tmp_path)
+        door = doorway(gate, SimulatedJournal(), DISPENSER)
+
+        async def two() -> None:
+            assert await door.let_through(GRANT) is Kind.TAKEN
+            assert door.dispensed == 1
+            door.shut(True)
+            assert await door.let_through(GRANT) is Kind.NOT_TAKEN
+            assert door.dispensed == 0
+
+        await beside(door, two())
+        gate.close()
+
+    run(story())
+
+
+def test_who_needs_longer_has_it_to_come_and_to_go_through(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=0.15, held_s=0.15)
+
+        async def slowly() -> None:
+            passing = asyncio.ensure_future(door.let_through(GRANT, longer_s=0.5))
+            await asyncio.sleep(0.4)
+            assert gate.unlocked, "comes late"
+            gate.sense(pins.beam_1_pin, broken=True)
+            await asyncio.sleep(0.6)
+            assert gate.unlocked, "goes slowly"
+            gate.sense(pins.beam_2_pin, broken=True)
+            assert await passing is Kind.TAKEN
+            for pin in (pins.beam_1_pin, pins.beam_2_pin):
+                gate.sense(pin, broken=False)
+            await door.clear()
+            began = time.monotonic()
+            assert await door.let_through(GRANT) is Kind.NOT_TAKEN
+            assert time.monotonic() - began < 0.5, "the next one has as long as anybody"
+
+        await beside(door, slowly())
+        assert journal.events == []
+        gate.close()
+
+    run(story())
+
+
+def test_between_two_doors_too_who_needs_longer_has_it(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        wired = kind_of_passage(pins, "interlock")
+        gate, journal = SimulatedGate(wired, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, INTERLOCK, release_s=0.2, held_s=0.2)
+
+        async def slowly() -> None:
+            passing = asyncio.ensure_future(door.let_through(GRANT, longer_s=0.6))
+            await asyncio.sleep(0.05)
+            for pin, broken in ((wired.door_pin, True), (wired.beam_1_pin, True), (wired.beam_2_pin, True)):
+                gate.sense(pin, broken=broken)
+                await asyncio.sleep(0.15)
+            (tmp_path / "person").write_text("stays-inside")
+            gate.sense(wired.beam_1_pin, broken=False)
+            gate.sense(wired.door_pin, broken=False)
+            await asyncio.sleep(0.4)
+            assert gate.exit_unlocked
+            gate.sense(wired.exit_door_pin, broken=True)
+            await asyncio.sleep(0.4)
+            gate.sense(wired.beam_2_pin, broken=False)
+            assert await asyncio.wait_for(passing, 2) is Kind.TAKEN
+
+        await beside(door, slowly())
+        assert journal.events == []
+        gate.close()
+
+    run(story())
+
+
+def test_an_exit_request_keeps_a_door_from_looking_like_an_intrusion_for_as_long_as_a_release(
+    pins: Gate, run: Run
+) -> None:
+    async def story() -> None:
+        gate, journal = SimulatedGate(pins), SimulatedJournal()
+        door = doorway(gate, journal, release_s=0.3)
+
+        async def leave() -> None:
+            for pressed in (False, True):
+                gate.sense(pins.exit_request_pin, broken=not pressed)
+                await asyncio.sleep(0.05)
+            for broken in (True, False):
+                gate.sense(pins.door_pin, broken=broken)
+                await asyncio.sleep(0.05)
+            assert not door.alarmed
+            await asyncio.sleep(0.4)
+            gate.sense(pins.door_pin, broken=True)
+            await asyncio.sleep(0.05)
+            assert door.alarmed
+
+        await beside(door, leave())
+        assert [e.kind for e in journal.events] == [Kind.EXIT_REQUEST, Kind.DOOR_FORCED]
+        gate.close()
+
+    run(story())
+
+
+def test_an_exit_request_is_over_although_somebody_was_let_in_meanwhile(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=0.8)
+
+        async def leave() -> None:
+            gate.sense(pins.exit_request_pin, broken=False)
+            await asyncio.sleep(0.05)
+            assert await door.let_through(GRANT) is Kind.TAKEN  # its end stops the timers of the table
+            await door.clear()
+            await asyncio.sleep(0.9)
+            gate.sense(pins.door_pin, broken=True)
+            await asyncio.sleep(0.05)
+            assert door.alarmed
+
+        await beside(door, leave())
+        gate.close()
+
+    run(story())
+
+
+def test_the_alarm_of_a_tailgate_waits_for_an_empty_lane_and_names_the_visit(
+    pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = Doorway(gate, gate, gate, journal, SimulatedClock(), release_s=1, held_s=5, alarm_s=0.2)
+
+        async def close_behind() -> None:
+            passing = asyncio.ensure_future(door.let_through(await granted(journal)))
+            await asyncio.sleep(0.05)
+            for pin, broken in (
+                *((pins.beam_1_pin, True), (pins.beam_2_pin, True), (pins.beam_1_pin, False)),
+                *((pins.beam_1_pin, True), (pins.beam_2_pin, False), (pins.beam_2_pin, True)),
+                (pins.beam_1_pin, False),
+            ):
+                gate.sense(pin, broken=broken)
+                await asyncio.sleep(0.05)
+            assert await passing is Kind.TAKEN
+            await asyncio.sleep(0.3)
+            assert door.alarmed
+            gate.sense(pins.beam_2_pin, broken=False)
+            await asyncio.sleep(0.1)
+            assert door.alarmed, "not at once either"
+            await asyncio.wait_for(door.clear(), 1)
+            gate.sense(pins.door_pin, broken=True)
+            await asyncio.sleep(0.05)
+
+        await beside(door, close_behind())
+        assert reported(journal) == [(Kind.TAILGATE, 0), (Kind.DOOR_FORCED, None)]
+        gate.close()
+
+    run(story())
+
+
+def test_whoever_is_granted_while_somebody_is_still_in_the_lane_is_waited_for(
+    pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal())
+
+        async def two() -> None:
+            first = door.let_through(GRANT)
+            second = asyncio.ensure_future(asyncio.sleep(0.01, door.let_through(GRANT)))  # an override, say
+            assert [await first, await (await second)] == [Kind.TAKEN, Kind.TAKEN]
+
+        await beside(door, two())
+        gate.close()
+
+    run(story())
+
+
+def test_nobody_waits_for_a_lane_that_stays_blocked(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), held_s=0.2)
+
+        async def wait() -> None:
+            gate.sense(pins.beam_1_pin, broken=True)
+            gate.sense(pins.beam_2_pin, broken=True)
+            await asyncio.sleep(0.05)
+            assert door.alarmed
+            assert await asyncio.wait_for(door.let_through(GRANT), 0.5) is Kind.NOT_TAKEN
+            assert gate.unlocks == 0
+
+        await beside(door, wait())
+        gate.close()
+
+    run(story())
+
+
+def test_an_order_whose_lock_fails_has_an_outcome_and_ends_the_part(pins: Gate, run: Run, tmp_path: Path) -> None:
+    """Whoever waits for it may be a task that nobody waits for."""
+
+    async def story() -> None:
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal())
+
+        def fails(receipt: Receipt) -> None:
+            raise DeviceError("controller", "line gone")
+
+        gate.unlock = fails  # type: ignore[method-assign] # a relay that fails
+        running = asyncio.ensure_future(door.run())
+        order = asyncio.ensure_future(door.let_through(GRANT))
+        with pytest.raises(ExceptionGroup) as failed:
+            await running
+        assert failed.group_contains(DeviceError, match="line gone")
+        assert await order is Kind.NOT_TAKEN
+        assert not gate.unlocked
+        gate.close()
+
+    run(story())

@@ -142,9 +142,36 @@ def test_passing_without_a_grant_is_forced() -> None:
 
 
 def test_leaving_is_nobody_s_alarm() -> None:
-    state, done = walk(TURNSTILE, Sensed.BEAM_2, Sensed.BEAM_1, Sensed.BEAM_2_CLEAR)
-    assert state is State.LOCKED
-    assert done == []
+    one = (Sensed.BEAM_2, Sensed.BEAM_1, Sensed.BEAM_2_CLEAR, Sensed.BEAM_1_CLEAR)
+    close_behind = (*one[:3], *one)
+    for story in (one, close_behind):
+        state, done = walk(TURNSTILE, *story)
+        assert state is State.LOCKED
+        assert done == []
+
+
+def test_a_tailgater_is_not_taken_for_somebody_who_leaves() -> None:
+    story = (Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_1)
+    state, done = walk(TURNSTILE, *story, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2)
+    assert state is State.FORCED
+    assert Command.SILENCE not in done
+    state, done = walk(TURNSTILE, *story, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR)
+    assert (state, done[-1]) == (State.CLEARING, Command.TIME_ALARM)
+
+
+def test_somebody_so_close_behind_that_the_entry_beam_never_clears_is_forced() -> None:
+    story = (Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_2_CLEAR, Sensed.BEAM_2)
+    state, done = walk(TURNSTILE, *story)
+    assert state is State.FORCED
+    assert Command.REPORT_FORCED in done
+
+
+def test_an_exit_request_makes_a_door_that_opens_no_intrusion_for_a_while() -> None:
+    state, done = walk(TURNSTILE, Sensed.EXIT_REQUEST, Sensed.DOOR_OPEN, Sensed.DOOR_CLOSED)
+    assert (state, done) == (State.LOCKED, [Command.REPORT_EXIT_REQUEST])
+    state, done = walk(TURNSTILE, Sensed.EXIT_REQUEST, Sensed.EXIT_REQUEST_OVER, Sensed.DOOR_OPEN)
+    assert state is State.DOOR_FORCED
+    assert Command.REPORT_FORCED in done
 
 
 def test_a_benefit_is_taken_when_all_of_it_came_out() -> None:
@@ -166,11 +193,30 @@ def test_a_portion_that_nobody_was_granted_stops_the_point() -> None:
     assert done == [Command.REPORT_FORCED, Command.ALARM, Command.NOT_TAKEN]
 
 
-def test_a_jam_disables_the_dispenser_at_once() -> None:
-    state, done = walk(DISPENSER, Happening.GRANTED, Sensed.FAULT)
-    assert state is State.JAMMED
-    assert done.index(Command.LOCK) < done.index(Command.NOT_TAKEN)
-    assert Command.REPORT_FAULT in done
+@pytest.mark.parametrize(
+    ("amiss", "waits", "rests"),
+    [
+        (Sensed.FAULT, State.JAMMED_SETTLING, State.JAMMED),
+        (Sensed.DOOR_OPEN, State.FORCED_SETTLING, State.DOOR_FORCED),
+    ],
+)
+def test_a_jam_disables_the_dispenser_at_once_and_what_is_loose_still_counts(
+    amiss: Sensed, waits: State, rests: State
+) -> None:
+    state, done = walk(DISPENSER, Happening.GRANTED, amiss)
+    assert state is waits
+    assert Command.LOCK in done
+    assert Command.ALARM in done
+    assert not OUTCOMES & set(done)
+    for end, outcome in ((Happening.HELD_OVER, Command.NOT_TAKEN), (Happening.ALL_OUT, Command.TAKEN)):
+        state, done = walk(DISPENSER, Happening.GRANTED, amiss, Sensed.PORTION, end)
+        assert (state, done[-1]) == (rests, outcome)
+
+
+def test_a_jam_that_is_over_waits_for_the_rest_of_the_time_without_an_alarm() -> None:
+    state, done = walk(DISPENSER, Happening.GRANTED, Sensed.FAULT, Sensed.FAULT_OVER, Happening.HELD_OVER)
+    assert state is State.LOCKED
+    assert done[-2:] == [Command.SILENCE, Command.NOT_TAKEN]
 
 
 GO_IN = (
@@ -196,6 +242,21 @@ def test_the_second_door_stays_shut_for_two_people() -> None:
     assert state is State.FORCED
     assert Command.REPORT_TAILGATE in done
     assert Command.UNLOCK_EXIT not in done
+
+
+def test_somebody_who_comes_in_while_the_first_is_out_of_sight_is_a_second_person() -> None:
+    story = (*GO_IN[:-1], Sensed.BEAM_2_CLEAR, Sensed.BEAM_1)
+    state, done = walk(INTERLOCK, *story)
+    assert state is State.DOOR_FORCED
+    assert Command.REPORT_TAILGATE in done
+    state, done = walk(INTERLOCK, *GO_IN[:-1], Sensed.BEAM_2_CLEAR, Sensed.BEAM_2, Sensed.DOOR_CLOSED)
+    assert state is State.EXIT_RELEASED, "out of sight for a moment is still one person"
+
+
+def test_a_fire_frees_the_way_out_before_anything_else_can_fail() -> None:
+    for state in INTERLOCK.states:
+        done = INTERLOCK.step(state, Sensed.FIRE).commands
+        assert not done or done[0] is Command.FREE_EXIT
 
 
 def test_somebody_who_goes_back_out_of_the_first_door_has_not_passed() -> None:

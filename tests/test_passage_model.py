@@ -7,17 +7,34 @@ moment and every running timer end, and asks in each situation that can be reach
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.passage import AT_REST, INTERLOCK, OPPOSITE, PLANS, TURNSTILE, Command, Event, Happening, Plan, Sensed, State
+from edge.passage import (
+    AT_REST,
+    DISPENSER,
+    INTERLOCK,
+    OPPOSITE,
+    PLANS,
+    TURNSTILE,
+    Command,
+    Event,
+    Happening,
+    Plan,
+    Sensed,
+    State,
+)
 from edge.passage.words import Step, stands
 
-_TIMERS = {Command.TIME_RELEASE: Happening.RELEASE_OVER, Command.TIME_HELD: Happening.HELD_OVER}
+_TIMERS = {
+    Command.TIME_RELEASE: Happening.RELEASE_OVER,
+    Command.TIME_HELD: Happening.HELD_OVER,
+    Command.TIME_ALARM: Happening.ALARM_OVER,
+}
 _PULSES = (Sensed.PORTION, Sensed.EXIT_REQUEST, Sensed.TAMPER)
 
 
@@ -85,7 +102,7 @@ def carried_out(plan: Plan, now: Situation, to: Step) -> Situation:
                 now = replace(now, entry=False)
             case Command.LOCK_EXIT:
                 now = replace(now, exit=False, freed=False)
-            case Command.TIME_RELEASE | Command.TIME_HELD:
+            case Command.TIME_RELEASE | Command.TIME_HELD | Command.TIME_ALARM:
                 now = replace(now, running=now.running | {_TIMERS[command]})
             case Command.STOP_TIMERS:
                 now = replace(now, running=frozenset())
@@ -172,6 +189,169 @@ def test_a_fire_frees_the_way_out_from_every_situation_and_until_it_is_over() ->
                 assert after(INTERLOCK, then, event).freed, event
 
 
+def test_a_portion_is_never_unseen() -> None:
+    portions_are_seen(DISPENSER)
+
+
+def portions_are_seen(plan: Plan) -> None:
+    """Counted while a visit waits for them, reported in every other situation."""
+    for now in reached(plan):
+        to = plan.follow(now.state, Sensed.PORTION, now.standing)
+        if now.state in plan.pending:
+            assert to.state in plan.pending, f"{now.state.value}: nobody counts it any more"
+        else:
+            assert Command.REPORT_FORCED in to.commands, f"{now.state.value}: nobody hears of it"
+
+
+def test_no_visit_to_a_dispenser_is_over_while_something_may_still_fall() -> None:
+    visits_are_waited_for(DISPENSER)
+
+
+def visits_are_waited_for(plan: Plan) -> None:
+    """Not taken is what it was when the held time after the last movement of the lock is over, and never before."""
+    for now in reached(plan):
+        if now.state in plan.pending:
+            assert now.entry or Happening.HELD_OVER in now.running, f"{now.state.value}: waits for ever"
+            for event in set(possible(plan, now)) - {Happening.STOP, Happening.HELD_OVER}:
+                to = plan.follow(now.state, event, now.standing)
+                assert Command.NOT_TAKEN not in to.commands, f"{now.state.value}, {event.value}: too early"
+
+
+def test_the_alarm_of_a_lane_ends_only_when_both_beams_are_clear_and_that_of_a_door_when_it_is_closed() -> None:
+    alarms_are_mended(TURNSTILE)
+
+
+def alarms_are_mended(plan: Plan) -> None:
+    """Where an alarm ends, and what has to stand how at that moment."""
+    for now in reached(plan):
+        if now.state not in plan.alarmed:
+            continue
+        for event in set(possible(plan, now)) - {Happening.STOP}:
+            then = after(plan, now, event)
+            if then.state in plan.alarmed:
+                continue
+            if now.state is State.DOOR_FORCED:
+                assert event is Sensed.DOOR_CLOSED
+            else:
+                assert event is Happening.ALARM_OVER, event
+                assert {Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR} <= then.standing
+
+
+def test_whoever_stands_in_the_entry_beam_when_an_alarm_or_a_passage_ends_is_not_taken_for_leaving() -> None:
+    for now in reached(TURNSTILE):
+        for event in set(possible(TURNSTILE, now)) - {Happening.STOP}:
+            then = after(TURNSTILE, now, event)
+            if then.state is State.LOCKED is not now.state:
+                assert Sensed.BEAM_1_CLEAR in then.standing, (now, event)
+
+
+def test_a_door_that_opens_in_the_time_of_an_exit_request_is_no_intrusion_and_afterwards_is() -> None:
+    exits_are_excused(TURNSTILE)
+
+
+def exits_are_excused(plan: Plan) -> None:
+    """In the time of it from every situation, afterwards from none that has nobody in the lane."""
+    for now in reached(plan):
+        if Sensed.DOOR_OPEN in now.standing or now.state in plan.alarmed:
+            continue
+        asked = stands(now.standing, Sensed.EXIT_REQUEST)
+        to = plan.follow(now.state, Sensed.DOOR_OPEN, stands(asked, Sensed.DOOR_OPEN))
+        assert not {Command.REPORT_FORCED, Command.ALARM} & set(to.commands), f"{now.state.value}: excused"
+        over = stands(now.standing, Sensed.EXIT_REQUEST_OVER)
+        to = plan.follow(now.state, Sensed.DOOR_OPEN, stands(over, Sensed.DOOR_OPEN))
+        quiet = now.state in plan.pending or now.state in (State.PASSED, State.LEAVING, State.LEFT)
+        assert quiet or {Command.REPORT_FORCED, Command.ALARM} <= set(to.commands), f"{now.state.value}: intrusion"
+
+
+def test_a_door_that_stays_open_after_an_exit_request_is_an_alarm() -> None:
+    for state in (State.LOCKED, State.APPROACHED):
+        to = TURNSTILE.step(state, Happening.DOOR_LEFT_OPEN)
+        assert (to.state, to.commands) == (State.DOOR_FORCED, (Command.REPORT_HELD, Command.ALARM))
+
+
+@dataclass(frozen=True)
+class Room:
+    """An interlock and two people at it; where each stands: 0 outside, 1 in beam 1, 2 in both, 3 in the room."""
+
+    passage: Situation
+    people: tuple[int, int] = (0, 0)
+    gap: bool = False
+
+    def seen(self) -> dict[Sensed, bool]:
+        """What the beams should report."""
+        second = {3} if self.gap else {2, 3}
+        return {Sensed.BEAM_1: bool({1, 2} & {*self.people}), Sensed.BEAM_2: bool(second & {*self.people})}
+
+
+def moved(now: Room, which: int, to: int) -> Room:
+    """Somebody takes a step, and the beams tell it; beam 2 first on the way in, beam 1 first on the way out."""
+    people = (to, now.people[1]) if which == 0 else (now.people[0], to)
+    then, passage = replace(now, people=people), now.passage
+    for beam in (Sensed.BEAM_1, Sensed.BEAM_2):
+        broken = then.seen()[beam]
+        if broken != (beam in passage.standing):
+            passage = after(INTERLOCK, passage, beam if broken else OPPOSITE[beam])
+    return replace(then, passage=passage)
+
+
+def steps(now: Room) -> Iterator[Room]:
+    """What may happen next while the entry door is in use: two people never stand in the entry beam at once."""
+    standing = now.passage.standing
+    if Sensed.DOOR_OPEN in standing:
+        for which, at in enumerate(now.people):
+            for to in {at - 1, at + 1} & {0, 1, 2, 3}:
+                if not (to in (1, 2) and now.people[1 - which] in (1, 2)):
+                    yield moved(now, which, to)
+    if not {1, 2} & {*now.people}:
+        door = Sensed.DOOR_CLOSED if Sensed.DOOR_OPEN in standing else Sensed.DOOR_OPEN
+        yield replace(now, passage=after(INTERLOCK, now.passage, door))
+
+
+def rooms(first: Room, *, alone: bool) -> set[Room]:
+    """All that can come about, as far as the exit or an alarm."""
+    found, todo = {first}, deque([first])
+    while todo:
+        now = todo.popleft()
+        if now.passage.state is State.EXIT_RELEASED or now.passage.state not in INTERLOCK.pending:
+            continue
+        for then in steps(now):
+            if then not in found and not (alone and then.people[1]):
+                found.add(then)
+                todo.append(then)
+    return found
+
+
+RELEASED = after(INTERLOCK, Situation(), Happening.GRANTED)
+
+
+def test_two_who_come_in_one_after_the_other_never_get_the_exit_released() -> None:
+    ends = [room for room in rooms(Room(RELEASED), alone=False) if room.passage.exit]
+    assert ends
+    for room in ends:
+        assert sorted(room.people) == [0, 3], room
+
+
+def test_one_who_hesitates_at_the_threshold_is_no_second_person() -> None:
+    for room in rooms(Room(RELEASED), alone=True):
+        if room.passage.state in (
+            State.OPENED,
+            State.CROSSING,
+        ):  # has been in the beam, and out again, any number of times
+            now = room
+            for to in range(room.people[0] + 1, 4):
+                now = moved(now, 0, to)
+            now = replace(now, passage=after(INTERLOCK, now.passage, Sensed.DOOR_CLOSED))
+            assert now.passage.exit, room
+
+
+def test_a_room_whose_beams_leave_a_gap_shows_itself_at_the_first_person() -> None:
+    first = Room(after(INTERLOCK, RELEASED, Sensed.DOOR_OPEN), gap=True)
+    gap = moved(moved(first, 0, 1), 0, 0)  # past beam 1 and not yet in beam 2: to the gate as if they had turned back
+    now = moved(replace(gap, people=(0, 0)), 0, 3)
+    assert now.passage.state is State.FORCED
+    assert not now.passage.exit
+
+
 FAULTS: dict[str, tuple[Plan, State, Event, Step]] = {
     "the exit opens while the entry door stands open": (
         INTERLOCK,
@@ -206,6 +386,44 @@ def test_a_fault_in_a_table_is_found(fault: str) -> None:
     plan, state, event, wrong = FAULTS[fault]
     with pytest.raises(AssertionError):
         reached(replace(plan, table={**plan.table, (state, event): wrong}))
+
+
+UNHEARD: dict[str, tuple[Callable[[Plan], None], Plan, State, Event, Step]] = {
+    "a jam ends the visit at once": (
+        visits_are_waited_for,
+        DISPENSER,
+        State.DISPENSING,
+        Sensed.FAULT,
+        Step(State.JAMMED, (Command.LOCK, Command.STOP_TIMERS, Command.NOT_TAKEN, Command.REPORT_FAULT)),
+    ),
+    "nobody hears of a portion that falls while it is jammed": (
+        portions_are_seen,
+        DISPENSER,
+        State.JAMMED,
+        Sensed.PORTION,
+        Step(State.JAMMED),
+    ),
+    "the holder who clears the second beam ends the alarm": (
+        alarms_are_mended,
+        TURNSTILE,
+        State.FORCED,
+        Sensed.BEAM_2_CLEAR,
+        Step(State.LOCKED, (Command.SILENCE,)),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", UNHEARD)
+def test_a_fault_that_moves_no_lock_is_found_too(fault: str) -> None:
+    asked, plan, state, event, wrong = UNHEARD[fault]
+    asked(plan)
+    with pytest.raises(AssertionError):
+        asked(replace(plan, table={**plan.table, (state, event): wrong}))
+
+
+def test_an_exit_request_that_excuses_nothing_is_found() -> None:
+    with pytest.raises(AssertionError, match="excused"):
+        exits_are_excused(replace(TURNSTILE, excused={}))
 
 
 @given(st.sampled_from(list(PLANS.values())), st.lists(st.integers(0, 30), max_size=60))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.decision import Policy
+from edge.policy.rules import Rules
 from edge.settings import Camera, Settings, SettingsError, load, profile, read_toml, section
 
 ROOT = Path(__file__).parents[1]
@@ -203,6 +204,12 @@ def test_the_wiring_table_of_the_readme_is_the_configuration(example: Settings) 
 def test_a_number_that_means_nothing_is_named(edited: Path, line: str, instead: str) -> None:
     with pytest.raises(SettingsError, match=line):
         load(spoil(edited, line, instead))
+
+
+def test_nobody_has_so_much_longer_that_the_gate_stands_open() -> None:
+    assert section(Rules, {"slow_s": 60.0}, "policy.rules", ROOT, "here").slow_s == 60.0
+    with pytest.raises(SettingsError, match="slow_s should be a number from 0 to 60"):
+        section(Rules, {"slow_s": 61.0}, "policy.rules", ROOT, "here")
 
 
 @pytest.mark.parametrize(

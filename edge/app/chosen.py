@@ -67,6 +67,7 @@ def lane_of(policy: Policy, manifest: Manifest, site_key: bytes) -> Lane | None:
 def configuration(policy: Policy, calibration: Calibration | None) -> Event:
     """Which rules are in force from now on, as it is written down."""
     fields: dict[str, Value] = {"profile": policy.name, "fmr": str(policy.fmr), "lane": policy.lane}
+    fields |= {"trust_warn_s": round(policy.trust_warn_h * 3600), "overrule_s": policy.rules.overrule.within_s}
     if calibration is None:
         return Event(Kind.CONFIGURATION, fields, digests=(policy.digest,))
     fields |= {"attack_threshold": str(policy.attack_threshold), "calibrated": calibration.made_at}
@@ -125,7 +126,7 @@ def gate_of(settings: Settings) -> GpioGate:
 
 def longest_s(settings: Settings, policy: Policy) -> float:
     """How long the release may be on for one person who is slow and then stands in the gate."""
-    return settings.gate.release_s + policy.rules.slow_s + settings.gate.held_s
+    return settings.gate.release_s + settings.gate.held_s + 2 * policy.rules.slow_s
 
 
 def plan_of(settings: Settings) -> Plan:

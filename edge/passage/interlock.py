@@ -1,7 +1,8 @@
 """Two doors with room for one person between them: the entry door, then the exit door, and never both.
 
-Beam 1 is crossed in the entry door, beam 2 is broken while somebody stands between the doors. Whoever is inside can
-push the entry door open from there by its own handle; software holds nobody.
+Beam 1 is crossed in the entry door, beam 2 is broken while somebody stands between the doors, and already before a
+person who comes in has cleared beam 1. Whoever is inside can push the entry door open from there by its own handle;
+software holds nobody.
 
 Rules:
 
@@ -9,9 +10,11 @@ Rules:
 2. A release ends as soon as its door opens: the door falls shut behind the person without being asked.
 3. The exit door is released only when the entry door is shut again behind exactly one person, and locked in the same
    step in which the entry door opens.
-4. Two people, or one who does not leave, open nothing more; the room has to be empty before the next grant.
-5. A fire ends every visit, locks the entry door and frees the exit door until it is over. That is the one movement of
-   a lock that waits for no entry; a grant opens nothing meanwhile.
+4. Two people, or one who does not leave, open nothing more; the room has to be empty before the next grant. Whoever
+   clears beam 1 without having broken beam 2 has turned back and may try again; whoever breaks beam 2 without beam 1,
+   or beam 1 after beam 2, counts as a second person.
+5. A fire ends every visit, frees the exit door until it is over and locks the entry door, in that order. That is the
+   one movement of a lock that waits for no entry; a grant opens nothing meanwhile.
 6. How the doors and the room stand is looked at anew whenever the passage comes to rest.
 """
 
@@ -24,6 +27,7 @@ from edge.passage.words import Command, Event, Happening, Plan, Sensed, State, S
 _S, _E, _H, _C = State, Sensed, Happening, Command
 _ENDS = (_C.STOP_TIMERS, _C.NOT_TAKEN)
 _FORCED = (_C.LOCK, *_ENDS, _C.REPORT_FORCED, _C.ALARM)
+_TAILGATE = (*_ENDS, _C.REPORT_TAILGATE, _C.ALARM)
 _HELD = (_C.NOT_TAKEN, _C.REPORT_HELD, _C.ALARM)
 
 _WAY_IN: Mapping[tuple[State, Event], Step] = {
@@ -36,7 +40,7 @@ _WAY_IN: Mapping[tuple[State, Event], Step] = {
     (_S.RELEASED, _E.EXIT_DOOR_OPEN): Step(_S.EXIT_FORCED, _FORCED),
     (_S.RELEASED, _E.BEAM_2): Step(_S.EMPTYING, (_C.LOCK, *_ENDS, _C.TIME_HELD)),
     (_S.OPENED, _E.BEAM_1): Step(_S.CROSSING),
-    (_S.OPENED, _E.BEAM_2): Step(_S.INSIDE),
+    (_S.OPENED, _E.BEAM_2): Step(_S.FORCED, _TAILGATE),
     (_S.OPENED, _E.DOOR_CLOSED): Step(_S.LOCKED, _ENDS),
     (_S.OPENED, _H.HELD_OVER): Step(_S.DOOR_FORCED, _HELD),
     (_S.CROSSING, _E.BEAM_1_CLEAR): Step(_S.OPENED),
@@ -46,9 +50,13 @@ _WAY_IN: Mapping[tuple[State, Event], Step] = {
     (_S.ENTERING, _E.BEAM_2_CLEAR): Step(_S.CROSSING),
     (_S.ENTERING, _H.HELD_OVER): Step(_S.FORCED, _HELD),
     (_S.INSIDE, _E.BEAM_1): Step(_S.RETURNING),
-    (_S.INSIDE, _E.BEAM_2_CLEAR): Step(_S.OPENED),
+    (_S.INSIDE, _E.BEAM_2_CLEAR): Step(_S.UNSEEN),
     (_S.INSIDE, _H.HELD_OVER): Step(_S.FORCED, _HELD),
-    (_S.RETURNING, _E.BEAM_1_CLEAR): Step(_S.FORCED, (*_ENDS, _C.REPORT_TAILGATE, _C.ALARM)),
+    (_S.UNSEEN, _E.BEAM_1): Step(_S.DOOR_FORCED, _TAILGATE),
+    (_S.UNSEEN, _E.BEAM_2): Step(_S.INSIDE),
+    (_S.UNSEEN, _E.DOOR_CLOSED): Step(_S.LOCKED, _ENDS),
+    (_S.UNSEEN, _H.HELD_OVER): Step(_S.DOOR_FORCED, _HELD),
+    (_S.RETURNING, _E.BEAM_1_CLEAR): Step(_S.FORCED, _TAILGATE),
     (_S.RETURNING, _E.BEAM_2_CLEAR): Step(_S.CROSSING),
     (_S.RETURNING, _H.HELD_OVER): Step(_S.FORCED, _HELD),
 }
@@ -82,7 +90,10 @@ _WAY_BACK: Mapping[tuple[State, Event], Step] = {
 }
 
 _PENDING = frozenset(
-    {_S.RELEASED, _S.OPENED, _S.CROSSING, _S.ENTERING, _S.INSIDE, _S.RETURNING, _S.EXIT_RELEASED, _S.EXIT_OPENED}
+    {
+        *(_S.RELEASED, _S.OPENED, _S.CROSSING, _S.ENTERING, _S.INSIDE, _S.UNSEEN, _S.RETURNING),
+        *(_S.EXIT_RELEASED, _S.EXIT_OPENED),
+    }
 )
 _USED = {state for state, _ in (*_WAY_IN, *_WAY_OUT, *_WAY_BACK)} - {_S.EVACUATED}
 
@@ -90,8 +101,8 @@ _FIRE: Mapping[tuple[State, Event], Step] = {
     (state, _E.FIRE): Step(
         _S.EVACUATED,
         (
-            _C.LOCK,
             _C.FREE_EXIT,
+            _C.LOCK,
             _C.STOP_TIMERS,
             *((_C.NOT_TAKEN,) if state in _PENDING else ()),
             _C.REPORT_FIRE,
@@ -116,6 +127,7 @@ INTERLOCK = Plan(
         _S.AWAY: (_E.DOOR_CLOSED,),
         _S.OPENED: (_E.DOOR_CLOSED,),
         _S.INSIDE: (_E.DOOR_CLOSED,),
+        _S.UNSEEN: (_E.DOOR_CLOSED,),
         _S.EXIT_OPENED: (_E.BEAM_2_CLEAR,),
         _S.EXITED: (_E.EXIT_DOOR_CLOSED,),
         _S.FORCED: (_E.BEAM_2_CLEAR,),

@@ -6,8 +6,11 @@ Rules:
 2. Every way out of an unlocked state locks; two timers bound how long it can last.
 3. Beam 2 after beam 1 is a passage. Beam 1 cleared before beam 2 is a person who turned back: not taken.
 4. Leaving (beam 2 first) is free and is nobody's alarm. Software never owns the exit.
-5. A door that is forced, or stands open when nobody passes, is an alarm until it is closed; beams do not mend it.
+5. A door that is forced, or stands open when nobody passes, is an alarm until it is closed; beams do not mend it. One
+   that opens in the time of an exit request is somebody leaving, and has the held time to close.
 6. Fire, tampering and exit requests are reported in every state and move nothing.
+7. The alarm of a lane that was forced, followed in or blocked ends when both beams have been clear for a while;
+   whoever breaks one in that time begins it anew.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ _TABLE: Mapping[tuple[State, Event], Step] = {
     (_S.APPROACHED, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
     (_S.APPROACHED, _E.BEAM_2): Step(_S.FORCED, (_C.REPORT_FORCED, _C.ALARM)),
     (_S.APPROACHED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_FORCED, _C.ALARM)),
+    (_S.APPROACHED, _H.DOOR_LEFT_OPEN): Step(_S.DOOR_FORCED, (_C.REPORT_HELD, _C.ALARM)),
     (_S.RELEASED, _E.BEAM_1): Step(_S.ENTERED),
     (_S.RELEASED, _E.BEAM_2): Step(_S.LEAVING, (_C.LOCK, _C.STOP_TIMERS, _C.NOT_TAKEN)),
     (_S.RELEASED, _H.RELEASE_OVER): Step(_S.LOCKED, (_C.LOCK, _C.NOT_TAKEN)),
@@ -38,12 +42,18 @@ _TABLE: Mapping[tuple[State, Event], Step] = {
     (_S.PASSED, _E.BEAM_2_CLEAR): Step(_S.LOCKED, (_C.STOP_TIMERS,)),
     (_S.PASSED, _E.BEAM_1): Step(_S.FORCED, (_C.STOP_TIMERS, _C.REPORT_TAILGATE, _C.ALARM)),
     (_S.PASSED, _H.HELD_OVER): Step(_S.FORCED, (_C.REPORT_HELD, _C.ALARM)),
-    (_S.LEAVING, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
-    (_S.LEAVING, _E.BEAM_2_CLEAR): Step(_S.LOCKED),
+    (_S.LEAVING, _E.BEAM_2_CLEAR): Step(_S.LEFT),
     (_S.LEAVING, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
-    (_S.FORCED, _E.BEAM_1_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
-    (_S.FORCED, _E.BEAM_2_CLEAR): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.LEFT, _E.BEAM_1_CLEAR): Step(_S.LOCKED),
+    (_S.LEFT, _E.BEAM_2): Step(_S.LEAVING),
+    (_S.LEFT, _H.GRANTED): Step(_S.RELEASED, (_C.TIME_RELEASE, _C.UNLOCK)),
+    (_S.FORCED, _E.BEAM_1_CLEAR): Step(_S.CLEARING, (_C.TIME_ALARM,)),
+    (_S.FORCED, _E.BEAM_2_CLEAR): Step(_S.CLEARING, (_C.TIME_ALARM,)),
     (_S.FORCED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED),
+    (_S.CLEARING, _E.BEAM_1): Step(_S.FORCED, (_C.STOP_TIMERS,)),
+    (_S.CLEARING, _E.BEAM_2): Step(_S.FORCED, (_C.STOP_TIMERS,)),
+    (_S.CLEARING, _H.ALARM_OVER): Step(_S.LOCKED, (_C.SILENCE,)),
+    (_S.CLEARING, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.STOP_TIMERS,)),
     (_S.DOOR_FORCED, _E.DOOR_CLOSED): Step(_S.LOCKED, (_C.SILENCE,)),
 }
 
@@ -52,6 +62,8 @@ TURNSTILE = Plan(
     table=_TABLE,
     pending=frozenset({_S.RELEASED, _S.ENTERED}),
     unlocked=frozenset({_S.RELEASED, _S.ENTERED}),
-    alarmed=frozenset({_S.FORCED, _S.DOOR_FORCED}),
-    clear=frozenset({_S.LOCKED, _S.APPROACHED, _S.LEAVING}),
+    alarmed=frozenset({_S.FORCED, _S.CLEARING, _S.DOOR_FORCED}),
+    clear=frozenset({_S.LOCKED, _S.APPROACHED, _S.LEAVING, _S.LEFT}),
+    anew={_S.LOCKED: (_E.BEAM_1,), _S.LEFT: (_E.BEAM_1_CLEAR,), _S.CLEARING: (_E.BEAM_1, _E.BEAM_2)},
+    excused={(_S.LOCKED, _E.DOOR_OPEN): _E.EXIT_REQUEST, (_S.APPROACHED, _E.DOOR_OPEN): _E.EXIT_REQUEST},
 )

@@ -23,7 +23,7 @@ class Sensed(Enum):
     """What a sensor reports.
 
     The beams are those of a turnstile; of an interlock, beam 1 is crossed in the entry door and beam 2 is broken while
-    somebody stands between the doors.
+    somebody stands between the doors. An exit request stands for as long as it excuses a door that opens.
     """
 
     BEAM_1 = "beam-1"
@@ -38,6 +38,7 @@ class Sensed(Enum):
     FAULT = "fault"
     FAULT_OVER = "fault-over"
     EXIT_REQUEST = "exit-request"
+    EXIT_REQUEST_OVER = "exit-request-over"
     FIRE = "fire"
     FIRE_OVER = "fire-over"
     TAMPER = "tamper"
@@ -50,6 +51,7 @@ class Happening(Enum):
     RELEASE_OVER = "release-over"
     HELD_OVER = "held-over"
     DOOR_LEFT_OPEN = "door-left-open"
+    ALARM_OVER = "alarm-over"
     ALL_OUT = "all-out"
     STOP = "stop"
 
@@ -67,15 +69,20 @@ class State(Enum):
     ENTERED = "entered"
     PASSED = "passed"
     LEAVING = "leaving"
+    LEFT = "left"
     FORCED = "forced"
+    CLEARING = "clearing"
     DOOR_FORCED = "door-forced"
     DISPENSING = "dispensing"
     SETTLING = "settling"
+    JAMMED_SETTLING = "jammed-settling"
+    FORCED_SETTLING = "forced-settling"
     JAMMED = "jammed"
     OPENED = "opened"
     CROSSING = "crossing"
     ENTERING = "entering"
     INSIDE = "inside"
+    UNSEEN = "unseen"
     RETURNING = "returning"
     EXIT_RELEASED = "exit-released"
     EXIT_OPENED = "exit-opened"
@@ -96,6 +103,7 @@ class Command(Enum):
     FREE_EXIT = "free-exit"
     TIME_RELEASE = "time-release"
     TIME_HELD = "time-held"
+    TIME_ALARM = "time-alarm"
     STOP_TIMERS = "stop-timers"
     TAKEN = "taken"
     NOT_TAKEN = "not-taken"
@@ -119,6 +127,7 @@ OPPOSITE: Mapping[Sensed, Sensed] = {
         (Sensed.DOOR_OPEN, Sensed.DOOR_CLOSED),
         (Sensed.EXIT_DOOR_OPEN, Sensed.EXIT_DOOR_CLOSED),
         (Sensed.FAULT, Sensed.FAULT_OVER),
+        (Sensed.EXIT_REQUEST, Sensed.EXIT_REQUEST_OVER),
         (Sensed.FIRE, Sensed.FIRE_OVER),
     )
     for a, b in ((one, other), (other, one))
@@ -132,6 +141,7 @@ AT_REST = frozenset(
         Sensed.DOOR_CLOSED,
         Sensed.EXIT_DOOR_CLOSED,
         Sensed.FAULT_OVER,
+        Sensed.EXIT_REQUEST_OVER,
         Sensed.FIRE_OVER,
     }
 )
@@ -173,6 +183,7 @@ class Plan:
         alarmed: states that somebody has to mend.
         clear: states from which a grant opens.
         anew: what counts as happening once more on arrival in a state, if a sensor stands so at that moment.
+        excused: what changes nothing in these states while something stands, whatever the table says.
     """
 
     name: str
@@ -183,6 +194,12 @@ class Plan:
     clear: frozenset[State]
     exit_unlocked: frozenset[State] = frozenset()
     anew: Mapping[State, tuple[Sensed, ...]] = field(default_factory=dict)
+    excused: Mapping[tuple[State, Event], Sensed] = field(default_factory=dict)
+
+    @property
+    def counts(self) -> bool:
+        """Whether portions are granted here, so that an outcome is also a number."""
+        return any(event is Happening.ALL_OUT for _, event in self.table)
 
     @property
     def states(self) -> tuple[State, ...]:
@@ -214,6 +231,8 @@ class Plan:
         Raises:
             RuntimeError: the table goes round in circles; a model check proves that none does.
         """
+        if self.excused.get((state, event)) in standing:
+            return Step(state)
         to = self.step(state, event)
         done = list(to.commands)
         for _ in State:
@@ -232,5 +251,7 @@ class Plan:
         lines = ["stateDiagram-v2", "    [*] --> locked"]
         for (state, event), to in self.table.items():
             done = " / " + ", ".join(command.value for command in to.commands) if to.commands else ""
-            lines.append(f"    {state.value} --> {to.state.value}: {event.value}{done}")
+            excuse = self.excused.get((state, event))
+            unless = f" unless {excuse.value}" if excuse is not None else ""
+            lines.append(f"    {state.value} --> {to.state.value}: {event.value}{unless}{done}")
         return "\n".join(lines)

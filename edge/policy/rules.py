@@ -156,7 +156,7 @@ class Rules:
         watch: groups whose coming is noted with an entry of its own, and nothing else.
         duress: groups whose coming is a silent alarm; the gate serves them as anybody else.
         slow: groups for whom the gate stays open longer.
-        slow_s: seconds longer.
+        slow_s: seconds longer to come, and as many to go through; at most 60.
         passback: nobody enters twice on one card.
         second: who comes with somebody else.
         check_one_in: one in so many is sent to a person by lot; 0 for nobody.

@@ -26,6 +26,7 @@ LIMITS = {
     "policy.attack_threshold": 1.0,
     "policy.capture_s": 55.0,
     "policy.skew_s": 3600,
+    "rules.slow_s": 60.0,
 }
 """Greatest values by the end of a key; whatever is not named is only finite and not negative."""
 

@@ -1,9 +1,9 @@
 """A benefit point is killed at every step of handing out, seeded: nobody receives twice, and no reservation is lost.
 
 One process forks a point for each life and kills it before the n-th thing that it does: a statement to SQLite, a look
-at the dispenser's count, a portion on its way out. Portions fall outside of what can be killed:
-into a file of the test. A dispenser without a count of its own is killed too: nobody receives twice, and what nobody
-is sure of says so.
+at the dispenser's count, its lock, a portion on its way out. The dispenser also jams, is opened, and gives late.
+Portions fall outside of what can be killed: into a file of the test. A dispenser without a count of its own is killed
+too: nobody receives twice, and what nobody is sure of says so.
 
 In full, 1,000 kills: ``pytest tests/policy/test_benefit_kills.py -m slow``.
 """
@@ -18,6 +18,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,8 @@ import pytest
 from edge.audit.entry import Event, Kind
 from edge.benefit import Benefit
 from edge.devices.journal import Follower, SqliteJournal
+from edge.doorway import Doorway
+from edge.passage import DISPENSER, Indication, Sensed
 from edge.policy.ledger import Ledger, LedgerKey
 from edge.ports import Receipt
 from edge.trust.cycles import Cycle
@@ -40,7 +43,19 @@ PEOPLE = [f"person {number}".encode() for number in range(150)]
 CYCLE = Cycle("rice", "2026-11", 3, 1, datetime(2027, 1, 1, tzinfo=UTC))
 KEY = LedgerKey(1, bytes(32))
 MARKS = {KEY.mark(person, CYCLE): person for person in PEOPLE}
-STEPS = 110
+STEPS = 150
+STORIES: dict[str, tuple[tuple[float, Sensed], ...]] = {
+    "gives": ((0.0, Sensed.PORTION),),
+    "gives late": ((0.008, Sensed.PORTION),),
+    "gives nothing": (),
+    "jams": ((0.0, Sensed.FAULT),),
+    "jams, and it falls": ((0.0, Sensed.FAULT), (0.005, Sensed.PORTION)),
+    "jams and is well again, and it falls": ((0.0, Sensed.FAULT), (0.002, Sensed.FAULT_OVER), (0.005, Sensed.PORTION)),
+    "jams late, and it falls": ((0.006, Sensed.FAULT), (0.008, Sensed.PORTION)),
+    "is opened": ((0.0, Sensed.DOOR_OPEN),),
+    "is opened, and it falls": ((0.0, Sensed.DOOR_OPEN), (0.005, Sensed.PORTION)),
+}
+"""What the dispenser does when it is enabled, and so many seconds later."""
 
 
 class FloorClock:
@@ -78,48 +93,71 @@ class Doom:
 
 
 class World:
-    """The dispenser: what fell out of it, and to whom, is in a file; its own count is the number of portions."""
+    """The dispenser behind a doorway: what fell out of it, and to whom, is in a file; its own count is their number.
+
+    It is the doorway's lock, panel and sensors. What it does when it is enabled is one of ``STORIES``.
+    """
 
     def __init__(self, place: Path, doom: Doom, blind: bool) -> None:
         self._blind = blind
         self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self._place, self._doom = place, doom
-        self.before_it = b""
-        self.turns_back = False
-        self.dispensed = 0
+        self.before_it, self.story = b"", "gives"
+        self.happened: Callable[[Sensed], None] = lambda _: None
 
     def counted(self) -> int | None:
         self._doom.step()
         return None if self._blind else len(self._place.read_bytes().splitlines())
 
-    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+    def unlock(self, receipt: Receipt) -> None:
         assert receipt.kind is Kind.GRANTED
-        self.dispensed = 0
         self._doom.step()
-        if self.turns_back:
-            return Kind.NOT_TAKEN
-        os.write(self._file, self.before_it + b"\n")
+        loop = asyncio.get_running_loop()
+        for after_s, sensed in STORIES[self.story]:
+            loop.call_later(after_s, self._tell, sensed)
+
+    def _tell(self, sensed: Sensed) -> None:
+        if sensed is Sensed.PORTION:
+            os.write(self._file, self.before_it + b"\n")
         self._doom.step()
-        self.dispensed = 1
-        return Kind.TAKEN
+        self.happened(sensed)
+
+    def lock(self) -> None:
+        self._doom.step()
+
+    def show(self, indication: Indication) -> None:
+        pass
+
+    async def sensed(self) -> AsyncIterator[Sensed]:
+        await asyncio.Event().wait()
+        yield Sensed.FAULT
+
+    def unlock_exit(self, receipt: Receipt) -> None:
+        raise AssertionError("there is no second door")
+
+    lock_exit = free_exit = lock
 
 
 async def serve(folder: Path, doom: Doom, chance: random.Random, visits: list[bytes], tell: int, blind: bool) -> None:
     """One life of the point: what is unfinished, then a few people. Each reservation is told when it is on disk."""
     journal = SqliteJournal.open(folder / "journal.db", ORIGIN, "point", FloorClock(), None, doom.connect)
     world = World(folder / "portions", doom, blind)
+    door = Doorway(world, world, world, journal, FloorClock(), release_s=0.004, held_s=0.012, plan=DISPENSER)
+    world.happened = door.happened
     log = Follower(folder / "journal.db")
-    benefit = Benefit(journal, world, world, lambda: Ledger(log.entries(0, 1 << 20)))
+    benefit = Benefit(journal, world, door, lambda: Ledger(log.entries(0, 1 << 20)))
     await benefit.opened(CYCLE)
     for person in visits:
         mark = KEY.mark(person, CYCLE)
         if (await benefit.ledger()).benefit(mark) != "free":
             continue
         grant = await journal.append(Event(Kind.GRANTED, {"reason": None}))
-        world.before_it, world.turns_back = person, chance.random() < 0.2
+        world.before_it, world.story = person, chance.choice(["gives"] * 5 + [*STORIES])
         outcome = await benefit.hand_out(grant, mark, CYCLE)
         os.write(tell, b"1")
         await journal.append(Event(outcome, {"visit": grant.index}))
+        for mended in (Sensed.FAULT_OVER, Sensed.DOOR_CLOSED):
+            door.happened(mended)
 
 
 def one_life(

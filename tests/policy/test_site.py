@@ -52,7 +52,7 @@ class Way:
 
     dispensed = 1
 
-    async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+    async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         return Kind.TAKEN
 
 
@@ -276,7 +276,7 @@ def test_a_benefit_that_is_being_handed_out_is_not_taken_for_interrupted(here: H
     """An operator lets somebody in while the next person already shows a card."""
 
     class Slow(Way):
-        async def let_through(self, receipt: Receipt, *, release_s: float | None = None, portions: int = 1) -> Kind:
+        async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
             await asyncio.sleep(0.2)
             return Kind.TAKEN
 

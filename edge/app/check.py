@@ -71,6 +71,7 @@ def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
 _REMEDIES = {
     "profile": "set site.profile to the name of a file in profiles/",
     "secrets": "as root, sudo edge check; else edge provision secret NAME",
+    "trust": "trust.roots takes public keys, each as base64 of its SubjectPublicKeyInfo",
     "models": "edge models pull, then edge models selftest",
     "camera": "check the ribbon or USB cable and camera.kind and camera.source; rpicam-hello shows a Pi camera",
     "gate": "check that this is a board with pins, and add the user to group gpio; gpiodetect lists the chips",

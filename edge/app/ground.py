@@ -98,6 +98,7 @@ async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
     if settings.gate.kind == "gpio":
         say_persisting(watch, persisting())
     panel = ToldPanel(gate, settings.paths.panel_socket)
+    closing.callback(panel.close)
     return Ground(clock, gate, checkpoints, journal, follower, standing, watch, panel)
 
 

@@ -30,6 +30,10 @@ class ToldPanel:
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._channel.setblocking(False)
 
+    def close(self) -> None:
+        """Tell nobody any more."""
+        self._channel.close()
+
     def show(self, indication: Indication) -> None:
         """Show it and tell it."""
         self._panel.show(indication)

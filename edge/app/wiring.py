@@ -89,8 +89,16 @@ def wired(settings: Settings) -> None:
 
 def persisting(modules: Path = Path("/sys/module")) -> tuple[str, ...]:
     """Drivers of the pins that keep a level when the process that set it is gone: a crash would not drop the relay."""
-    told = {name: modules / name / "parameters" / "persist_gpio_outputs" for name in _DRIVERS}
-    return tuple(n for n, path in told.items() if path.exists() and path.read_text("ascii").strip() in ("Y", "1"))
+    return tuple(name for name in _DRIVERS if _keeps(modules / name / "parameters" / "persist_gpio_outputs"))
+
+
+def _keeps(told: Path) -> bool:
+    try:
+        return told.read_text(encoding="ascii").strip() in ("Y", "1")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):  # it is there and does not say: no reason to start less, but one to look
+        return True
 
 
 def drawing(settings: Settings) -> str:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edge.app.gate import entrance_of, serve
+from edge.app.ground import Chosen, ground
 from edge.app.starting import after, say_started
 from edge.audit.entry import Kind
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
-from edge.settings import Clock
+from edge.devices.simulated import SimulatedGate
+from edge.settings import Clock, Gate, load
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -53,3 +62,38 @@ def test_a_power_cut_is_in_the_log_of_the_next_start(tmp_path: Path) -> None:
     kinds = [entry.kind for entry in log.entries(0, 100) if entry.kind is not Kind.EPOCH_OPEN]
     log.close()
     assert kinds == [Kind.BOOT, Kind.BOOT, Kind.POWER_LOST, Kind.POWER_BACK, Kind.BOOT]
+
+
+def test_the_heartbeat_moves_while_the_gate_serves_and_not_after_its_end(
+    tmp_path: Path, pins: Gate, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    found = load(ROOT / "config" / "edge.toml")
+    paths = replace(found.paths, state=tmp_path / "state", run=tmp_path / "run", credentials=tmp_path)
+    paths.journal.parent.mkdir(parents=True)
+    (tmp_path / "site-key").write_bytes(bytes(range(32)))
+    models = replace(found.models, folder=ROOT / "models")
+    settings = replace(found, paths=paths, models=models, gate=replace(pins, heartbeat_pin=4))
+
+    async def story() -> None:
+        with contextlib.ExitStack() as closing:
+            chosen = Chosen.of(settings)
+            on = await ground(chosen, closing)
+            assert isinstance(on.gate, SimulatedGate)
+            wire = on.gate.factory.pin(4)
+            entrance = await entrance_of(chosen, on, closing)
+            assert not wire.state
+            serving = asyncio.create_task(serve(settings, on, entrance))
+            async with asyncio.timeout(5):
+                for level in (True, False):
+                    while bool(wire.state) is not level:  # noqa: ASYNC110 -- a pin has no event
+                        await asyncio.sleep(0.01)
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+            entrance.doorway.stop()
+            await entrance.vision.close()
+            stopped = len(wire.states)
+            await asyncio.sleep(1.2)
+            assert len(wire.states) == stopped
+
+    run(story())

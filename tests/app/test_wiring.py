@@ -96,6 +96,11 @@ def test_a_kernel_that_keeps_outputs_is_told_of(tmp_path: Path, driver: str, kep
     assert persisting(tmp_path) == found
 
 
+def test_a_kernel_that_does_not_say_whether_it_keeps_outputs_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "pinctrl_rp1" / "parameters" / "persist_gpio_outputs").mkdir(parents=True)
+    assert persisting(tmp_path) == ("pinctrl_rp1",)
+
+
 def test_a_kernel_that_keeps_outputs_is_said_at_the_start_and_ends_no_service() -> None:
     watch = Watch(SimulatedJournal(), SimulatedClock())
     say_persisting(watch, ())

@@ -393,6 +393,19 @@ def test_a_system_that_is_not_well_or_not_quiet_goes_back(
     assert not (card.folder / "kept" / "floor").exists()
 
 
+LOOKS_FURTHER = WELL + '{"device": "watchdog", "well": false, "said": ""}\n'
+
+
+@pytest.mark.parametrize(("before", "status"), [(WELL, 0), ("", 1)])
+def test_what_the_system_before_never_looked_at_sends_nobody_back(
+    card: Card, trial: Callable[..., Said], before: str, status: int
+) -> None:
+    installed(card)
+    card.start("B")
+    (card.folder / "kept" / "check-before").write_text(before)
+    assert trial(LOOKS_FURTHER).returncode == status
+
+
 def test_a_system_that_did_not_start_is_marked_bad_by_the_old_one(card: Card, trial: Callable[..., Said]) -> None:
     installed(card)
     card.start("A")

@@ -305,7 +305,7 @@ class AccessPoint:
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
-        _log.info("passage visit=%d %s", receipt.index, outcome.name.lower().replace("_", "-"))
+        _log.info("passage visit=%d outcome=%s", receipt.index, outcome.name.lower().replace("_", "-"))
 
     async def forget(self) -> None:
         """Drop the pictures of this visit; a dead edge-vision has dropped them already."""

@@ -180,9 +180,15 @@ async def trust_changed(
     if trust is None:
         return
     fields: dict[str, Value] = {"version": trust.version, "digest": trust.digest, "issuers": len(trust.issuers)}
+    if before is None:
+        fields["start"] = True
+    if trust.issued_at is not None:
+        fields["issued"] = int(trust.issued_at.timestamp())
     signed_at = trust.issued_at
     if isinstance(standing.trustfile, Trusted) and (whole := standing.trustfile.whole) is not None:
         signed_at = whole.signed_at
+        if (oldest := whole.withdrawn.oldest) is not None:
+            fields["status_issued"] = int(oldest.timestamp())
         fields["files"] = len(whole.opened)
         fields["faults"] = len(whole.faults)
     if signed_at is not None and signed_at > clock.now().lower:

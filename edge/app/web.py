@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.app.service import credential_path, keep_alive, notify, place_for, report_health
+from edge.audit.checkpoint import Checkpoint
 from edge.audit.export import sequence
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
@@ -32,13 +35,15 @@ async def run(settings: Settings) -> None:
     """Serve the pages until cancelled."""
     if settings.web.readers == "anyone" and settings.web.host not in ("127.0.0.1", "::1"):
         raise SettingsError('web.readers = "anyone" goes with host = "127.0.0.1" only')
-    log, checkpoints = Follower(settings.paths.journal), CheckpointReader(settings.paths.checkpoints)
+    paths, origin = settings.paths, settings.site.origin
+    log, checkpoints = Follower(paths.journal), CheckpointReader(paths.checkpoints)
     board = Board(log, checkpoints, receipts=settings.seal.receipts)
     counter = Counter(settings.paths.operators_socket)
     desk = Desk(counter, open_to_read=settings.web.readers == "anyone")
-    taking = Taking(desk, log, lambda: exported(settings, log, checkpoints), settings.site.gate)
+    taking = Taking(desk, log, lambda: exported(paths.journal, paths.checkpoints, origin), settings.site.gate)
     machine = Machine(settings.paths.state)
-    pages = application(board, settings.site, settings.web, desk, machine, taking.routes())
+    dispenser = settings.gate.passage == "dispenser"
+    pages = application(board, settings.site, settings.web, desk, machine, taking.routes(), dispenser=dispenser)
     key = credential_path(settings.paths, "web-tls-key")
     ready = asyncio.Event()
     try:
@@ -59,11 +64,20 @@ async def run(settings: Settings) -> None:
         checkpoints.close()
 
 
-def exported(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> Iterator[bytes]:
-    """The log as it is now, as a file's pieces."""
-    size = log.size()
-    rows = (row for first in range(0, size, _ROWS) for row in log.rows(first, min(_ROWS, size - first)))
-    return sequence(settings.site.origin, log.epoch(), rows, checkpoints.after(0, 0, 1 << 40))
+def exported(journal: Path, sealed: Path, origin: str) -> Iterator[bytes]:
+    """The log as it is now, as a file's pieces; with readers of its own, for it is read beside the loop."""
+    with closing(Follower(journal)) as log, closing(CheckpointReader(sealed)) as checkpoints:
+        size = log.size()
+        rows = (row for first in range(0, size, _ROWS) for row in log.rows(first, min(_ROWS, size - first)))
+        yield from sequence(origin, log.epoch(), rows, _all(checkpoints))
+
+
+def _all(checkpoints: CheckpointReader) -> Iterator[Checkpoint]:
+    """Every checkpoint in order, some at a time: there is one more for every minute of the log's life."""
+    epoch, size = 0, 0
+    while found := checkpoints.after(epoch, size, _ROWS):
+        yield from found
+        epoch, size = found[-1].head.epoch, found[-1].head.size
 
 
 def _services(settings: Settings) -> Part | None:

@@ -118,6 +118,13 @@ class Withdrawn:
     hashes: Mapping[str, Hashes] = field(default_factory=dict)
     denied: Hashes | None = None
 
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of these lists was issued; None when there is none."""
+        lists: list[StatusList | Hashes] = [*self.statuses.values(), *self.hashes.values()]
+        lists += [] if self.denied is None else [self.denied]
+        return min((one.issued_at for one in lists), default=None)
+
     def about(self, card: Card, now: Interval, site_key: bytes) -> Found:
         """What is known about a card.
 

@@ -16,6 +16,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from edge.audit.entry import Kind, LogError
 from edge.audit.proof import prove
@@ -42,7 +43,8 @@ class Board:
 
     Attributes:
         turn: how often something has changed.
-        epoch: of the log that was read.
+        log: how many logs were read here so far; another one has another number, also under the same epoch.
+        epoch: of the log that was read; None while one is read for the first time.
         standing: what its entries add up to.
         charted: how busy the gate was lately.
         recent: the newest of them.
@@ -81,6 +83,7 @@ class Board:
         self._position = 0
         self._sealed_s = -SEAL_S
         self.turn = 0
+        self.log = 0
         self.epoch: int | None = None
         self.standing = Standing()
         self.charted = Charted()
@@ -119,8 +122,11 @@ class Board:
         self._kiosk.hinted(hint, self._monotonic())
         self._look()
 
-    def called(self, devices: Mapping[str, tuple[bool, str]]) -> None:
-        """The gate says how its devices are; nothing when it does not answer."""
+    def called(self, devices: Mapping[str, tuple[bool, str]], closed: bool | None = None) -> None:
+        """The gate says how its devices are, and whether it is locked down; nothing when it does not answer."""
+        if closed is not None and self.standing.closed is None:  # what the log tells is never older
+            self._kiosk.locked_down(closed)
+            self._look()
         if devices != self._called:
             self._called = dict(devices)
             self._wake()
@@ -133,6 +139,15 @@ class Board:
             if logged is None or logged.ok != ok:
                 found[name] = Device(ok, None, detail)
         return dict(sorted(found.items()))
+
+    def now(self) -> datetime | None:
+        """What the gate's clock says, as far as the log tells."""
+        return self.standing.now(self._monotonic())
+
+    def age_s(self, told: Told) -> float | None:
+        """How long ago an entry of this start was written, by the machine's stopwatch; None for an earlier one."""
+        age_s = self._monotonic() - told.monotonic_ms / 1000
+        return age_s if told.boot == self.standing.boot and age_s >= 0 else None
 
     def face(self) -> Face:
         """What the kiosk shows now."""
@@ -159,6 +174,7 @@ class Board:
         """Take what is new in the log; of a log not seen before, all since the gate started."""
         epoch, size = self._log.epoch(), self._log.size()
         if epoch != self.epoch or size < self._position:
+            self.log, self.epoch = self.log + 1, None
             self._position = self._beginning(size)
             self.standing = Standing(size=self._position)
             self.charted = Charted()
@@ -166,6 +182,7 @@ class Board:
             while self._position < size:
                 await self._read(live=False)
             self.epoch = epoch
+            self._wake()
         while await self._read(live=True):
             pass
 
@@ -197,6 +214,8 @@ class Board:
                     self.receipt = None
         self._kiosk.burning(self.standing.fire)
         self._kiosk.without_cards(self.standing.lane)
+        if self.standing.closed is not None:
+            self._kiosk.locked_down(self.standing.closed)
         if entries:
             self._position = self.standing.size
         elif size > self._position:

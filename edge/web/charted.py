@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from edge.audit.entry import Kind
 from edge.web.standing import BUCKETS_S, Standing, Times, Told
@@ -36,9 +37,15 @@ class Charted:
         kept = {one: counts for one, counts in self.slots.items() if one > newest - SLOTS}
         return Charted(newest, {**kept, slot: here})
 
-    def rows(self) -> list[list[int]]:
-        """[seconds since 1970, granted, denied] of each slot of the newest four hours in which somebody came."""
-        return [[slot * SLOT_S, *counts] for slot, counts in sorted(self.slots.items())]
+    def rows(self, now: datetime | None) -> dict[str, object]:
+        """``rows``: [seconds since 1970, granted, denied] of each slot of four hours in which somebody came.
+
+        ``now``: begin of the slot they end with, the present one; None, and that of the last visit, when nobody knows.
+        """
+        newest = self.newest if now is None else int(now.timestamp()) // SLOT_S
+        kept = sorted((slot, counts) for slot, counts in self.slots.items() if newest - SLOTS < slot <= newest)
+        rows = [[slot * SLOT_S, *counts] for slot, counts in kept]
+        return {"now": None if now is None else newest * SLOT_S, "rows": rows}
 
 
 def latency(standing: Standing) -> list[dict[str, object]]:

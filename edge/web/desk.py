@@ -157,15 +157,14 @@ class Desk:
     async def order(self, request: Request) -> Response:
         """Something that the gate shall do."""
         fields = await asked(request, {"what": str, "why": str, "codes": list, "visit": int})
-        if not private(request):
-            return _no(No.NOT_HERE)
-        told = await self.ordered(request, **fields)
-        return answered(told)
+        return answered(await self.ordered(request, **fields))
 
     async def ordered(
         self, request: Request, what: str, why: str, codes: list[str], visit: int
     ) -> orders.Told | DeviceError:
-        """What edge-gate says to an order from a page of ours."""
+        """What edge-gate says to an order from a page of ours; rules 1 and 2."""
+        if not private(request):
+            return Declined(No.NOT_HERE)
         if not fits(request):
             return Declined(No.OVER)
         try:

@@ -11,7 +11,7 @@ from edge.audit.entry import Kind
 from edge.errors import Reason
 from edge.web.board import Board
 from edge.web.machine import Health
-from edge.web.standing import BUCKETS_S, Times, kind_name
+from edge.web.standing import BUCKETS_S, QUIET, Times, kind_name
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _OUTCOMES = (Kind.GRANTED, Kind.DENIED)
@@ -33,11 +33,18 @@ def _gate(board: Board) -> Iterator[str]:
     for name, device in board.devices().items():
         yield f"edge_device_up{_labels(device=name)} {int(device.ok)}"
     if known.trust_at:
-        yield from _family("edge_trust_updated_timestamp_seconds", "gauge", "When the trust list was last renewed.")
+        yield from _family(
+            "edge_trust_updated_timestamp_seconds", "gauge", "When the trust list was issued or last confirmed."
+        )
         yield f"edge_trust_updated_timestamp_seconds {known.trust_at.timestamp():.3f}"
     if known.status_at:
-        yield from _family("edge_status_updated_timestamp_seconds", "gauge", "When withdrawn cards were last renewed.")
+        yield from _family(
+            "edge_status_updated_timestamp_seconds", "gauge", "When the oldest list of withdrawn cards was issued."
+        )
         yield f"edge_status_updated_timestamp_seconds {known.status_at.timestamp():.3f}"
+    if (old := known.trust_old(board.now())) is not None:
+        yield from _family("edge_trust_old", "gauge", "1 when the trust list is older than the profile likes.")
+        yield f"edge_trust_old {int(old)}"
     if known.closed is not None:
         yield from _family("edge_locked_down", "gauge", "1 when an operator locked the gate down.")
         yield f"edge_locked_down {int(known.closed)}"
@@ -70,9 +77,9 @@ def _visits(board: Board) -> Iterator[str]:
     yield from _family("edge_passages_total", "counter", "Grants by whether the person went through.")
     for kind in _PASSAGES:
         yield f"edge_passages_total{_labels(outcome=kind_name(kind))} {known.kinds.get(kind, 0)}"
-    yield from _family("edge_events_total", "counter", "All other entries by kind.")
+    yield from _family("edge_events_total", "counter", "Other entries by kind.")
     for other, count in sorted(known.kinds.items()):
-        if other not in _OUTCOMES + _PASSAGES:
+        if other not in _OUTCOMES + _PASSAGES and other not in QUIET:
             yield f"edge_events_total{_labels(kind=kind_name(other))} {count}"
     yield from _family("edge_visit_seconds", "histogram", "From the readable code to the open gate.")
     yield from _histogram("edge_visit_seconds", {}, known.whole)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from edge.audit.entry import Entry, Kind, Quality, Value
 from edge.errors import Reason
@@ -26,7 +26,8 @@ BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 class Told:
     """One entry as the pages take it: its place in the log, when it was written, what happened.
 
-    ``at`` is None when the gate did not know the time at all; ``kind`` is a number when this release does not know it.
+    ``at`` is None when the gate did not know the time at all; ``kind`` is a number when this release does not know it;
+    ``monotonic_ms`` is the machine's stopwatch, which tells how long ago that was also where nobody knows the time.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Told:
     kind: Kind | int
     fields: Mapping[str, Value] = field(default_factory=dict, repr=False)
     boot: int = 1
+    monotonic_ms: int = 0
 
     @classmethod
     def of(cls, entry: Entry) -> Told:
@@ -41,7 +43,7 @@ class Told:
         at = None
         if entry.quality is not Quality.UNKNOWN and entry.wall_ms < _YEAR_3000_MS:
             at = datetime.fromtimestamp(entry.wall_ms / 1000, UTC)
-        return cls(entry.index, at, entry.kind, entry.fields, entry.boot)
+        return cls(entry.index, at, entry.kind, entry.fields, entry.boot, entry.monotonic_ms)
 
     def text(self, name: str) -> str:
         """The text of a field, cut to a line; empty when absent or something else."""
@@ -52,6 +54,11 @@ class Told:
         """The truth of a field; None when absent or something else."""
         value = self.fields.get(name)
         return value if isinstance(value, bool) else None
+
+    def moment(self, name: str) -> datetime | None:
+        """The moment of a field, in seconds since 1970; None when absent or something else."""
+        value = self.number(name)
+        return datetime.fromtimestamp(value, UTC) if value and 0 < value * 1000 < _YEAR_3000_MS else None
 
     def number(self, name: str) -> int | None:
         """The whole number of a field; None when absent or something else."""
@@ -96,12 +103,16 @@ class Standing:
     Attributes:
         size: entries read so far; the next index.
         newest_at: when the newest of them was written.
+        newest_ms: the same on the machine's stopwatch; None when that was before this start, or nobody knew the time.
         boot: which start of edge-gate this is.
         booted_at: when that was.
         profile: the one named last.
         detects_attacks: whether the last visit or start said that attack detection is active; None when none said so.
         clock: state of the clock as last told.
-        trust: detail of the last trust update, and when.
+        trust: detail of the last trust update.
+        trust_at: when the trust list in force was issued, or last confirmed; None when nobody said.
+        trust_warn_s: age from which the profile calls it old.
+        overrule_s: how long after a refusal the profile lets an operator overrule it.
         devices: by name.
         kinds: entries per kind.
         refusals: denials per reason code.
@@ -109,12 +120,13 @@ class Standing:
         fire: whether the fire alarm is on.
         lane: whether the profile in force asks for no card.
         closed: whether an operator locked the gate down, as far as these entries tell; None when they do not.
-        status_at: when lists of withdrawn cards were last renewed.
+        status_at: when the oldest list of withdrawn cards in force was issued; None when there is none.
         stages: microseconds per stage of a visit.
     """
 
     size: int = 0
     newest_at: datetime | None = None
+    newest_ms: int | None = None
     boot: int = 0
     booted_at: datetime | None = None
     profile: str = ""
@@ -131,20 +143,36 @@ class Standing:
     lane: bool = False
     closed: bool | None = None
     status_at: datetime | None = None
+    trust_warn_s: int | None = None
+    overrule_s: int | None = None
 
     def after(self, told: Told) -> Standing:
         """The standing when this entry has been heard too. What was lost before the gate's last start is forgotten."""
         known = self if told.boot == self.boot else self._booted(told)
         return known._with(told)
 
+    def now(self, monotonic_s: float) -> datetime | None:
+        """What the gate's clock says now, as far as its entries tell: at least so late. None when they do not tell."""
+        if self.newest_at is None or self.newest_ms is None or monotonic_s * 1000 < self.newest_ms:
+            return None
+        return self.newest_at + timedelta(milliseconds=monotonic_s * 1000 - self.newest_ms)
+
+    def trust_old(self, now: datetime | None) -> bool | None:
+        """Whether the trust list is older than the profile likes; None when that cannot be told."""
+        if self.trust_at is None or self.trust_warn_s is None or now is None:
+            return None
+        return (now - self.trust_at).total_seconds() > self.trust_warn_s
+
     def _booted(self, told: Told) -> Standing:
-        return replace(self, boot=told.boot, booted_at=told.at, devices={}, detects_attacks=None, fire=False)
+        booted = replace(self, boot=told.boot, booted_at=told.at, devices={}, detects_attacks=None, fire=False)
+        return replace(booted, newest_ms=None)
 
     def _with(self, told: Told) -> Standing:
         standing = replace(
             self,
             size=told.index + 1,
             newest_at=told.at or self.newest_at,
+            newest_ms=self.newest_ms if told.at is None else told.monotonic_ms,
             profile=told.text("profile") or self.profile,
             clock=told.text("clock") or self.clock,
             kinds={**self.kinds, told.kind: self.kinds.get(told.kind, 0) + 1},
@@ -162,11 +190,11 @@ class Standing:
                 device = Device(told.kind is Kind.DEVICE_BACK, told.at, told.text("detail"))
                 return replace(standing, devices={**standing.devices, told.text("device") or "unnamed": device})
             case Kind.CONFIGURATION if told.text("lane"):
-                return replace(standing, lane=told.text("lane") == "gallery")
-            case Kind.TRUST_UPDATE:
-                return replace(standing, trust=detail(told), trust_at=told.at)
-            case Kind.STATUS_UPDATE:
-                return replace(standing, status_at=told.at)
+                lane, warn_s, overrule_s = told.text("lane"), told.number("trust_warn_s"), told.number("overrule_s")
+                return replace(standing, lane=lane == "gallery", trust_warn_s=warn_s, overrule_s=overrule_s)
+            case Kind.TRUST_UPDATE | Kind.STATUS_UPDATE:
+                issued, oldest = told.moment("issued"), told.moment("status_issued")
+                return replace(standing, trust=_trusted(told), trust_at=issued, status_at=oldest)
             case Kind.FIRE | Kind.FIRE_OVER:
                 return replace(standing, fire=told.kind is Kind.FIRE)
             case Kind.COMMAND if told.text("what") == "lock-down" and told.text("outcome") == "obeyed":
@@ -189,6 +217,21 @@ def reason_of(told: Told) -> Reason | None:
     return _REASONS.get(told.text("reason"))
 
 
+ALARMS = frozenset(
+    {
+        Kind.DOOR_FORCED,
+        Kind.DOOR_HELD,
+        Kind.TAILGATE,
+        Kind.TAMPER,
+        Kind.DURESS,
+        Kind.NOTICED,
+        Kind.FIRE,
+        Kind.FORK,
+    }
+)
+"""What somebody must look at now; a page says it until somebody has seen it."""
+QUIET = frozenset({Kind.DURESS, Kind.NOTICED})
+"""What nobody but an operator may learn: whoever forces a person, or is watched for, may be reading along."""
 _REASONS = {reason.code: reason for reason in Reason}
 _WORDS: dict[Kind | int, str] = {
     Kind.BOOT: "The gate has started.",
@@ -249,10 +292,16 @@ def sentence(told: Told) -> str:
             return f"{told.text('device') or 'A device'} answers again."
         case Kind.COMMAND:
             return _commanded(told)
+        case Kind.TRUST_UPDATE if told.flag("start"):
+            return "The trust list in force was recorded."
         case Kind.OPERATOR:
             return _OPERATOR.get(told.text("what"), "Operators were changed.")
         case _:
             return _WORDS.get(told.kind, f"{kind_name(told.kind).capitalize().replace('-', ' ')}.")
+
+
+def _trusted(told: Told) -> str:
+    return f"version {told.number('version')}, {told.number('issuers')} issuers"
 
 
 def _configured(told: Told) -> str:
@@ -275,7 +324,7 @@ def detail(told: Told) -> str:
     """What else the operator should know of an entry; empty when nothing."""
     match told.kind:
         case Kind.TRUST_UPDATE:
-            return f"version {told.number('version')}, {told.number('issuers')} issuers"
+            return _trusted(told)
         case Kind.CLOCK_STEP:
             return f"by {told.number('seconds')} s"
         case Kind.CONFIGURATION:

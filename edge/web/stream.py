@@ -1,8 +1,9 @@
 """Server-sent events: what is new, to whoever keeps a page open.
 
 ``/events`` sends ``entry`` (id: index in the log; a page that comes back names the last one and gets what it missed),
-``gap`` when that is more than the board remembers, and ``standing``. ``/kiosk/events`` sends ``kiosk``, the newest
-state only. An id is the index of the entry in the log, with the epoch before it: ``1-4711``.
+``gap`` when that is more than the board remembers, ``fresh`` when another log begins, and ``standing``.
+``/kiosk/events`` sends ``kiosk``, the newest state only. An id is the index of the entry in the log, with the epoch
+before it: ``1-4711``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edge.web.charted import latency
 from edge.web.drawn import drawn
 from edge.web.languages import Language, Saying
 from edge.web.machine import Health
-from edge.web.standing import Standing, Told, detail, kind_name, sentence
+from edge.web.standing import ALARMS, QUIET, Told, detail, kind_name, sentence
 
 STANDING_S = 15.0
 KIOSK_S = 5.0
@@ -35,23 +36,32 @@ class Aloud:
 
 
 async def entries(
-    board: Board, seen: tuple[int, int] | None, health: Callable[[], Health] = Health
+    board: Board, seen: tuple[int, int] | None, health: Callable[[], Health] = Health, *, known: bool = True
 ) -> AsyncIterator[bytes]:
-    """Entries after the one ``seen`` (epoch and index), else the newest few; the standing when it changes."""
+    """Entries after the one ``seen`` (epoch and index), else the newest few; the standing when it changes.
+
+    Args:
+        board: where all of it is known.
+        seen: what the page has already.
+        health: of the machine.
+        known: whether the reader is an operator; nobody else learns of ``QUIET`` entries.
+    """
     yield b"retry: 1000\n\n"
-    epoch, position, turn = None, 0, -1
+    log, position, turn = 0, 0, -1
     while not board.closed:
         if turn != board.turn:
             turn = board.turn
-            if epoch != board.epoch and board.epoch is not None:
-                position = 0 if epoch is not None else _first(board, seen)
-                epoch = board.epoch
-            news = [told for told in board.recent if told.index >= position] if epoch is not None else []
+            if log != board.log and board.epoch is not None:
+                if log:
+                    yield event("fresh", {})
+                log, position = board.log, 0 if log else _first(board, seen)
+            news = [told for told in board.recent if told.index >= position] if board.epoch is not None else []
             if news and news[0].index > position:
                 yield event("gap", {"from": position, "count": news[0].index - position})
             for told in news:
                 position = told.index + 1
-                yield event("entry", entry(told), f"{epoch}-{told.index}")
+                if known or told.kind not in QUIET:
+                    yield event("entry", entry(told, board.age_s(told)), f"{board.epoch}-{told.index}")
             yield event("standing", standing(board, health()))
         if not await board.news(turn, STANDING_S):
             yield event("standing", standing(board, health()))
@@ -59,8 +69,8 @@ async def entries(
 
 def _first(board: Board, seen: tuple[int, int] | None) -> int:
     """Where a page goes on, or begins."""
-    if seen is not None and seen[0] == board.epoch:
-        return min(seen[1] + 1, board.standing.size)
+    if seen is not None and seen[0] == board.epoch and seen[1] < board.standing.size:
+        return seen[1] + 1
     return max(board.standing.size - FIRST, board.recent[0].index if board.recent else 0)
 
 
@@ -113,12 +123,14 @@ def receipt(board: Board, languages: Sequence[Language]) -> dict[str, Any] | Non
     return {"number": number, "words": words, **drawn(text)}
 
 
-def entry(told: Told) -> dict[str, Any]:
-    """An entry as the operator sees it."""
+def entry(told: Told, age_s: float | None = None) -> dict[str, Any]:
+    """An entry as the operator sees it; ``age_s``: how long ago it was written."""
     return {
         "index": told.index,
         "at": moment(told.at),
+        "age_s": age_s if age_s is None else round(age_s, 1),
         "kind": kind_name(told.kind),
+        "alarm": told.kind in ALARMS,
         "sentence": sentence(told),
         "visit": told.number("visit"),
         "reason": told.text("reason") if told.kind is Kind.DENIED else "",
@@ -129,7 +141,7 @@ def entry(told: Told) -> dict[str, Any]:
 
 def standing(board: Board, health: Health) -> dict[str, Any]:
     """The gate as the operator sees it."""
-    known: Standing = board.standing
+    known, now = board.standing, board.now()
     return {
         "trouble": board.trouble,
         "serving": board.serving(),
@@ -142,13 +154,17 @@ def standing(board: Board, health: Health) -> dict[str, Any]:
         "detects_attacks": known.detects_attacks,
         "trust": known.trust,
         "trust_at": moment(known.trust_at),
+        "trust_age_s": _age_s(known.trust_at, now),
+        "trust_old": known.trust_old(now),
         "status_at": moment(known.status_at),
+        "status_age_s": _age_s(known.status_at, now),
+        "overrule_s": known.overrule_s,
         "clock": known.clock,
         "closed": known.closed,
         "celsius": health.celsius,
         "free_bytes": health.free_bytes,
         "used": health.used,
-        "busy": board.charted.rows(),
+        "busy": board.charted.rows(now),
         "latency": latency(known),
         "granted": known.kinds.get(Kind.GRANTED, 0),
         "denied": known.kinds.get(Kind.DENIED, 0),
@@ -158,6 +174,10 @@ def standing(board: Board, health: Health) -> dict[str, Any]:
             for name, device in board.devices().items()
         },
     }
+
+
+def _age_s(at: datetime | None, now: datetime | None) -> int | None:
+    return None if at is None or now is None else max(0, int((now - at).total_seconds()))
 
 
 def saying(language: Language, words: Saying) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -11,16 +11,21 @@ import pytest
 
 from edge.app.chosen import policy_of
 from edge.app.gate import alone
-from edge.app.standing import GateStanding, logged_trust, trust_of
+from edge.app.standing import GateStanding, logged_trust, trust_changed, trust_of
 from edge.audit.entry import Event, Kind
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
 from edge.devices.simulated import SimulatedClock
+from edge.devices.trusted import Trusted
 from edge.devices.trustfile import TrustFile
+from edge.devices.truststore import TrustReader
 from edge.errors import DeviceError
 from edge.settings import SettingsError, load
+from edge.trust.list import TrustList
+from edge.trust.whole import Whole
+from edge.trust.withdrawn import Hashes, Withdrawn
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +72,31 @@ def test_the_log_remembers_the_newest_trust_list(tmp_path: Path) -> None:
     updates = [Event(Kind.TRUST_UPDATE, {"version": version}) for version in (3, 9, 4)]
     written(tmp_path, SimulatedClock(), *updates)
     assert logged_trust(Follower(tmp_path / "journal.db")) == 9
+
+
+def believed(folder: Path, issued_at: datetime, withdrawn: Withdrawn) -> Trusted:
+    """What was delivered and verified before."""
+    trusted = Trusted(TrustReader(folder / "trust.db"), [], folder / "floors")
+    trusted.whole = Whole(TrustList((), 3, issued_at, None, b"d" * 32), withdrawn=withdrawn, signed_at=issued_at)
+    return trusted
+
+
+def test_a_start_writes_down_when_what_it_believes_was_signed(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    old, older = clock.moment - timedelta(days=20), clock.moment - timedelta(days=29)
+    lists = {name: Hashes(b"", 8, 1, at, clock.moment) for name, at in (("a", old), ("b", older))}
+    here = standing(tmp_path, clock)
+    here.trustfile = believed(tmp_path, old, Withdrawn(hashes=lists))
+    journal = SqliteJournal.open(tmp_path / "journal.db", "urn:gate:a:b:c", "c", clock)
+    for before in (None, here.trust()):
+        asyncio.run(trust_changed(here, cast(SystemClock, clock), journal, before))
+    journal.close()
+    start, later = Follower(tmp_path / "journal.db").entries(0, 9)[-2:]
+    assert (start.kind, start.fields["start"]) == (Kind.TRUST_UPDATE, True)
+    assert (later.kind, later.fields.get("start")) == (Kind.STATUS_UPDATE, None)
+    for entry in (start, later):
+        assert entry.fields["issued"] == int(old.timestamp())
+        assert entry.fields["status_issued"] == int(older.timestamp())
 
 
 def test_a_second_gate_on_one_log_does_not_start(tmp_path: Path) -> None:

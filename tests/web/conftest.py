@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,9 +23,9 @@ from edge.app.commands import Commands
 from edge.app.counter import attend
 from edge.app.operators import Operators
 from edge.app.service import wait_for
+from edge.app.web import exported
 from edge.audit.checkpoint import Checkpoint, Head, key_id, statement
 from edge.audit.entry import Event, Kind, Value
-from edge.audit.export import sequence
 from edge.devices.checkpoints import CheckpointReader, SqliteCheckpoints
 from edge.devices.follower import Follower
 from edge.devices.journal import LastHead, SqliteJournal
@@ -66,6 +67,14 @@ class Phone:
         """Wait for one that was not used."""
         self.clock.go(30)
         return self.code()
+
+
+class Clock(SimulatedClock):
+    """A wall clock that goes only when it is told to, and a stopwatch that goes on by itself, as the machine's does."""
+
+    def monotonic(self) -> float:
+        """Seconds since the machine started, and those that were told."""
+        return time.monotonic() + self.ticks
 
 
 @dataclass
@@ -203,13 +212,14 @@ class Folder:
         receipts: bool = False,
         roll: bool = False,
         key: Path | None = None,
+        dispenser: bool = False,
     ) -> AsyncIterator[Stand]:
         """The gate at work; with ``port``, on a free port too.
 
         ``last``: the head that somebody holds. ``receipts``: for who is refused. ``roll``: devices are asked about.
-        ``key``: of the certificate.
+        ``key``: of the certificate. ``dispenser``: something is handed out.
         """
-        clock, way = SimulatedClock(), Way()
+        clock, way = Clock(), Way()
         journal = SqliteJournal.open(self.path / "journal.db", ORIGIN, "north", clock, last)
         follower, checkpoints = Follower(self.path / "journal.db"), CheckpointReader(self.path / "checkpoints.db")
         commands = Commands(ORIGIN, Charter, journal, clock, None, self.path / "commands")
@@ -219,16 +229,13 @@ class Folder:
             "north", self.path / "operators", journal, clock, acts.do, commands.locked_down, lambda: devices
         )
         web = web or Web("127.0.0.1", 0, readers="anyone")
-        board = Board(follower, checkpoints, receipts=receipts)
+        board = Board(follower, checkpoints, clock.monotonic, receipts=receipts)
         counter = Counter(self.path / "operators.sock")
         desk = Desk(counter, open_to_read=web.readers == "anyone")
-
-        def exported() -> Iterable[bytes]:
-            rows = follower.rows(0, follower.size())
-            return sequence(ORIGIN, follower.epoch(), rows, [])
-
-        taking = Taking(desk, follower, lambda: iter(exported()), SITE.gate)
-        app = application(board, SITE, web, desk, Machine(self.path, self.path / "thermal"), taking.routes())
+        paths = (self.path / "journal.db", self.path / "checkpoints.db")
+        taking = Taking(desk, follower, lambda: exported(*paths, ORIGIN), SITE.gate)
+        machine = Machine(self.path, self.path / "thermal")
+        app = application(board, SITE, web, desk, machine, taking.routes(), dispenser=dispenser)
         transport = httpx.ASGITransport(app)
         zone = self.path / "thermal" / "thermal_zone0" / "temp"
         zone.parent.mkdir(parents=True, exist_ok=True)

@@ -217,7 +217,7 @@ def test_passwords_are_not_taken_in_the_clear_from_elsewhere(folder: Folder, run
         async with folder.stand(WEB) as stand:
             transport = httpx.ASGITransport(stand.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://192.168.1.9:8080") as client:
-                for name in ("login", "enrol", "confirm", "order"):
+                for name in ("login", "enrol", "confirm", "order", "export"):
                     answer = await client.post(
                         f"/act/{name}", json=ACTS[name], headers={"Origin": "http://192.168.1.9:8080"}
                     )

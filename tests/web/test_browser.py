@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge import wire
 from edge.audit.entry import Kind
@@ -27,10 +28,12 @@ from edge.audit.export import read as read_export
 from edge.biometric.values import Hint
 from edge.demo.configuration import settings as demo_settings
 from edge.demo.configuration import text as written
+from edge.devices.checkpoints import CheckpointReader
 from edge.devices.journal import SqliteJournal
 from edge.devices.simulated import SimulatedClock
 from edge.passage import Indication
 from edge.settings import Models, Mqtt, Web
+from edge.trust.operators import Role
 from edge.web.kiosk import Screen
 from edge.web.languages import load
 
@@ -41,6 +44,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium comes with sc
 Folder = Any  # of conftest.py
 Page = Any  # of a browser
 LANGUAGES = ("en", "fr", "ar", "hi", "am")
+ORIGIN, KEY = "urn:gate:a:b:c", ec.derive_private_key(12345, ec.SECP256R1())
 LETTERS = {"ar": "ARABIC", "hi": "DEVANAGARI", "am": "ETHIOPIC"}
 PASSWORD = "correct horse battery"
 BAD = ("serious", "critical")
@@ -147,6 +151,11 @@ async def reach(stand: Any, screen: Screen) -> None:
             stand.show(Indication.WELCOME)
         case Screen.FIRE:
             await stand.put(Kind.FIRE)
+        case Screen.CLOSED:
+            await stand.put(Kind.COMMAND, what="lock-down", outcome="obeyed", on=True)
+            await stand.read()
+            stand.show(Indication.READING)
+            stand.show(Indication.READY)
         case _:
             names = {one.value: one for one in Indication} | {"idle": Indication.READY}
             stand.show(names[screen.value])
@@ -168,7 +177,8 @@ def test_every_screen_in_every_language(size: tuple[int, int], languages: tuple[
                 for code in languages
             }
             order = [Screen.IDLE, Screen.READING, Screen.LOOK, Screen.WELCOME, Screen.REFUSED, Screen.ASSISTED]
-            for screen in [*order, Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.FIRE]:
+            order += [Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
+            for screen in order:
                 await reach(stand, screen)
                 for code, page in pages.items():
                     await shows(page, screen.value)
@@ -179,7 +189,25 @@ def test_every_screen_in_every_language(size: tuple[int, int], languages: tuple[
                     assert await fits(page), (screen, code)
                     name = f"kiosk-{screen.value}-{code}-{'x'.join(map(str, size))}"
                     await pictured(page, name)
-            assert set(Screen) == {*order, Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.FIRE}
+            assert set(Screen) == set(order)
+
+    story(told)
+
+
+def test_at_a_dispenser_nobody_is_told_to_go_through(folder: Folder) -> None:
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, languages=LANGUAGES, readers="anyone")
+        async with folder.stand(web, port=True, dispenser=True) as stand, browser() as chromium:
+            stand.show(Indication.LOOK)
+            await stand.read()
+            for code in ("", *LANGUAGES):
+                page = await opened(chromium, f"{stand.url}/kiosk?lang={code}", width=800, height=480)
+                await reach(stand, Screen.WELCOME)
+                await shows(page, "welcome")
+                handed_out = load([code or "en"])[0].screens["welcome-dispenser"]
+                assert (await reads(page))["step"] == handed_out.step
+                assert await fits(page)
+                await pictured(page, f"dispenser-welcome-{code}")
 
     story(told)
 
@@ -217,18 +245,26 @@ def test_hints_move_the_face_on_the_screen(folder: Folder) -> None:
     story(told)
 
 
-def test_the_kiosk_has_no_serious_fault_of_access(folder: Folder) -> None:
+@pytest.mark.parametrize("first", ["en", "ar"])
+def test_the_kiosk_has_no_serious_fault_of_access(first: str, folder: Folder) -> None:
     async def told() -> None:
-        web = Web("127.0.0.1", 0, languages=LANGUAGES, readers="anyone")
-        async with folder.stand(web, port=True) as stand, browser() as chromium:
+        web = Web("127.0.0.1", 0, languages=(first, *(one for one in LANGUAGES if one != first)), readers="anyone")
+        async with folder.stand(web, port=True, receipts=True) as stand, browser() as chromium:
             stand.show(Indication.READY)
             await stand.put(Kind.BOOT, attacks_detected=False)
             await stand.read()
             page = await opened(chromium, stand.url + "/kiosk")
-            for screen in (Screen.IDLE, Screen.LOOK, Screen.WELCOME, Screen.REFUSED, Screen.ASSISTED, Screen.FIRE):
+            order = [Screen.IDLE, Screen.READING, Screen.LOOK, Screen.WELCOME, Screen.ASSISTED, Screen.REFUSED]
+            order += [Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
+            assert set(order) == set(Screen)
+            for screen in order:
                 await reach(stand, screen)
                 await shows(page, screen.value)
                 assert await faults(page) == [], screen
+                if screen is Screen.REFUSED:
+                    await stand.seal()
+                    await page.wait_for_selector("#receipt-code svg")
+                    assert await faults(page) == [], "with a receipt"
 
     story(told)
 
@@ -249,16 +285,26 @@ def test_nothing_moves_for_those_who_ask_for_rest(folder: Folder) -> None:
     story(told)
 
 
-def test_sentences_are_spoken_by_a_voice_of_the_machine(folder: Folder) -> None:
-    voices = """
-        window.said = [];
-        const voice = { lang: "fr-FR", localService: true, name: "a voice" };
-        const far = { lang: "en-GB", localService: false, name: "of a network" };
-        Object.defineProperty(window, "speechSynthesis", { value: {
-            getVoices: () => [far, voice], cancel() {}, speak: (one) => said.push([one.lang, one.text]) } });
-        window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
-    """
+VOICES = """
+    window.said = [];
+    const voice = { lang: "fr-FR", localService: true, name: "a voice" };
+    const far = { lang: "en-GB", localService: false, name: "of a network" };
+    let speaking = null;
+    window.ended = () => { const one = speaking; speaking = null; if (one) one.onend(); };
+    Object.defineProperty(window, "speechSynthesis", { value: {
+        getVoices: () => [far, voice],
+        cancel() { if (speaking) said.push(["", "cut off"]); speaking = null; },
+        speak: (one) => { speaking = one; said.push([one.lang, one.text]); } } });
+    window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+"""
 
+
+async def heard(page: Page) -> list[str]:
+    """What the voice has said."""
+    return [text for _, text in await page.evaluate("said")]
+
+
+def test_sentences_are_spoken_by_a_voice_of_the_machine(folder: Folder) -> None:
     async def told() -> None:
         web = Web("127.0.0.1", 0, speech=True, readers="anyone")
         async with folder.stand(web, port=True) as stand, browser() as chromium:
@@ -267,16 +313,130 @@ def test_sentences_are_spoken_by_a_voice_of_the_machine(folder: Folder) -> None:
             pages = []
             for code in ("fr", "en"):
                 page = await (await chromium.new_context()).new_page()
-                await page.add_init_script(voices)
+                await page.add_init_script(VOICES)
                 await page.goto(f"{stand.url}/kiosk?lang={code}")
                 await shows(page, "idle")
                 pages.append(page)
             stand.show(Indication.LOOK)
             for page in pages:
                 await shows(page, "look")
-            french = load(["fr"])[0].screens["look"]
-            assert await pages[0].evaluate("said") == [["fr-FR", f"{french.say} {french.step}"]]
+            french = load(["fr"])[0]
+            look = french.screens["look"]
+            assert await pages[0].evaluate("said") == [["fr-FR", f"{look.say} {look.step}"]]
             assert await pages[1].evaluate("said") == []  # what is said at the gate goes to no network
+            for hint in (Hint.CLOSER, Hint.STILL, Hint.BACK):
+                stand.board.hinted(hint)
+                await pages[0].wait_for_selector(f'body[data-hint="{hint.value}"]', state="attached")
+            assert await pages[0].get_attribute("#first", "aria-live") == "polite"
+            assert len(await heard(pages[0])) == 1, "it is heard to its end"
+            await pages[0].evaluate("ended()")
+            back = french.hints[Hint.BACK.value]
+            assert (await heard(pages[0]))[1:] == [f"{back.say} {back.step}"], "then the newest alone"
+            await stand.put(Kind.FIRE)
+            await shows(pages[0], "fire")
+            assert (await heard(pages[0]))[2:] == ["cut off", " ".join(vars(french.screens["fire"]).values())]
+            assert await pages[0].get_attribute("#first", "aria-live") == "assertive"
+
+    story(told)
+
+
+def test_who_does_not_see_hears_of_the_receipt_letter_by_letter(folder: Folder) -> None:
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, languages=("fr",), speech=True, readers="anyone")
+        async with folder.stand(web, port=True, receipts=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.read()
+            page = await (await chromium.new_context()).new_page()
+            await page.add_init_script(VOICES)
+            await page.goto(stand.url + "/kiosk")
+            await shows(page, "idle")
+            stand.show(Indication.READING)
+            await shows(page, "reading")
+            await page.evaluate("ended()")
+            await stand.put(Kind.DENIED, reason="expired", salt=bytes(16))
+            stand.show(Indication.REFUSED)
+            await shows(page, "refused")
+            await stand.seal()
+            await page.wait_for_selector("#receipt-code svg")
+            number, words = await page.inner_text("#receipt-number"), load(["fr"])[0].receipt
+            letters = ", ".join(" ".join(part) for part in number.split("-"))
+            for _ in range(3):  # what is said before it, each to its end
+                if not (await heard(page))[-1].endswith(letters):
+                    await page.evaluate("ended()")
+            assert (await heard(page))[-1] == f"{words.say}. {words.step} {letters}"
+            assert letters in await page.locator('[role="status"]:has(#receipt)').inner_text()
+            stand.show(Indication.READING)
+            await shows(page, "reading")
+            assert "cut off" in await heard(page), "the next person does not hear it"
+
+    story(told)
+
+
+def test_a_tone_that_could_not_be_heard_is_not_made_up_for(folder: Folder) -> None:
+    counted = """
+        window.tones = 0;
+        window.AudioContext = class extends AudioContext {
+            constructor() { super(); window.context = this; this.suspend(); }
+            createOscillator() { window.tones += 1; return super.createOscillator(); }
+            resume() { return window.touched ? super.resume() : Promise.resolve(); }
+        };
+    """
+
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, sound=True, readers="anyone")
+        async with folder.stand(web, port=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.read()
+            page = await (await chromium.new_context()).new_page()
+            await page.add_init_script(counted)
+            await page.goto(stand.url + "/kiosk")
+            for indication in (Indication.READING, Indication.LOOK, Indication.WELCOME):
+                stand.show(indication)
+                await shows(page, indication.value)
+            assert await page.evaluate("[context.state, tones]") == ["suspended", 0]
+            await page.evaluate("window.touched = true, context.resume()")
+            await page.wait_for_function("context.state === 'running'")
+            assert await page.evaluate("tones") == 0
+            stand.show(Indication.ALARM)
+            await shows(page, "alarm")
+            assert await page.evaluate("tones") == 3
+
+    story(told)
+
+
+def test_letters_keep_their_size_while_languages_take_turns(folder: Folder) -> None:
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, languages=LANGUAGES, readers="anyone")
+        async with folder.stand(web, port=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.read()
+            page = await opened(chromium, stand.url + "/kiosk", width=800, height=480)
+            for reason in ("not-enrolled", "probe-quality"):
+                stand.show(Indication.READING)
+                await stand.put(Kind.DENIED, reason=reason)
+                stand.show(Indication.REFUSED)
+                await shows(page, "refused")
+                sizes = set()
+                for code in (*LANGUAGES[1:], *LANGUAGES[1:]):
+                    assert await page.get_attribute("#other", "lang") in LANGUAGES, code
+                    sizes.add(await page.evaluate("getComputedStyle(document.getElementById('say')).fontSize"))
+                    assert await fits(page)
+                    await page.evaluate("other()")
+                assert len(sizes) == 1, reason
+
+    story(told)
+
+
+def test_nobody_leaves_the_screen_zoomed_or_marked_for_the_next(folder: Folder) -> None:
+    async def told() -> None:
+        async with folder.stand(port=True) as stand, browser() as chromium:
+            page = await opened(chromium, stand.url + "/kiosk", has_touch=True)
+            line = await page.context.new_cdp_session(page)
+            centre = {"x": 640, "y": 400, "scaleFactor": 3.0, "gestureSourceType": "touch"}
+            await line.send("Input.synthesizePinchGesture", centre)
+            assert await page.evaluate("visualViewport.scale") == 1
+            await page.mouse.dblclick(900, 400)
+            assert await page.evaluate("String(getSelection())") == ""
 
     story(told)
 
@@ -290,6 +450,44 @@ def test_motion_costs_no_layout_and_no_paint(folder: Folder) -> None:
     }
     assert moved <= {"transform", "opacity"}
     assert "transition" not in css
+
+
+def test_a_receipt_from_a_long_log_is_readable_on_a_small_screen(folder: Folder, tmp_path: Path) -> None:
+    import zxingcpp
+    from PIL import Image
+
+    from edge.audit import receipt
+    from edge.audit.checkpoint import Checkpoint, Head, key_id, statement
+    from edge.audit.proof import Proof
+    from edge.devices.simulated_token import SimulatedToken
+
+    async def told() -> None:
+        web = Web("127.0.0.1", 0, languages=LANGUAGES, readers="anyone")
+        async with folder.stand(web, port=True, receipts=True) as stand, browser() as chromium:
+            head = Head(ORIGIN, 12, 1_048_576, bytes(32), 1_048_560, os.urandom(32), at_s=1_780_000_000)
+            token, kid = SimulatedToken(ORIGIN, KEY), key_id(stand.point)
+            checkpoint = Checkpoint(head, kid, None, await token.sign(statement(head, kid)))
+            path = tuple(os.urandom(32) for _ in range(20))
+            proof = Proof(1_000_000, os.urandom(32), None, path, checkpoint)
+            stand.show(Indication.READING)
+            await stand.put(Kind.DENIED, reason="not-enrolled")
+            stand.show(Indication.REFUSED)
+            await stand.read()
+            for code in ("en", "fr", "ar"):
+                page = await opened(chromium, f"{stand.url}/kiosk?lang={code},hi", width=800, height=480)
+                await shows(page, "refused")
+                stand.board.receipt = receipt.number_of(proof), receipt.text_of(proof)
+                stand.board.called({"camera": (True, code)})
+                await page.wait_for_selector("#receipt-code svg")
+                assert await fits(page), code
+                await pictured(page, f"kiosk-receipt-800x480-{code}")
+                shot = tmp_path / "receipt.png"
+                await page.screenshot(path=shot, animations="disabled")
+                found = zxingcpp.read_barcodes(Image.open(shot).convert("L"))
+                assert found[0].text == receipt.text_of(proof), code
+                assert await page.inner_text("#receipt-number") == receipt.number_of(proof)
+
+    story(told)
 
 
 def test_who_is_refused_may_photograph_a_receipt(folder: Folder, tmp_path: Path) -> None:
@@ -433,7 +631,6 @@ def test_an_operator_enrols_lets_somebody_in_locks_down_and_takes_the_log(folder
             assert page.url == stand.url + "/login"
             phone = await enrolling(stand, page)
             await logging_in(stand, page, phone)
-            stand.clock.moment = datetime.now(UTC) - timedelta(seconds=5)
             visit = await stand.put(Kind.DENIED, reason="unreadable")
             await page.click("button.let-in")
             assert await faults(page) == []
@@ -442,7 +639,8 @@ def test_an_operator_enrols_lets_somebody_in_locks_down_and_takes_the_log(folder
             await page.keyboard.press("Enter")
             await page.wait_for_selector("#order-said:has-text('wrong')")
             assert stand.way.receipts == []
-            await page.fill("#order-code", phone.next())
+            await page.focus("#order-code")
+            await page.keyboard.type(as_shown(phone.next()))
             await page.keyboard.press("Enter")
             await page.wait_for_selector("#done:has-text('entry')")
             entry = stand.log.entries(stand.way.receipts[0].index, 1)[0]
@@ -495,7 +693,8 @@ async def enrolling(stand: Any, page: Page) -> Any:
     assert await faults(page) == []
     await pictured(page, "operator-enrol")
     phone = stand.phone((await page.inner_text("#key")).replace(" ", ""))
-    await page.keyboard.type(phone.next())
+    assert (await page.get_attribute("#app", "href") or "").startswith("otpauth://totp/")
+    await page.keyboard.type(as_shown(phone.next()))
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#done a")
     await page.keyboard.press("Enter")
@@ -512,10 +711,16 @@ async def logging_in(stand: Any, page: Page, phone: Any) -> None:
     await page.keyboard.press("Enter")
     await page.wait_for_selector("#said:has-text('wrong')")
     await page.fill("#password", PASSWORD)
-    await page.fill("#code", phone.next())
+    await page.focus("#code")
+    await page.keyboard.type(as_shown(phone.next()))
     await page.keyboard.press("Enter")
     await page.wait_for_url(stand.url + "/")
     await page.wait_for_selector("#who:has-text('anna (admin)')")
+
+
+def as_shown(code: str) -> str:
+    """As an app shows a code, and as it is pasted."""
+    return f" {code[:3]} {code[3:]} "
 
 
 def test_without_the_time_the_page_asks_for_two_codes(folder: Folder) -> None:
@@ -537,6 +742,194 @@ def test_without_the_time_the_page_asks_for_two_codes(folder: Folder) -> None:
             await page.fill("#code-2", phone.next())
             await page.keyboard.press("Enter")
             await page.wait_for_url(stand.url + "/")
+
+    story(told)
+
+
+@contextlib.asynccontextmanager
+async def at_work(folder: Folder, role: Role = Role.ADMIN) -> AsyncIterator[tuple[Any, Any, Page]]:
+    """The gate, anna's phone, and the page she is logged in at."""
+    async with folder.stand(Web("127.0.0.1", 0), port=True) as stand, browser() as chromium:
+        stand.show(Indication.READY)
+        phone = await stand.enrolled(role=role)
+        await stand.read()
+        page = await opened(chromium, stand.url + "/login")
+        for place, text in (("#name", "anna"), ("#password", PASSWORD), ("#code", phone.next())):
+            await page.fill(place, text)
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector(f"#who:has-text('anna ({role.value})')")
+        yield stand, phone, page
+
+
+def test_a_gate_without_the_time_offers_to_let_in_for_as_long_as_the_profile_says(folder: Folder) -> None:
+    from edge.trust.interval import ClockState
+
+    async def told() -> None:
+        async with at_work(folder) as (stand, _, page):
+            stand.clock.state = ClockState.FLOOR  # and nine months late
+            await stand.put(Kind.CONFIGURATION, lane="card", overrule_s=120)
+            await stand.put(Kind.DENIED, reason="unreadable")
+            await page.wait_for_selector("button.let-in")
+            await stand.put(Kind.CONFIGURATION, lane="card", overrule_s=0)
+            await page.wait_for_selector("button.let-in", state="detached")
+            stand.clock.ticks -= 100  # what is written now was written a while ago
+            await stand.put(Kind.CONFIGURATION, lane="card", overrule_s=60)
+            await stand.put(Kind.DENIED, reason="expired")
+            await page.wait_for_selector("#visit-rows tr:has-text('validity')")
+            stand.clock.ticks += 100
+            await page.reload()
+            await page.wait_for_selector("#visit-rows tr:has-text('validity')")
+            await page.wait_for_selector("#who:has-text('anna')")
+            assert await page.locator("button.let-in").count() == 0
+
+    story(told)
+
+
+def test_an_alarm_stands_above_everything_until_somebody_has_seen_it(folder: Folder) -> None:
+    async def told() -> None:
+        async with at_work(folder) as (stand, _, page):
+            await page.wait_for_selector('#state[data-state="good"]')
+            title = await page.title()
+            await stand.put(Kind.GRANTED)
+            await page.wait_for_selector("#visit-rows tr")
+            await stand.put(Kind.DURESS)
+            for _ in range(2):
+                await stand.put(Kind.DOOR_FORCED)
+            stand.show(Indication.ALARM)
+            await page.wait_for_selector("#alarm-duress")
+            await page.wait_for_selector("#alarm-door-forced [role=alert]:has-text('2 times')")
+            await page.wait_for_selector('#state[data-state="bad"]:has-text("Alarm")')
+            assert "In service" not in await page.inner_text("#state")
+            assert await page.title() == "⚠ " + title
+            assert await page.inner_text("#newest") == ""  # a grant is not read out
+            assert await page.evaluate("document.querySelector('#alarms').getBoundingClientRect().top") < 200
+            assert await faults(page) == []
+            await pictured(page, "operator-alarm")
+            await page.set_viewport_size({"width": 390, "height": 844})
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert await faults(page) == []
+            await pictured(page, "operator-alarm-phone")
+            for kind in ("duress", "door-forced"):
+                await page.click(f"#alarm-{kind} button")
+            stand.show(Indication.READY)
+            await page.wait_for_selector('#state[data-state="good"]')
+            assert await page.locator(".alarm").count() == 0
+            assert await page.title() == title
+            await page.reload()
+            await page.wait_for_selector("#visit-rows tr")
+            await page.wait_for_selector('#state[data-state="good"]')
+            assert await page.locator(".alarm").count() == 0  # it was seen here
+            await stand.put(Kind.DENIED, reason="expired")
+            await page.wait_for_selector("#newest:has-text('validity')", state="attached")
+            await stand.put(Kind.DOOR_FORCED)
+            await page.wait_for_selector("#alarm-door-forced")
+            assert "times" not in await page.inner_text("#alarm-door-forced")
+            await stand.put(Kind.FIRE)
+            await page.wait_for_selector('#state[data-state="bad"]:has-text("Fire alarm")')
+
+    story(told)
+
+
+def test_what_only_operators_may_learn_is_on_no_page_that_anyone_may_read(folder: Folder) -> None:
+    async def told() -> None:
+        async with folder.stand(port=True) as stand, browser() as chromium:
+            stand.show(Indication.READY)
+            await stand.put(Kind.DURESS)
+            await stand.read()
+            page = await opened(chromium, stand.url + "/")
+            for kind in (Kind.NOTICED, Kind.DURESS, Kind.TAMPER):
+                await stand.put(kind)
+            await page.wait_for_selector("#alarm-tamper")
+            assert await page.locator(".alarm").count() == 1
+            text = await page.inner_text("body")
+            assert "threat" not in text
+            assert "watches for" not in text
+
+    story(told)
+
+
+def test_who_is_at_a_place_on_the_page_stays_there(folder: Folder) -> None:
+    async def told() -> None:
+        async with at_work(folder) as (stand, _, page):
+            await stand.put(Kind.DEVICE_LOST, device="token", detail="unplugged")
+            await stand.put(Kind.DENIED, reason="unreadable", stages={"read": 5000})
+            await page.focus("button.let-in")
+            await page.wait_for_selector("#latency-rows tr")
+            await page.evaluate(
+                "window.places = ['.let-in', '#devices li', '#refusals li', '#latency-rows tr', '#trust', '#busy svg']"
+                ".map(one => document.querySelector(one)); places.push(places[4].firstChild)"
+            )
+            for _ in range(3):
+                await stand.put(Kind.EXIT_REQUEST)
+                await page.evaluate("offer()")
+            await page.wait_for_selector("#events li:nth-child(3)")
+            assert await page.evaluate("places.every(one => one.isConnected)")
+            assert await page.evaluate("document.activeElement === places[0]")
+            await stand.put(Kind.GRANTED)  # somebody else has come
+            await page.wait_for_selector("button.let-in", state="detached")
+            assert await page.evaluate("document.activeElement.id") == "visits"
+
+    story(told)
+
+
+def test_the_drawing_of_the_last_four_hours_is_of_these(folder: Folder) -> None:
+    async def told() -> None:
+        async with at_work(folder) as (stand, _, page):
+            await stand.put(Kind.GRANTED)
+            await page.wait_for_selector("#busy svg[aria-label*='1 granted and 0 denied']")
+            assert await page.locator("#busy-rows tr").count() == 1
+            stand.clock.moment += timedelta(hours=6)
+            await stand.put(Kind.EXIT_REQUEST)
+            await page.wait_for_selector("#busy svg[aria-label='In the last four hours nobody came.']")
+            assert await page.locator("#busy-rows tr").count() == 0
+            await stand.put(Kind.DENIED, reason="expired")
+            await page.click("#busy-table summary")
+            assert (await page.inner_text("#busy-rows tr")).split()[1:] == ["0", "1"]
+            assert await faults(page) == []
+
+    story(told)
+
+
+def test_a_lock_down_that_could_not_be_written_down_is_said_to_be_one(folder: Folder) -> None:
+    async def told() -> None:
+        async with at_work(folder) as (stand, phone, page):
+            await page.click("#lock-down")
+            await page.fill("#order-code", phone.next())
+            stand.journal._damage = "the disk is full"
+            await page.click("#order-do")
+            await page.wait_for_selector("#order-said:has-text('locked down, but')")
+            assert "the disk is full" in await page.inner_text("#order-said")
+            assert stand.commands.locked_down()
+            await page.click("#order-not")
+            await page.wait_for_selector("#closed:visible")
+            await asyncio.sleep(1.5)  # what the log tells meanwhile does not take it back
+            assert await page.locator("#closed").is_visible()
+
+    story(told)
+
+
+def test_an_operator_looks_a_receipt_up(folder: Folder) -> None:
+    from edge.audit import receipt
+    from edge.audit.proof import prove
+
+    async def told() -> None:
+        async with at_work(folder, Role.OPERATOR) as (stand, _, page):
+            visit = await stand.put(Kind.DENIED, reason="expired", salt=bytes(16))
+            await stand.seal()
+            checkpoints = CheckpointReader(folder.path / "checkpoints.db")
+            covering = checkpoints.covering(stand.log.epoch(), visit.index)
+            checkpoints.close()
+            assert covering is not None
+            path = stand.log.inclusion(visit.index, covering.head.size)
+            text = receipt.text_of(prove(visit.index, stand.log.read(visit.index, 1)[0], path, covering, blind=True))
+            await page.fill("#receipt-text", f"  {text}\n")
+            await page.click("#receipt button")
+            await page.wait_for_selector(f"#receipt-said:has-text('Entry {visit.index}')")
+            assert "validity has ended" in await page.inner_text("#receipt-said")
+            await page.fill("#receipt-text", text[:-9])
+            await page.click("#receipt button")
+            await page.wait_for_selector("#receipt-said:has-text('not a receipt')")
+            assert await faults(page) == []
 
     story(told)
 

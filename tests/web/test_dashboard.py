@@ -15,6 +15,7 @@ TABLE = dict(re.findall(r"^\| `((?:edge|process)_\w+)`[^|]*\| (\w+) \|", README,
 EXPRESSIONS = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
 UNDRAWN = {  # they belong to alerts and inventories, not on a wall
     "edge_log_readable",
+    "edge_trust_old",
     "edge_log_newest_timestamp_seconds",
     "edge_gate_start_timestamp_seconds",
     "edge_web_streams",

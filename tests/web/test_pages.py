@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -19,7 +20,9 @@ from edge.passage import Indication
 from edge.ports import Log
 from edge.web import board as board_module
 from edge.web import roll as roll_module
+from edge.web import stream
 from edge.web.kiosk import Screen
+from edge.web.machine import Health
 
 Folder = Any  # of conftest.py
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -143,13 +146,44 @@ def test_the_metrics_are_those_of_the_readme(folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand() as stand:
             await stand.put(Kind.BOOT)
-            await stand.put(Kind.TRUST_UPDATE, detail="version 2")
-            await stand.put(Kind.STATUS_UPDATE, version=3)
+            await stand.put(Kind.CONFIGURATION, lane="card", trust_warn_s=3600)
+            await stand.put(Kind.STATUS_UPDATE, version=3, issued=1_780_000_000, status_issued=1_780_000_000)
             await stand.put(Kind.COMMAND, what="lock-down", on=True, outcome="obeyed")
             await stand.read()
             families = set(re.findall(r"^# HELP (\S+)", (await stand.client.get("/metrics")).text, re.MULTILINE))
             readme = (folder.package / "README.md").read_text(encoding="utf-8")
             assert families == set(re.findall(r"^\| `((?:edge|process)_\w+)`", readme, re.MULTILINE))
+
+    run(story())
+
+
+def test_what_only_operators_may_learn_is_not_among_the_metrics(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            for kind in (Kind.DURESS, Kind.NOTICED, Kind.TAMPER):
+                await stand.put(kind)
+            await stand.read()
+            found = samples((await stand.client.get("/metrics")).text)
+            assert found['edge_events_total{kind="tamper"}'] == 1
+            assert not any("duress" in name or "noticed" in name for name in found)
+
+    run(story())
+
+
+def test_an_old_trust_list_is_old_also_after_a_start(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            issued = int(stand.clock.moment.timestamp()) - 29 * 86400
+            await stand.put(Kind.CONFIGURATION, lane="card", trust_warn_s=7 * 86400)
+            await stand.put(Kind.TRUST_UPDATE, version=3, issuers=2, start=True, issued=issued)
+            await stand.read()
+            found = samples((await stand.client.get("/metrics")).text)
+            assert found["edge_trust_updated_timestamp_seconds"] == issued
+            assert found["edge_trust_old"] == 1
+            told = stream.standing(stand.board, Health())
+            assert told["trust_age_s"] == pytest.approx(29 * 86400, abs=60)
+            assert told["trust_old"] is True
+            assert told["status_at"] is None
 
     run(story())
 
@@ -262,6 +296,35 @@ class Memory:
     def entries(self, first: int, count: int) -> list[Entry]:
         some = list(enumerate(self.kinds))[first : first + count]
         return [Entry(index, 1, 0, Quality.SYNCED, 0, 1, kind, "north", {}) for index, kind in some]
+
+
+def test_a_page_that_is_open_begins_afresh_with_another_log(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        log, checkpoints = Memory(), CheckpointReader(folder.path / "none.db")
+        log.kinds = [Kind.EXIT_REQUEST] * 5
+        board = board_module.Board(cast(Log, log), checkpoints)
+        following = asyncio.create_task(board.follow())
+        events = stream.entries(board, None)
+        told: list[tuple[str, int]] = []
+
+        async def until(last: tuple[str, int]) -> None:
+            while not told or told[-1] != last:
+                name, _, rest = (await anext(events)).decode().partition("event: ")[2].partition("\ndata: ")
+                if name in ("entry", "fresh"):
+                    told.append((name, json.loads(rest).get("index", -1)))
+
+        await until(("entry", 4))
+        log.kinds = [Kind.FIRE, Kind.FIRE_OVER]
+        await until(("entry", 1))
+        assert told[5:] == [("fresh", -1), ("entry", 0), ("entry", 1)]
+        named = stream.entries(board, (1, 4))  # of the log before
+        while b"event: entry" not in (first := await anext(named)):
+            pass
+        assert b"id: 1-0" in first
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(story())
 
 
 def test_a_log_that_was_put_in_the_place_of_another_is_read_afresh(folder: Folder, run: Run) -> None:

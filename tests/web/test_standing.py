@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from edge.audit.entry import Entry, Kind, Quality, Value
 from edge.errors import Reason
+from edge.web.charted import Charted
 from edge.web.standing import Standing, Told, detail, kind_name, sentence
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -87,6 +88,36 @@ def test_the_pages_never_see_who_it_was() -> None:
 def test_a_time_that_nobody_knows_is_none() -> None:
     for wall_ms, quality in ((1_000, Quality.UNKNOWN), (2**62, Quality.SYNCED)):
         assert Told.of(Entry(0, 1, wall_ms, quality, 0, 1, Kind.BOOT, "north", {})).at is None
+
+
+def test_a_start_of_the_gate_makes_no_list_younger() -> None:
+    issued = NOON - timedelta(days=29)
+    started = told(Kind.TRUST_UPDATE, 0, version=3, issuers=2, start=True, issued=int(issued.timestamp()))
+    standing = after(told(Kind.CONFIGURATION, lane="card", trust_warn_s=7 * 86400), started)
+    assert (standing.trust_at, standing.status_at) == (issued, None)
+    assert standing.trust_old(NOON)
+    assert not standing.trust_old(issued + timedelta(days=6))
+    assert standing.trust_old(None) is None
+    assert sentence(started) == "The trust list in force was recorded."
+    listed = told(Kind.STATUS_UPDATE, 1, version=3, issued=int(issued.timestamp()), status_issued=1_780_000_000)
+    assert standing.after(listed).status_at == datetime.fromtimestamp(1_780_000_000, UTC)
+    assert standing.after(told(Kind.TRUST_UPDATE, 1, version=3, issued="x")).trust_at is None
+
+
+def test_the_gate_s_clock_goes_on_after_the_newest_entry() -> None:
+    standing = after(Told(0, NOON, Kind.BOOT, monotonic_ms=50_000))
+    assert standing.now(110.0) == NOON + timedelta(minutes=1)
+    assert standing.now(40.0) is None  # another start of the machine
+    assert standing.after(Told(1, None, Kind.BOOT, boot=2, monotonic_ms=1)).now(60.0) is None
+    assert after().now(1.0) is None
+
+
+def test_the_drawing_ends_now_and_not_at_the_last_visit() -> None:
+    charted = Charted().after(told(Kind.GRANTED, 0)).after(told(Kind.DENIED, 1))
+    slot = int(NOON.timestamp()) // 300 * 300
+    assert charted.rows(None) == {"now": None, "rows": [[slot, 1, 1]]}
+    assert charted.rows(NOON + timedelta(hours=3)) == {"now": slot + 3 * 3600, "rows": [[slot, 1, 1]]}
+    assert charted.rows(NOON + timedelta(hours=4)) == {"now": slot + 4 * 3600, "rows": []}
 
 
 def test_what_the_gate_tells_is_said_in_words() -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import httpx
+
 from edge.audit import receipt
-from edge.audit.entry import Kind, decode
+from edge.audit.checkpoint import Checkpoint, Head
+from edge.audit.entry import Kind, decode, deterministic
 from edge.audit.export import read
 from edge.audit.proof import prove
-from edge.devices.checkpoints import CheckpointReader
+from edge.devices.checkpoints import CheckpointReader, SqliteCheckpoints
 from edge.settings import Web
 from edge.trust.operators import Role
 
 Folder = Any  # of conftest.py
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+ORIGIN = "urn:gate:a:b:c"
 WEB = Web("127.0.0.1", 0)
 
 
@@ -64,6 +72,59 @@ def test_a_receipt_finds_its_visit_and_nothing_else(folder: Folder, run: Run) ->
                 assert (await found(odd)).get("no") == "none", odd
 
     run(story())
+
+
+def sealed(path: Path, many: int) -> None:
+    """A log's life: one checkpoint after the other, which nobody verifies here."""
+    store, root = SqliteCheckpoints(path), bytes(32)
+    with store._reading.asking() as file:
+        assert file is not None
+        heads = (Head(ORIGIN, 0, size, root, size - 1, root, 1_780_000_000 + size) for size in range(1, many + 1))
+        rows = ((h.epoch, h.size, root, Checkpoint(h, bytes(8), None, bytes(64)).encode(), h.at_s) for h in heads)
+        file.execute("BEGIN")
+        file.executemany("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", rows)
+        file.execute("COMMIT")
+    store.close()
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def ticking(gaps: list[float]) -> None:
+    """How long whoever wants something from the loop has to wait."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        gaps.append(time.monotonic() - began)
+
+
+def test_a_long_log_is_taken_away_while_the_pages_go_on(folder: Folder) -> None:
+    """Months of checkpoints: one piece of memory, and nobody waits."""
+    many = int(os.environ.get("EDGE_CHECKPOINTS", "40000"))
+    sealed(folder.path / "checkpoints.db", many)
+
+    async def story() -> None:
+        async with folder.stand(WEB, port=True) as stand:
+            phone = await stand.enrolled()
+            token = await stand.logged_in(phone)
+            link = (await stand.act("export", token, why="audit", codes=[phone.next()])).json()["link"]
+            ticket = {"Cookie": f"edge-operator={stand.client.cookies['edge-operator']}"}
+            gaps: list[float] = []
+            looking = asyncio.create_task(ticking(gaps))
+            before, most, size, last = resident(), 0, 0, b""
+            async with httpx.AsyncClient(headers=ticket) as client, client.stream("GET", stand.url + link) as answer:
+                assert answer.status_code == 200
+                async for piece in answer.aiter_bytes():
+                    size, last, most = size + len(piece), (last + piece)[-64:], max(most, resident())
+            looking.cancel()
+            assert last.endswith(deterministic(["end", 1 + stand.log.size() + many]))
+            assert size > many * 200
+            assert most - before < 30e6, f"{(most - before) / 1e6:.1f} MB"
+            assert max(gaps) < 1.0
+
+    asyncio.run(story())
 
 
 def test_an_export_holds_the_whole_log_in_order(folder: Folder, run: Run) -> None:

@@ -68,13 +68,17 @@ function lockedDown(is) {
   by("lift").hidden = is !== true;
 }
 
-// Only the newest refusal can be overridden, and only for a minute.
+// Only the newest refusal can be overridden, and only for as long as the profile says.
 function offer() {
-  for (const button of document.querySelectorAll("button.let-in")) button.remove();
   const row = by("visit-rows").rows[0];
-  if (!row || row.dataset.kind !== "denied" || !may("operator")) return;
-  const age = row.dataset.at ? Date.now() - Date.parse(row.dataset.at) : 0;
-  if (Math.abs(age) > 60000) return;
+  const young = row && row.dataset.kind === "denied" && row.born !== null && performance.now() - row.born <= overruleMs;
+  const there = document.querySelector("button.let-in");
+  if (there && young && may("operator") && row.contains(there)) return;
+  if (there) {
+    if (there === document.activeElement) by("visits").focus();
+    there.remove();
+  }
+  if (!young || !may("operator")) return;
   const button = make("button", "Let in …", "let-in");
   button.type = "button";
   button.addEventListener("click", () => order("override", Number(row.id.slice("visit-".length)), row.querySelector(".why").firstChild.textContent));
@@ -100,11 +104,12 @@ async function ordered(event) {
   const button = by("order-do");
   if (button.disabled) return;
   button.disabled = true;
-  const codes = [by("order-code").value.replace(/\s/g, "")];
-  if (!by("order-second").hidden) codes.push(by("order-code-2").value.replace(/\s/g, ""));
+  const given = by("order-second").hidden ? ["order-code"] : ["order-code", "order-code-2"];
+  const codes = given.map((place) => by(place).value.replace(/[\s-]/g, ""));
   const body = { why: by("order-why").value, codes };
   const { good, told } = ordering.what === "export" ? await send("/act/export", body) : await send("/act/order", { what: ordering.what, visit: ordering.visit, ...body });
   button.disabled = false;
+  if (told.no === "failed") await know(); // what could not be written down may be done all the same
   if (!good) return declined(told);
   by("order").close();
   by("done").textContent = "Done. It is entry " + told.entry.toLocaleString() + " of the log.";
@@ -116,9 +121,19 @@ function declined(told) {
   if (told.no === "two-codes") {
     by("order-second").hidden = false;
     by("order-said").textContent = "The gate cannot tell the time just now. Please give two codes in a row.";
-  } else by("order-said").textContent = told.no === "wait" ? "Too many tries. Try again in " + told.wait_s + " s." : REFUSED[told.no] || "That did not work.";
+  } else by("order-said").textContent = told.no === "wait" ? "Too many tries. Try again in " + told.wait_s + " s." : told.no === "failed" && told.detail ? failed(told.detail) : REFUSED[told.no] || "That did not work.";
   by("order-code").value = by("order-code-2").value = "";
   by("order-code").focus();
+}
+
+function failed(detail) {
+  const done = ordering.what === "lock-down" && me && me.closed;
+  return done ? "The gate is locked down, but that is not in the log: " + detail : "That could not be done: " + detail;
+}
+
+// Where the button that opened it is gone, the cursor goes to the visits and not to the top.
+function closing() {
+  if (!document.activeElement || document.activeElement === document.body) by("visits").focus();
 }
 
 async function lookUp(event) {
@@ -152,6 +167,7 @@ by("lock-down").addEventListener("click", () => order("lock-down", -1, "Nobody w
 by("lift").addEventListener("click", () => order("lift", -1, "Cards will be accepted again."));
 by("export").addEventListener("click", () => order("export", -1, "A file with all entries and signatures; it holds no names and no pictures."));
 by("order-form").addEventListener("submit", ordered);
+by("order").addEventListener("close", closing);
 by("order-not").addEventListener("click", () => by("order").close());
 by("receipt").addEventListener("submit", lookUp);
 for (const happening of ["pointerdown", "keydown"]) addEventListener(happening, here, { passive: true });

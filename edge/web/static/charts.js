@@ -1,4 +1,4 @@
-// Drawings of what the gate told: people per five minutes, and how long they waited. Each has a table beside it in words.
+// Drawings of what the gate told: people per five minutes, and how long they waited. Each has a table beside it.
 "use strict";
 
 const SPACE = "http://www.w3.org/2000/svg";
@@ -19,8 +19,8 @@ function picture(width, height, label, ...shapes) {
 }
 
 // Two bars upon each other per slot; denied is hatched as well as coloured.
-function throughput(rows) {
-  const now = rows.length ? rows[rows.length - 1][0] : 0;
+function throughput({ now: present, rows }) {
+  const now = present !== null ? present : rows.length ? rows[rows.length - 1][0] : 0;
   const first = now - (SLOTS - 1) * SLOT_S;
   const most = Math.max(1, ...rows.map(([, granted, denied]) => granted + denied));
   const shapes = [shape("line", { x1: 0, y1: 100.5, x2: 480, y2: 100.5, class: "axis" })];
@@ -32,13 +32,31 @@ function throughput(rows) {
     shapes.push(shape("rect", { x: left + 1, y: 100 - high - rest, width: 8, height: rest, class: "denied-bar" }));
   }
   for (const back of [0, 12, 24, 36]) {
-    const label = rows.length ? new Date((now - back * SLOT_S) * 1000).toTimeString().slice(0, 5) : "";
+    const label = now ? hour(now - back * SLOT_S) : "";
     shapes.push(shape("text", { x: 476 - back * 10, y: 114, class: "tick", "text-anchor": "end" }, label));
   }
   shapes.push(shape("text", { x: 0, y: 9, class: "tick" }, String(most)));
   const all = rows.reduce((sum, [, granted, denied]) => [sum[0] + granted, sum[1] + denied], [0, 0]);
-  const label = "In the last four hours " + all[0] + " granted and " + all[1] + " denied, at most " + most + " people in five minutes.";
-  return { drawn: picture(480, 118, label, ...shapes), label };
+  const when = present !== null ? "In the last four hours " : "In the four hours before the last visit ";
+  const label = when + (rows.length ? all[0] + " granted and " + all[1] + " denied, at most " + most + " people in five minutes." : "nobody came.");
+  return { told: JSON.stringify([now, rows]), drawn: () => picture(480, 118, label, ...shapes) };
+}
+
+const hour = (at) => new Date(at * 1000).toTimeString().slice(0, 5);
+
+function slot([at, granted, denied]) {
+  const line = document.createElement("tr");
+  line.append(...[hour(at), granted, denied].map(cell));
+  return line;
+}
+
+// The first names the row.
+function cell(words, place) {
+  const element = document.createElement(place ? "td" : "th");
+  if (!place) element.scope = "row";
+  else element.className = "number";
+  element.textContent = words;
+  return element;
 }
 
 // Half of them, and 95 of 100, were done within: the upper edge of the bucket that reaches it.
@@ -51,23 +69,15 @@ function within(row, part) {
   return "–";
 }
 
-function latency(rows) {
-  return rows.map((row) => {
-    const line = document.createElement("tr");
-    const most = Math.max(1, ...row.buckets.map(([, count]) => count));
-    const bars = row.buckets.map(([, count], place) => shape("rect", { x: place * 11, y: 20 - (20 * count) / most, width: 9, height: (20 * count) / most, class: "plain-bar" }));
-    const spread = row.buckets.filter(([, count]) => count).map(([upper, count]) => count + (upper === null ? " over 10 s" : " within " + upper + " s")).join(", ");
-    const cells = [row.name === "whole" ? "code to open gate" : row.name, row.mean_ms.toLocaleString() + " ms", within(row, 0.5), within(row, 0.95)].map((words, place) => {
-      const cell = document.createElement(place ? "td" : "th");
-      if (!place) cell.scope = "row";
-      else cell.className = "number";
-      cell.textContent = words;
-      return cell;
-    });
-    const drawing = document.createElement("td");
-    drawing.className = "spread";
-    drawing.append(picture(99, 20, spread, ...bars));
-    line.append(...cells, drawing);
-    return line;
-  });
+function latency(row) {
+  const line = document.createElement("tr");
+  const most = Math.max(1, ...row.buckets.map(([, count]) => count));
+  const bars = row.buckets.map(([, count], place) => shape("rect", { x: place * 11, y: 20 - (20 * count) / most, width: 9, height: (20 * count) / most, class: "plain-bar" }));
+  const spread = row.buckets.filter(([, count]) => count).map(([upper, count]) => count + (upper === null ? " over 10 s" : " within " + upper + " s")).join(", ");
+  const cells = [row.name === "whole" ? "code to open gate" : row.name, row.mean_ms.toLocaleString() + " ms", within(row, 0.5), within(row, 0.95)].map(cell);
+  const drawing = document.createElement("td");
+  drawing.className = "spread";
+  drawing.append(picture(99, 20, spread, ...bars));
+  line.append(...cells, drawing);
+  return line;
 }

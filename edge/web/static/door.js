@@ -27,8 +27,8 @@ function why(told) {
 }
 
 function codes() {
-  const first = at("code").value.replace(/\s/g, "");
-  return at("second-code").hidden ? [first] : [first, at("code-2").value.replace(/\s/g, "")];
+  const [first, second] = ["code", "code-2"].map((place) => at(place).value.replace(/[\s-]/g, ""));
+  return at("second-code").hidden ? [first] : [first, second];
 }
 
 // The sentence is read out, and the field that comes next has the cursor.
@@ -76,6 +76,7 @@ function enrol(event) {
     at("hello").textContent = "Hello " + told.name + ". You will be enrolled as " + told.role + ".";
     at("key").textContent = new URL(told.address).searchParams.get("secret").replace(/(.{4})/g, "$1 ").trim();
     at("code-picture").replaceChildren(drawn(told));
+    at("app").href = told.address;
     at("code").focus();
   });
 }
@@ -87,6 +88,7 @@ function confirm(event) {
     if (!good) return refused("said-2", told);
     at("confirm").hidden = true;
     at("code-picture").replaceChildren();
+    at("app").removeAttribute("href");
     at("key").textContent = at("password").value = at("password-2").value = "";
     at("done").hidden = false;
     document.querySelector("#done a").focus();

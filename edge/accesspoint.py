@@ -50,6 +50,8 @@ _FAULT = {
     "dispenser": Reason.DISPENSER_FAULT,
     "ledger": Reason.DISPENSER_FAULT,
 }
+_FAILED = frozenset({Reason.NO_MATCH, Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})
+_UNSEEN = frozenset({Reason.NO_PROBE, Reason.PROBE_QUALITY, Reason.SEVERAL_FACES})
 
 
 Thresholds = Callable[[str, ReferenceKind], float]
@@ -270,7 +272,7 @@ class AccessPoint:
             return None
         self.watch.back("journal")
         self.panel.show(Indication.WELCOME if decision.granted else Indication.REFUSED)
-        for silent in self.premises.decided(decision):
+        for silent in self.premises.decided(decision, receipt.index):
             self.watch.later(silent)
         _log.info("visit %s", told(decision, receipt))
         return receipt
@@ -340,10 +342,10 @@ class AccessPoint:
         return count if self.clock.monotonic() - since < _FORGET_TRIES_S else 0
 
     def _count(self, decision: AccessDecision) -> None:
-        """Count failed comparisons per holder; a grant or ten minutes forgive them."""
+        """Count failed comparisons, or captures, per holder; a grant or ten minutes forgive them."""
         if decision.subject is None:
             return
-        if decision.reason in (Reason.NO_MATCH, Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE):
+        if decision.reason in (_FAILED | _UNSEEN if self.policy.tries_count == "captures" else _FAILED):
             self._tries[decision.subject] = (self._tries_of(decision.subject) + 1, self.clock.monotonic())
             if len(self._tries) > 1000:
                 self._tries.pop(next(iter(self._tries)))

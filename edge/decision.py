@@ -22,6 +22,7 @@ from edge.errors import Reason
 from edge.policy.checks import BEFORE_FACE as BEFORE_FACE_HERE
 from edge.policy.checks import LAST, overrules
 from edge.policy.checks import Check as SiteCheck
+from edge.policy.differences import asked
 from edge.policy.facts import SiteFacts
 from edge.policy.rules import Rules
 from edge.trust.interval import Interval, Validity
@@ -47,12 +48,14 @@ class Policy:
         attack_frames: frames of one probe that the detector judges; their median decides.
         capture_s: seconds a person has to bring the face into position.
         tries: failed comparisons of one credential before a person has to decide.
+        tries_count: what counts as one: failed ``comparisons``, or all ``captures`` that ended without a grant.
         eyes_px: least distance between the eyes, pixels.
         sharpness: least variance of the Laplacian.
         brightness: least and greatest mean luma of the face.
         clock_floor: what to do when the clock cannot tell whether a credential is still valid.
         skew_s: tolerance on both edges of a validity, seconds.
         trust_warn_h: age of the trust list from which it is called old, hours.
+        trust_refer_h: age of the trust list from which a person decides, hours; 0 for none.
         trust_refuse_h: age of the trust list from which nobody is admitted, hours.
         unsealed_h: how long entries may wait for the token, hours.
         unsealed_entries: how many entries may wait for the token.
@@ -80,6 +83,8 @@ class Policy:
     trust_refuse_h: float
     unsealed_h: float
     unsealed_entries: int
+    tries_count: Literal["comparisons", "captures"] = "comparisons"
+    trust_refer_h: float = 0.0
     status_refuse_h: float = 168.0
     status_unknown: Literal["accept", "refer", "refuse"] = "refer"
     tasks: int = 0
@@ -92,8 +97,7 @@ class Policy:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the policy, the same for the same rules wherever they were read."""
-        told = "\n".join(f"{name}={value!r}" for name, value in sorted(asdict(self).items()))
-        return hashlib.sha256(told.encode()).digest()
+        return hashlib.sha256(repr(asked(self)).encode()).digest()
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Facts(SiteFacts):
         unsealed: entries that the token has not sealed yet; None when that cannot be told.
         unsealed_s: age of the oldest of them.
         validity: of the credential, or None before it was verified.
-        tries: failed comparisons of this credential shortly before.
+        tries: failed comparisons, or captures, of this credential shortly before.
         reference: whether the credential carries a face, or None before it was verified.
         bona_fide: probability of a real person, ten-thousandths; None when no detector answered.
         score: comparison score, ten-thousandths; None when nothing was compared.
@@ -142,8 +146,10 @@ def _refused_before(_: Policy, facts: Facts) -> Reason | None:
 
 
 def _trust_fresh(policy: Policy, facts: Facts) -> Reason | None:
-    known = facts.trust_age_s is not None and facts.trust_age_s <= policy.trust_refuse_h * 3600
-    return None if known else Reason.NO_TRUST
+    age_s = facts.trust_age_s
+    if age_s is None or age_s > policy.trust_refuse_h * 3600:
+        return Reason.NO_TRUST
+    return Reason.REFERRED if policy.trust_refer_h and age_s > policy.trust_refer_h * 3600 else None
 
 
 def _log_sealed(policy: Policy, facts: Facts) -> Reason | None:
@@ -230,14 +236,7 @@ def _of_the_site(check: SiteCheck) -> Check:
 
 _SITE = tuple(_of_the_site(check) for check in BEFORE_FACE_HERE)
 _SITE_LAST = tuple(_of_the_site(check) for check in LAST)
-BEFORE_SITE: tuple[Check, ...] = (
-    _refused_before,
-    _open_to_anybody,
-    _trust_fresh,
-    _log_sealed,
-    _still_valid,
-    _not_withdrawn,
-)
+BEFORE_SITE = (_refused_before, _open_to_anybody, _trust_fresh, _log_sealed, _still_valid, _not_withdrawn)
 BEFORE_REFERENCE: tuple[Check, ...] = (*BEFORE_SITE, *_SITE, _may_try_again)
 BEFORE_FACE: tuple[Check, ...] = (*BEFORE_REFERENCE, _has_reference)
 WITH_FACE: tuple[Check, ...] = (*BEFORE_FACE, _bona_fide, _did_as_asked, _matches, *_SITE_LAST)
@@ -258,8 +257,7 @@ def admit(policy: Policy, facts: Facts) -> Reason | None:
 def overruled(policy: Policy, fields: Mapping[str, Value], age_s: int) -> Reason | None:
     """Whether an operator may let in whom this entry refused so many seconds ago: None, or what stands.
 
-    What the entry says is not taken for granted: the reason is decided again from its facts. The decision is the first
-    reason against; an operator has to be allowed every one of them.
+    The reason is decided again from the facts. It is the first one against; an operator has to be allowed every one.
     """
     told = fields.get("facts")
     facts = facts_of(told) if isinstance(told, Mapping) else Facts()
@@ -274,16 +272,13 @@ def overruled(policy: Policy, fields: Mapping[str, Value], age_s: int) -> Reason
 
 def _all_against(policy: Policy, facts: Facts) -> tuple[Reason, ...]:
     """Every reason that the facts of a visit give; what only a face could have told is left out where none came."""
-    seen: tuple[Check, ...] = ()
-    if facts.bona_fide is not None:
-        seen += (_bona_fide,)
-    if facts.tasks is not None:
-        seen += (_did_as_asked,)
-    if facts.score is not None:
-        seen += (_matches,) if policy.lane == "card" else (_recognised,)
-    before = BEFORE_REFERENCE if policy.lane == "card" else (*BEFORE_SEARCH, *_SITE)
-    found = (admit(policy, facts), *(check(policy, facts) for check in (*before, *seen, *_SITE_LAST)))
-    return tuple(dict.fromkeys(reason for reason in found if reason is not None))
+    card = policy.lane == "card"
+    faced: dict[Check, object] = {_bona_fide: facts.bona_fide, _did_as_asked: facts.tasks}
+    faced[_matches if card else _recognised] = facts.score
+    before = BEFORE_REFERENCE if card else (*BEFORE_SEARCH, *_SITE)
+    checks = (*before, *(check for check, fact in faced.items() if fact is not None), *_SITE_LAST)
+    found = (admit(policy, facts), *(check(policy, facts) for check in checks))
+    return tuple(reason for reason in found if reason is not None)
 
 
 def before_face(policy: Policy) -> tuple[Check, ...]:

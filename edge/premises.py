@@ -173,13 +173,13 @@ class Premises:
             inside=self._inside(now),
             drawn=self._lot(subjects, now) if rules.check_one_in else None,
             cycle=None if due is None else due.cycle.number,
-            benefit=None if due is None else due.benefit,
+            benefit=_benefit(due, credential),
             untold=untold,
         )
         return self._accompanied(known, subjects)
 
-    def decided(self, decision: AccessDecision) -> tuple[Event, ...]:
-        """Take in what was decided; what is to be written down beside it."""
+    def decided(self, decision: AccessDecision, visit: int) -> tuple[Event, ...]:
+        """Take in what was decided in the entry ``visit``; what is to be written down beside it."""
         facts, subject = decision.facts, decision.subject
         if subject is not None and decision.reason is Reason.SECONDARY_CHECK:
             self._lots.fell(subject, facts.drawn or 0, int(decision.at.lower.timestamp()))
@@ -188,7 +188,7 @@ class Premises:
             if decision.granted and seconds(self.rules, facts) and self._second is not None:
                 self._good.pop(self._second, None)
         silent = ((Kind.DURESS, self.rules.duress), (Kind.NOTICED, self.rules.watch))
-        told: dict[str, Value] = {"granted": decision.granted}
+        told: dict[str, Value] = {"granted": decision.granted, "visit": visit}
         return tuple(Event(kind, told, subject=subject) for kind, groups in silent if member(facts, groups))
 
     def passed(self, subject: bytes | None, at: Interval) -> None:
@@ -357,3 +357,10 @@ class Premises:
             return known
         age_s, self._second = min(found)
         return SiteFacts(**{**vars(known), "second_s": int(age_s)})
+
+
+def _benefit(due: Due | None, credential: Credential | None) -> str | None:
+    """What is due; the second card of somebody whom it does not name cannot be told from another person's first."""
+    if due is None or credential is None:
+        return None
+    return due.benefit if credential.identity.id or due.benefit != "free" else "unnamed"

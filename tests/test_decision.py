@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from edge.decision import AccessDecision, Facts, Policy, admit, entry, facts_of,
 from edge.devices.simulated import SimulatedClock
 from edge.errors import Reason
 from edge.policy.hours import DAY
-from edge.policy.rules import Group, Hours, Overruling, Rules, Second
+from edge.policy.rules import Group, Hours, Overruling, Passback, Rules, Second
 from edge.settings import profile
 
 POLICY = Policy(
@@ -58,6 +58,7 @@ def test_a_person_against_whom_nothing_stands_is_admitted() -> None:
     [
         (replace(GOOD, refusal="bad-signature"), Reason.BAD_SIGNATURE),
         (replace(GOOD, trust_age_s=720 * 3600 + 1), Reason.NO_TRUST),
+        (replace(GOOD, trust_age_s=None), Reason.NO_TRUST),
         (replace(GOOD, unsealed=1001), Reason.UNSEALED_TOO_LONG),
         (replace(GOOD, unsealed_s=24 * 3600 + 1), Reason.UNSEALED_TOO_LONG),
         (replace(GOOD, validity="expired"), Reason.EXPIRED),
@@ -142,6 +143,18 @@ def test_changing_one_rule_changes_the_digest() -> None:
         {"brightness": (41.0, 225.0)},
     ]
     assert len({POLICY.digest} | {replace(POLICY, **other).digest for other in others}) == 5
+
+
+def test_a_key_that_is_added_later_changes_no_policy_that_does_not_name_it() -> None:
+    @dataclass(frozen=True)
+    class Later(Policy):
+        added: int = 0
+
+    later = Later(**{each.name: getattr(POLICY, each.name) for each in fields(POLICY)})
+    assert later.digest == POLICY.digest
+    assert replace(later, added=1).digest != POLICY.digest
+    passback = replace(POLICY, rules=Rules(passback=Passback(again_s=1)))
+    assert len({POLICY.digest, passback.digest, replace(POLICY, rules=SITE).digest}) == 3
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "config" / "profiles").glob("*.toml")))
@@ -273,3 +286,14 @@ def test_who_was_not_recognised_in_a_lane_may_be_let_in_where_nothing_else_stand
     unknown = replace(SEEN, score=100)
     assert what_stands(unknown, rules, gallery="staff", lane="gallery") is None
     assert what_stands(unknown, SITE, gallery="staff", lane="gallery") is not None
+
+
+def test_a_trust_list_too_old_for_the_machine_is_young_enough_for_a_person() -> None:
+    rules = Rules(overrule=Overruling(("referred",)))
+    for age_h, reason in ((23, None), (25, Reason.REFERRED), (721, Reason.NO_TRUST)):
+        facts = replace(GOOD, trust_age_s=age_h * 3600)
+        assert admit(replace(POLICY, trust_refer_h=24.0), facts) is reason
+        assert admit(POLICY, facts) is (reason if age_h > 720 else None)
+        if reason is not None:
+            stands = what_stands(facts, rules, trust_refer_h=24.0)
+            assert stands is (None if reason is Reason.REFERRED else reason)

@@ -2,9 +2,9 @@
 
 Who ordered it and why is verified before (``operators.py``). Rules:
 
-1. Letting somebody in overrides one refusal: the newest visit, not older than ``VISIT_S``, once, and only one that the
-   site's policy lets an operator overrule. It takes the receipt of its own entry, like a grant, and nothing moves
-   before that is on disk. The entry has the facts of the refusal, so that a replay can ask the policy again.
+1. Letting somebody in overrides one refusal: the newest visit, not older than the site's policy says, once, and only
+   one that it lets an operator overrule. It takes the receipt of its own entry, like a grant, and nothing moves before
+   that is on disk. The entry has the facts of the refusal, so that a replay can ask the policy again.
 2. A gate that is locked down lets nobody in; neither does one where somebody is going through.
 3. Locking down is done at once, and written down; lifting it is written down first.
 """
@@ -26,6 +26,7 @@ from edge.ports import Clock, Journal, Log, Receipt
 from edge.trust.operators import Operator
 
 VISIT_S = 60.0
+"""Where nobody says otherwise."""
 _LOOKED = 200
 _log = logging.getLogger("edge.gate")
 
@@ -53,6 +54,7 @@ class Acts:
         *,
         stands: Callable[[Mapping[str, Value], int], Reason | None] = lambda _fields, _age_s: None,
         through: Callable[[Receipt, Entry], Awaitable[Kind]] | None = None,
+        within_s: float = VISIT_S,
     ) -> None:
         """Set up.
 
@@ -66,10 +68,12 @@ class Acts:
             show: the panel.
             stands: whether a refusal, so many seconds ago, stands whatever an operator says; None when it does not.
             through: how a refused person is let in; None for as anybody.
+            within_s: seconds after a refusal in which it may be overridden.
         """
         self._log, self._journal, self._clock = log, journal, clock
         self._clear, self._commands, self._show = clear, commands, show
         self._stands, self._through = stands, through or (lambda receipt, _: way.let_through(receipt))
+        self._within_s = within_s
         self._overridden: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -130,7 +134,7 @@ class Acts:
         refused, *later = found
         age_ms = self._clock.monotonic() * 1000 - refused.monotonic_ms
         others = any(one.kind in (Kind.GRANTED, Kind.DENIED, Kind.OVERRIDE) for one in later)
-        if others or found[-1].boot != refused.boot or not 0 <= age_ms <= VISIT_S * 1000:
+        if others or found[-1].boot != refused.boot or not 0 <= age_ms <= self._within_s * 1000:
             raise NotDoneError(No.NO_VISIT)
         return refused
 

@@ -167,6 +167,7 @@ def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premise
         on.panel.show,
         stands=partial(overruled, chosen.policy),
         through=through,
+        within_s=chosen.policy.rules.overrule.within_s,
     )
     kept, gate = chosen.folder / "operators", chosen.settings.site.gate
     return Operators(gate, kept, on.journal, on.clock, acts.do, commands.locked_down, on.watch.conditions)

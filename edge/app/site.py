@@ -75,6 +75,8 @@ def checked(policy: Policy, settings: Settings) -> Policy:
         SettingsError: names every fault.
     """
     found = [*wrong_with(policy.rules)]
+    if policy.trust_refer_h and policy.trust_refer_h >= policy.trust_refuse_h:
+        found.append("trust_refer_h: nobody is left to refer, because of trust_refuse_h")
     if policy.rules.programme and settings.gate.passage != "dispenser":
         found.append("programme: a benefit needs [gate] passage = 'dispenser'")
     if policy.rules.zones and policy.rules.zone(settings.gate.into) is None:

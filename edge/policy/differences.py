@@ -1,9 +1,13 @@
-"""What differs between two policies, in words."""
+"""What a policy asks for, and what differs between two, in words.
+
+Rule: a default is never changed, and asks for nothing. So a key that is added later changes no policy that does not
+name it, and its digest stays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final
 
 MEANING: Final[Mapping[str, str]] = {
@@ -13,12 +17,14 @@ MEANING: Final[Mapping[str, str]] = {
     "attack_frames": "frames that the detector judges",
     "capture_s": "seconds to bring the face into position",
     "tries": "failed comparisons of one card before a person decides",
+    "tries_count": "whether a capture without a face counts as one of them",
     "eyes_px": "least distance between the eyes",
     "sharpness": "least sharpness of the face",
     "brightness": "light of the face",
     "clock_floor": "what happens when the clock cannot tell whether a card is still valid",
     "skew_s": "seconds by which issuers' clocks may differ",
     "trust_warn_h": "hours until the trust list is called old",
+    "trust_refer_h": "hours until a person decides about everybody",
     "trust_refuse_h": "hours until nobody is admitted by it",
     "unsealed_h": "hours that entries may wait for the token",
     "unsealed_entries": "entries that may wait for the token",
@@ -54,6 +60,18 @@ MEANING: Final[Mapping[str, str]] = {
     "rules.programme": "the benefit that is handed out",
 }
 """Each key of a policy that decides something."""
+
+
+def asked(value: object) -> object:
+    """What a policy says beyond the defaults: the same for the same rules, whatever other keys there are."""
+    if is_dataclass(value):
+        found = ((each.name, getattr(value, each.name), _default(each)) for each in fields(value))
+        return sorted((name, asked(said)) for name, said, default in found if said != default)
+    return [asked(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _default(each: Field[Any]) -> object:
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def differences(before: object, after: object, path: str = "") -> Iterator[str]:

@@ -26,7 +26,8 @@ class SiteFacts:
         second_s: seconds since somebody else, who may stand beside this holder, was found good.
         drawn: the lot, 0 to 9999.
         cycle: number of the benefit's open cycle.
-        benefit: ``free``, ``reserved``, ``received``, or ``lost`` when the ledger cannot tell.
+        benefit: ``free``, ``reserved``, ``received``, ``lost`` when the ledger cannot tell, or ``unnamed``
+            when it would be free and the card does not say whose it is.
     """
 
     zone: str | None = None

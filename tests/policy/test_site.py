@@ -116,6 +116,8 @@ def test_rules_that_mean_nothing_here_end_the_start(settings: Settings) -> None:
     ):
         with pytest.raises(SettingsError, match=said):
             checked(dataclasses.replace(POLICY, rules=rules), settings)
+    with pytest.raises(SettingsError, match="trust_refer_h: nobody is left to refer"):
+        checked(dataclasses.replace(POLICY, trust_refer_h=POLICY.trust_refuse_h), settings)
     lane = dataclasses.replace(POLICY, lane="gallery", gallery="staff", rules=DENYING)
     with pytest.raises(SettingsError, match="deny: in a lane without cards nobody knows anybody's groups"):
         checked(lane, settings)

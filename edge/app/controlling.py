@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from edge.app.service import secret
 from edge.devices.controller import OsdpOutput, OsdpReader, Told, Wiegand, key_of
@@ -31,7 +32,7 @@ def controller_of(settings: Settings, gate: GpioGate) -> Told | None:
         case "osdp-reader":
             return OsdpReader(chosen, key_of(secret(settings.paths, "osdp-key").decode("ascii", "replace")))
         case "wiegand":
-            return Wiegand(chosen, gate.wire)
+            return Wiegand(chosen, partial(gate.wire, inverted=chosen.data_driver == "transistor"))
 
 
 def fitting(settings: Settings) -> None:

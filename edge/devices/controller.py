@@ -5,7 +5,8 @@ Rules:
 1. Three ways. ``osdp-output``: we are the control panel and switch an output of a device on the secure side, off with
    our own relay; and by its own timer after the longest that our relay may be on, so that a cut line locks.
    ``osdp-reader``: we are a reader and show the controller one fixed card, which means that this gate has granted.
-   ``wiegand``: the same card on two wires.
+   ``wiegand``: the same card on two wires. The controller pulls them up, to 5 V as a rule: a pin never touches one, but
+   pulls it low through a transistor or an open-drain buffer.
 2. The card is of the gate, never of the person. A controller learns that somebody was granted, not who.
 3. OSDP runs in its secure channel with a key that both sides were given, and not without.
 4. A controller that does not answer is a lost device. It opens nothing, and neither does the gate's own relay wait.
@@ -215,40 +216,56 @@ class OsdpReader:
 
 
 class Wiegand:
-    """The fixed card on two wires, pulled low bit by bit; nobody answers on them."""
+    """The fixed card on two wires, pulled low bit by bit; nobody answers on them.
+
+    A pulse is as long as a look at the clock makes it. It begins right after a sleep, when this thread has just been
+    given the interpreter and nobody can ask for it back within half a millisecond (``app/gate.py``).
+    """
 
     def __init__(self, chosen: Controller, output: Callable[[int], Any]) -> None:
         """``output`` claims a pin whose ``on`` pulls the wire low."""
         self._bits = wiegand_26(chosen.facility, chosen.card)
         self._wires = [output(chosen.data_0_pin), output(chosen.data_1_pin)]
         self._hand = ThreadPoolExecutor(1, "wiegand")
+        self._trouble = ""
 
     def opened(self, seconds: float) -> None:
         """Show the card, beside whatever else is to be done."""
         self._hand.submit(self._show)
 
     def _show(self) -> None:
-        for bit in self._bits:
-            wire = self._wires[int(bit)]
-            began = time.perf_counter()
-            wire.on()
-            while time.perf_counter() - began < _PULSE_S:
-                pass
-            wire.off()
-            time.sleep(_GAP_S)
+        try:
+            for bit in self._bits:
+                time.sleep(_GAP_S)
+                _pulse(self._wires[int(bit)])
+        except Exception as error:  # noqa: BLE001 -- whatever pins raise, on a thread that nobody waits for
+            self._trouble = f"the card was not shown: {error}"
+        else:
+            self._trouble = ""
 
     def closed(self) -> None:
         """A reader takes nothing back."""
 
     def condition(self) -> str:
-        """Two wires say nothing."""
-        return ""
+        """Two wires say nothing; why the last card could not be shown."""
+        return self._trouble
 
     def close(self) -> None:
-        """Both wires high."""
+        """Both wires let go."""
         self._hand.shutdown()
         for wire in self._wires:
             wire.close()
+
+
+def _pulse(wire: Any) -> None:
+    """Pull the wire low for one bit."""
+    began = time.perf_counter()
+    try:
+        wire.on()
+        while time.perf_counter() - began < _PULSE_S:
+            pass
+    finally:
+        wire.off()
 
 
 def wiegand_26(facility: int, card: int) -> str:

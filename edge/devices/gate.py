@@ -180,10 +180,15 @@ class GpioGate:
         for device in self._devices:
             device.close()
 
-    def wire(self, pin: int) -> Any:
-        """One more output, high until it is told ``on``, which pulls it low: for whoever speaks on wires."""
+    def wire(self, pin: int, *, inverted: bool = True) -> Any:
+        """One more output, for whoever speaks on wires: ``on`` pulls the wire behind its driver low.
+
+        Args:
+            pin: BCM.
+            inverted: it is a transistor, which pulls the wire low while the pin is high; else a buffer that follows.
+        """
         with _pins():
-            return gpiozero.OutputDevice(pin, pin_factory=self._factory, active_high=False, initial_value=False)
+            return gpiozero.OutputDevice(pin, pin_factory=self._factory, active_high=inverted, initial_value=False)
 
     def _tell(self, sensed: Sensed) -> None:
         """A report from another thread."""

@@ -301,7 +301,7 @@ class Controller:
     """An existing door controller, beside the gate's own relay.
 
     ``kind``: whether we switch an output of an OSDP device, are an OSDP reader, or speak Wiegand. ``facility`` and
-    ``card``: the fixed card that a reader shows for a grant. Pins: BCM.
+    ``card``: the fixed card that a reader shows for a grant. Pins: BCM. ``data_driver``: what pulls the wires low.
     """
 
     kind: typing.Literal["none", "osdp-output", "osdp-reader", "wiegand"] = "none"
@@ -313,6 +313,7 @@ class Controller:
     card: int = 0
     data_0_pin: int = 0
     data_1_pin: int = 0
+    data_driver: typing.Literal["transistor", "buffer"] = "transistor"
 
 
 @dataclass(frozen=True)

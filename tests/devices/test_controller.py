@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,13 +13,15 @@ from typing import Any
 import osdp
 import pytest
 
+from edge.app.controlling import controller_of
 from edge.audit.entry import Event, Kind
 from edge.devices.controller import Controlled, Line, OsdpOutput, OsdpReader, Wiegand, key_of, wiegand_26
 from edge.devices.simulated import SimulatedGate, SimulatedJournal
 from edge.errors import DeviceError
-from edge.settings import Controller, Gate
+from edge.settings import Controller, Gate, load
 
 KEY = bytes(range(16))
+EXAMPLE = Path(__file__).parents[2] / "config" / "edge.toml"
 CHOSEN = Controller("osdp-output", Path(), 9600, 5, 2, facility=17, card=4242)
 
 
@@ -143,6 +147,83 @@ def test_a_card_is_shown_bit_by_bit_on_two_wires() -> None:
     soon(lambda: len(seen) == 26)
     wiegand.close()
     assert "".join(seen[:26]) == wiegand_26(17, 4242)
+
+
+def test_how_long_the_pulses_are_beside_other_work_is_told() -> None:
+    """Told, not asked for: how long a machine leaves a thread alone is not ours to say. None may be too short."""
+    fell, rose, over = list[float](), list[float](), threading.Event()
+
+    class Timed(Wire):
+        def on(self) -> None:
+            fell.append(time.perf_counter())
+
+        def off(self) -> None:
+            rose.append(time.perf_counter())
+
+    def busy() -> None:
+        while not over.is_set():
+            sum(range(2_000))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)  # as edge-gate does
+    beside = threading.Thread(target=busy)
+    beside.start()
+    wiegand = Wiegand(replace(CHOSEN, kind="wiegand"), lambda _pin: Timed("", []))
+    try:
+        for _ in range(8):
+            wiegand.opened(5.0)
+        soon(lambda: len(rose) == 8 * 26)
+    finally:
+        over.set()
+        beside.join()
+        wiegand.close()
+        sys.setswitchinterval(before)
+    wide = sorted((up - down) * 1e6 for down, up in zip(fell, rose, strict=True))
+    sys.stdout.write(
+        f"\nwiegand: {len(wide)} pulses, median {wide[104]:.0f}, p95 {wide[197]:.0f}, most {wide[-1]:.0f} µs\n"
+    )
+    assert wide[0] >= 20, "shorter than controllers read"
+
+
+def test_a_card_that_could_not_be_shown_is_said_and_the_wire_let_go() -> None:
+    seen: list[str] = []
+
+    class Broken(Wire):
+        def on(self) -> None:
+            if not seen:
+                raise DeviceError("gate", "GPIO: no answer")
+
+        def off(self) -> None:
+            seen.append("off")
+
+    wiegand = Wiegand(replace(CHOSEN, kind="wiegand"), lambda _pin: Broken("", seen))
+    assert wiegand.condition() == ""
+    wiegand.opened(5.0)
+    assert "GPIO: no answer" in soon(wiegand.condition)
+    assert seen == ["off"]
+    wiegand.opened(5.0)
+    soon(lambda: not wiegand.condition())
+    wiegand.close()
+
+
+@pytest.mark.parametrize(("driver", "rest"), [("transistor", False), ("buffer", True)])
+def test_at_rest_a_wire_is_let_go_whatever_drives_it(
+    pins: Gate, run: Callable[[Any], Any], driver: Any, rest: bool
+) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins)
+        chosen = replace(CHOSEN, kind="wiegand", data_0_pin=10, data_1_pin=11, data_driver=driver)
+        told = controller_of(replace(load(EXAMPLE), controller=chosen), gate)
+        assert isinstance(told, Wiegand)
+        wire = gate.factory.pin(10)
+        assert [bool(gate.factory.pin(pin).state) for pin in (10, 11)] == [rest, rest]
+        wire.clear_states()
+        told.opened(5.0)
+        told.close()
+        assert [bool(state.state) for state in wire.states[1:3]] == [not rest, rest]
+        gate.close()
+
+    run(story())
 
 
 class Heard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from edge.app.checks.pins import directives, firmware, pins_of
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.wiring import wires
 from edge.audit.entry import Event, Kind
+from edge.cli import main
 from edge.demo import broker as brokers
 from edge.demo.broker import Broker
 from edge.devices.controller import Line
@@ -152,8 +154,10 @@ def test_without_a_chip_or_without_lgpio_it_is_bad(settings: Settings, board: Bo
     [finding] = bad(pins_of(settings, replace(board.machine, package=lambda _: None)))
     assert "lgpio" in finding.said
     (board.root / "dev/gpiochip0").unlink()
-    [finding] = bad(finding for finding in check(settings, board.machine) if finding.device == "gate")
-    assert "gpiochip0" in finding.said
+    without = replace(board.machine, package=lambda _: None)
+    library, chip = bad(finding for finding in check(settings, without) if finding.device == "gate")
+    assert "lgpio" in library.said
+    assert "gpiochip0" in chip.said
 
 
 def test_a_file_that_is_no_chip_is_bad(settings: Settings, board: Board) -> None:
@@ -185,32 +189,41 @@ def test_a_kernel_that_keeps_outputs_is_bad(settings: Settings, board: Board) ->
 )
 def test_strict_gpiod_is_seen_however_it_is_written(settings: Settings, line: str) -> None:
     text = GOOD_FIRMWARE.replace("dtparam=strict_gpiod", line)
-    assert list(firmware(text, wires(settings), keeps=False)) == []
+    assert list(firmware(text, settings, keeps=False)) == []
     switched_off = GOOD_FIRMWARE.replace("dtparam=strict_gpiod", "#dtparam=strict_gpiod\ndtparam=strict_gpiod=off")
-    [finding] = firmware(switched_off, wires(settings), keeps=False)
+    [finding] = firmware(switched_off, settings, keeps=False)
     assert finding.well
 
 
 def test_an_output_that_the_firmware_leaves_alone_is_named_with_the_line_to_write(settings: Settings) -> None:
     moved = replace(settings, gate=replace(settings.gate, lock_pin=18, fill_pin=12, heartbeat_pin=4))
-    [finding] = firmware(GOOD_FIRMWARE, wires(moved), keeps=False)
+    [finding] = firmware(GOOD_FIRMWARE, moved, keeps=False)
     assert "BCM 18 (lock_pin), BCM 12 (fill_pin)" in finding.said
     assert "heartbeat" not in finding.said
     assert "gpio=18,22,23,24,25,12=op,dl" in finding.remedy
     assert "reboot" in finding.remedy
     mended = GOOD_FIRMWARE + "gpio=18,22,23,24,25,12=op,dl\n"
-    assert list(firmware(mended, wires(moved), keeps=False)) == []
+    assert list(firmware(mended, moved, keeps=False)) == []
 
 
 def test_an_input_that_the_firmware_drives_is_a_short_circuit(settings: Settings) -> None:
     inner = replace(settings, gate=replace(settings.gate, portion_pin=27))
-    [finding] = bad(firmware(GOOD_FIRMWARE, wires(inner), keeps=False))
+    [finding] = bad(firmware(GOOD_FIRMWARE, inner, keeps=False))
     assert "BCM 27 (portion_pin)" in finding.said
     assert "gpio=27=ip" in finding.remedy
     mended = GOOD_FIRMWARE + "gpio=27=ip\n"
-    assert list(firmware(mended, wires(inner), keeps=False)) == []
-    spoken = replace(settings, controller=Controller("wiegand", data_0_pin=27, data_1_pin=13))
-    assert "BCM 27 (data_0_pin)" in bad(firmware(GOOD_FIRMWARE, wires(spoken), keeps=False))[0].said
+    assert list(firmware(mended, inner, keeps=False)) == []
+
+
+@pytest.mark.parametrize(("driver", "pulls", "rests"), [("transistor", "dh", "dl"), ("buffer", "dl", "dh")])
+def test_a_wire_of_a_card_rests_until_the_gate_starts(settings: Settings, driver: Any, pulls: str, rests: str) -> None:
+    told = Controller("wiegand", data_0_pin=10, data_1_pin=13, data_driver=driver)
+    spoken = replace(settings, controller=told)
+    assert bad(firmware(GOOD_FIRMWARE, spoken, keeps=False)) == []
+    [finding] = bad(firmware(f"{GOOD_FIRMWARE}gpio=13=op,{pulls}\n", spoken, keeps=False))
+    assert "BCM 13 (data_1_pin)" in finding.said
+    assert f"gpio=10,13=op,{rests}" in finding.remedy
+    assert bad(firmware(f"{GOOD_FIRMWARE}gpio=10,13=op,{rests}\n", spoken, keeps=False)) == []
 
 
 def test_of_the_firmware_s_lines_the_later_wins() -> None:
@@ -547,3 +560,27 @@ def test_every_device_is_looked_at_and_whatever_is_bad_has_a_remedy(settings: Se
     assert {"secrets", "trust", "watchdog", "memory", "controller", "token"} <= {
         finding.device for finding in bad(found)
     }
+
+
+def test_the_command_says_it_in_lines_or_in_json(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "config" / "edge.toml").read_text(encoding="utf-8")
+    for was, now in (
+        ('kind = "gpio"', 'kind = "simulated"'),
+        ("/var/lib/edge-gate", "state"),
+        ("/run/edge-gate", "run"),
+    ):
+        text = text.replace(was, now, 1)
+    config = tmp_path / "edge.toml"
+    config.write_text(text, encoding="utf-8")
+    (tmp_path / "profiles").symlink_to(ROOT / "config" / "profiles")
+    assert main(["check", "--config", str(config), "--json"]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"device": "gate", "well": True, "said": "simulated: no relay moves", "remedy": ""} in found
+    assert main(["check", "--config", str(config)]) == 1
+    said = capsys.readouterr().out
+    assert "ok   gate        simulated: no relay moves" in said
+    assert "→ " in said
+    config.write_text(text.replace("lock_pin", "look_pin"), encoding="utf-8")
+    assert main(["check", "--config", str(config)]) == 2

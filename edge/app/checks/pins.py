@@ -27,11 +27,13 @@ _STRICT = re.compile(r"dtparam=(?:[^#]*,)?strict_gpiod(?:=(?:on|true|yes|1))?(?:
 
 def pins_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
     """All about the pins; well only when nothing is bad."""
-    found = list(_faults(settings, machine))
-    yield from found
+    well = True
+    for finding in _faults(settings, machine):
+        well &= finding.well
+        yield finding
     if settings.gate.kind == "simulated":
         yield Finding("gate", True, "simulated: no relay moves")
-    elif not any(not finding.well for finding in found):
+    elif well:
         yield Finding("gate", True, f"relay on BCM {settings.gate.lock_pin}, nobody else has a pin of ours")
 
 
@@ -45,7 +47,7 @@ def _faults(settings: Settings, machine: Machine) -> Iterator[Finding]:
         remedy = "add dtparam=strict_gpiod to config.txt and reboot"
         yield Finding("gate", False, f"{driver} keeps outputs after a crash: the relay could stay on", remedy)
     if machine.at(CONFIG).exists():
-        yield from firmware(machine.read(CONFIG), wires(settings), keeps=bool(keeping))
+        yield from firmware(machine.read(CONFIG), settings, keeps=bool(keeping))
     if machine.package("lgpio") is None:
         yield Finding("gate", False, "lgpio is not installed: no pin can be claimed", "apt install python3-lgpio")
     yield from owners(settings, machine)
@@ -87,30 +89,35 @@ def _chip(machine: Machine) -> str:
     return str(fifth if five and fifth.exists() else machine.at("dev/gpiochip0"))
 
 
-def firmware(text: str, wired: tuple[Wire, ...], *, keeps: bool) -> Iterator[Finding]:
+def firmware(text: str, settings: Settings, *, keeps: bool) -> Iterator[Finding]:
     """What the firmware does to the pins before anything else runs, against what is wired.
 
     Args:
         text: of ``config.txt``.
-        wired: what hangs on the header.
+        settings: what hangs on the header.
         keeps: whether this kernel keeps outputs after a crash, which is told elsewhere.
     """
-    set_to = directives(text)
+    set_to, wired = directives(text), wires(settings)
     low = [wire for wire in wired if wire.direction == "out" and wire.key not in _NOT_LOW]
     if missing := [wire for wire in low if not {"op", "dl"} <= set_to.get(wire.bcm, frozenset())]:
         said = f"the firmware does not set {_named(missing)} low before the system starts"
-        line = f"gpio={','.join(str(wire.bcm) for wire in low)}=op,dl"
-        yield Finding("gate", False, said, f"write {line} as the last gpio line under [all] of /{CONFIG}, then reboot")
-    others = [wire for wire in wired if wire.direction == "in" or wire.key.startswith("data_")]
-    if driven := [wire for wire in others if "op" in set_to.get(wire.bcm, frozenset())]:
-        said = f"the firmware drives {_named(driven)}, which something else drives: a short circuit"
-        line = f"gpio={','.join(str(wire.bcm) for wire in driven)}=ip"
-        yield Finding("gate", False, said, f"take them out of that gpio line of /{CONFIG}, or add {line}; then reboot")
+        remedy = f"write gpio={_numbers(low)}=op,dl as the last gpio line under [all] of /{CONFIG}, then reboot"
+        yield Finding("gate", False, said, remedy)
+    inputs = [wire for wire in wired if wire.direction == "in"]
+    if driven := [wire for wire in inputs if "op" in set_to.get(wire.bcm, frozenset())]:
+        said = f"the firmware drives {_named(driven)}, which a contact closes to ground: a short circuit"
+        remedy = f"take them out of that gpio line of /{CONFIG}, or add gpio={_numbers(driven)}=ip; then reboot"
+        yield Finding("gate", False, said, remedy)
+    pulls, rests = ("dh", "dl") if settings.controller.data_driver == "transistor" else ("dl", "dh")
+    spoken = [wire for wire in wired if wire.key.startswith("data_")]
+    if pulled := [wire for wire in spoken if {"op", pulls} <= set_to.get(wire.bcm, frozenset())]:
+        said = f"the firmware has {_named(pulled)} pull its wire low until edge-gate starts"
+        remedy = f"write gpio={_numbers(spoken)}=op,{rests} as the last gpio line under [all] of /{CONFIG}, then reboot"
+        yield Finding("gate", False, said, remedy)
     if not keeps and not any(_STRICT.fullmatch(line.strip()) for line in text.splitlines()):
+        said = "this kernel lets outputs fall after a crash, and nothing in config.txt asks it to"
         remedy = f"add dtparam=strict_gpiod under [all] of /{CONFIG}: an update of the kernel may change its mind"
-        yield Finding(
-            "gate", True, "this kernel lets outputs fall after a crash, and nothing in config.txt asks it to", remedy
-        )
+        yield Finding("gate", True, said, remedy)
 
 
 def directives(text: str) -> dict[int, frozenset[str]]:
@@ -140,3 +147,7 @@ def _pins(told: str) -> Iterator[int]:
 
 def _named(wired: list[Wire]) -> str:
     return ", ".join(f"BCM {wire.bcm} ({wire.key})" for wire in wired)
+
+
+def _numbers(wired: list[Wire]) -> str:
+    return ",".join(str(wire.bcm) for wire in wired)

@@ -19,6 +19,8 @@ from edge.settings import Settings
 _IN_TOKEN: Final = b"PKCS#11 PROVIDER URI"
 _ANSWER_S: Final = 5.0
 _LOOKED_BACK: Final = 5_000
+_OSDP: Final = "check line, baud, address and that both sides have the same osdp-key; the controller must be on"
+_WIEGAND: Final = "edge wiring draws both wires; edge check while edge-gate is stopped says who has their pins"
 
 
 def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
@@ -71,24 +73,24 @@ def controller_of(settings: Settings, machine: Machine = HERE, patience_s: float
     if chosen.kind == "none":
         return
     fitting(settings)
-    if chosen.kind == "wiegand":
+    runs = answers(settings.paths.operators_socket)
+    if runs:
+        trouble = _logged(settings)
+    elif chosen.kind == "wiegand":
+        trouble = ""
+    else:
+        key = key_of(opened(settings, "osdp-key", "controller", machine).decode("ascii", "replace"))
+        trouble = _heard(settings, key, patience_s)
+    by = "; edge-gate has its line" if runs else ""
+    if trouble:
+        yield Finding("controller", False, trouble + by, _WIEGAND if chosen.kind == "wiegand" else _OSDP)
+    elif chosen.kind == "wiegand":
         where = f"BCM {chosen.data_0_pin} and {chosen.data_1_pin}"
         yield Finding(
             "controller", True, f"card {chosen.facility}:{chosen.card} on {where}; nobody answers on two wires"
         )
-        return
-    if answers(settings.paths.operators_socket):
-        trouble, ours = _logged(settings), "; edge-gate has its line"
     else:
-        key = key_of(opened(settings, "osdp-key", "controller", machine).decode("ascii", "replace"))
-        trouble, ours = _heard(settings, key, patience_s), ""
-    remedy = "check line, baud, address and that both sides have the same osdp-key; the controller must be on"
-    yield Finding(
-        "controller",
-        not trouble,
-        (trouble or f"answers in its secure channel on {chosen.device}") + ours,
-        remedy if trouble else "",
-    )
+        yield Finding("controller", True, f"answers in its secure channel on {chosen.device}{by}")
 
 
 def _heard(settings: Settings, key: bytes, patience_s: float) -> str:

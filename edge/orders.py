@@ -202,9 +202,10 @@ class AskDevices:
 
 @dataclass(frozen=True)
 class Devices:
-    """Name of each, whether it does its part, and what the technician should know."""
+    """Name of each, whether it does its part, and what the technician should know; ``closed``: a lock-down is on."""
 
     rows: tuple[tuple[str, bool, str], ...]
+    closed: bool = False
 
 
 Asked = LogIn | WhoIs | LogOut | Enrol | Confirm | Order | AskDevices

@@ -9,7 +9,8 @@ Rules:
 4. Fire comes before everything.
 5. In a lane without cards nobody is asked for one: the screen at rest asks to look, with the hints of that moment, and
    a refusal that would ask for the card again says that the person is not recognised.
-6. Told the time, never asks for it.
+6. A gate that an operator locked down asks nobody for anything: the screen at rest says that it is closed.
+7. Told the time, never asks for it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Screen(Enum):
     ASSISTED = "assisted"
     ALARM = "alarm"
     FIRE = "fire"
+    CLOSED = "closed"
     OUT_OF_SERVICE = "out-of-service"
 
 
@@ -95,6 +97,7 @@ class Kiosk:
         self._until_s = at_s
         self._fire = False
         self._lane = False
+        self._closed = False
         self._hint_until_s = math.inf
 
     def shown(self, indication: Indication, at_s: float) -> None:
@@ -116,6 +119,10 @@ class Kiosk:
         """Whether nobody is asked for a card."""
         self._lane = lane
 
+    def locked_down(self, closed: bool) -> None:
+        """Whether an operator locked the gate down."""
+        self._closed = closed
+
     def burning(self, fire: bool) -> None:
         """Whether the fire alarm is on."""
         self._fire = fire
@@ -136,10 +143,17 @@ class Kiosk:
         if at_s - self._heard_s >= SILENT_S:
             return Face(Screen.OUT_OF_SERVICE)
         if at_s >= self._until_s and self._indication is Indication.READY:
-            return Face(Screen.LOOK, hint=self._hint if at_s < self._hint_until_s else None) if self._lane else _IDLE
+            return self._at_rest(at_s)
         if self._shown.screen is Screen.LOOK:
             return Face(Screen.LOOK, hint=self._hint)
         return self._shown
+
+    def _at_rest(self, at_s: float) -> Face:
+        if self._closed:
+            return Face(Screen.CLOSED)
+        if self._lane:
+            return Face(Screen.LOOK, hint=self._hint if at_s < self._hint_until_s else None)
+        return _IDLE
 
     def serving(self, at_s: float) -> bool:
         """Whether the gate is heard and says that it works."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
-from edge.web.kiosk import Face
+from edge.web.kiosk import Face, Screen
 
-CONNECTING = "connecting"
+CONNECTING, HANDED_OUT = "connecting", "welcome-dispenser"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class Language:
         saying = self.reasons.get(face.reason.code, plain) if face.reason is not None else plain
         return saying if saying.step else Saying(saying.say, plain.step)
 
+    def at_dispenser(self) -> Language:
+        """As it is said where something is handed out and nobody goes through."""
+        return replace(self, screens={**self.screens, Screen.WELCOME.value: self.screens[HANDED_OUT]})
+
     def connecting(self) -> Saying:
         """What to say while the page has lost its server."""
         return self.screens[CONNECTING]
@@ -75,6 +79,11 @@ def load(codes: Iterable[str]) -> tuple[Language, ...]:
         if code not in at_hand:
             raise UnknownLanguageError(f"web.languages: no words for {code!r}; at hand: {', '.join(at_hand)}")
     return tuple(_load(code) for code in wanted)
+
+
+def handed_out(codes: Iterable[str]) -> tuple[Language, ...]:
+    """As ``load``, for a gate where something is handed out."""
+    return tuple(language.at_dispenser() for language in load(codes))
 
 
 def _load(code: str) -> Language:

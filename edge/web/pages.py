@@ -20,7 +20,7 @@ from edge.web import metrics, stream
 from edge.web.board import Board
 from edge.web.desk import Desk
 from edge.web.guard import Guard
-from edge.web.languages import Language, load
+from edge.web.languages import Language, handed_out, load
 from edge.web.machine import Machine
 
 STREAMS = 32
@@ -45,11 +45,17 @@ class Pages:
     """Operator page, kiosk page, events, health and metrics of one gate."""
 
     def __init__(
-        self, board: Board, site: Site, languages: Sequence[Language], web: Web, desk: Desk, machine: Machine
+        self,
+        board: Board,
+        site: Site,
+        spoken: Callable[[Sequence[str]], tuple[Language, ...]],
+        web: Web,
+        desk: Desk,
+        machine: Machine,
     ) -> None:
         self._board = board
         self._site = site
-        self._languages = tuple(languages)
+        self._spoken, self._languages = spoken, spoken(web.languages)
         self._aloud = stream.Aloud(web.sound, web.speech)
         self._desk = desk
         self._machine = machine
@@ -142,7 +148,7 @@ class Pages:
         if not wanted:
             return self._languages
         try:
-            return load(wanted.split(",")[:8])
+            return self._spoken(wanted.split(",")[:8])
         except ValueError:
             raise HTTPException(404, "no such language") from None
 
@@ -187,13 +193,22 @@ def _caller(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def application(board: Board, site: Site, web: Web, desk: Desk, machine: Machine, more: Sequence[Route] = ()) -> Guard:
-    """The pages behind their door; ``more``: further addresses.
+def application(
+    board: Board,
+    site: Site,
+    web: Web,
+    desk: Desk,
+    machine: Machine,
+    more: Sequence[Route] = (),
+    *,
+    dispenser: bool = False,
+) -> Guard:
+    """The pages behind their door; ``more``: further addresses; ``dispenser``: something is handed out at this gate.
 
     Raises:
         UnknownLanguageError: the configuration names a language without words.
     """
-    pages = Pages(board, site, load(web.languages), web, desk, machine)
+    pages = Pages(board, site, handed_out if dispenser else load, web, desk, machine)
     return Guard(Starlette(routes=[*pages.routes(), *desk.routes(), *more]), web.names)
 
 

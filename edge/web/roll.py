@@ -1,4 +1,7 @@
-"""How every device is, asked of the gate every few seconds: the log tells only of those that went or came back."""
+"""How every device is, asked of the gate every few seconds: the log tells only of those that went or came back.
+
+So is whether it is locked down, which a lock-down from before the gate's last start is not told of by the log since.
+"""
 
 from __future__ import annotations
 
@@ -21,5 +24,6 @@ async def call(counter: Counter, board: Board) -> None:
             board.called({})  # the panel's silence says that the gate is away
         else:
             rows = told.rows if isinstance(told, orders.Devices) else ()
-            board.called({name: (ok, detail) for name, ok, detail in rows})
+            closed = told.closed if isinstance(told, orders.Devices) else None
+            board.called({name: (ok, detail) for name, ok, detail in rows}, closed)
         await asyncio.sleep(EVERY_S)

@@ -72,9 +72,16 @@ class Phone:
 class Clock(SimulatedClock):
     """A wall clock that goes only when it is told to, and a stopwatch that goes on by itself, as the machine's does."""
 
+    gone: Callable[[], None] = staticmethod(lambda: None)
+
     def monotonic(self) -> float:
         """Seconds since the machine started, and those that were told."""
         return time.monotonic() + self.ticks
+
+    def go(self, seconds: float) -> None:
+        """Let time pass, in which the gate goes on saying what its panel shows."""
+        super().go(seconds)
+        self.gone()
 
 
 @dataclass
@@ -179,11 +186,15 @@ class Stand:
         self.indication = indication
         self.board.shown(indication)
 
+    def again(self) -> None:
+        """Show the same as before."""
+        if self.indication is not None:
+            self.board.shown(self.indication)
+
     async def say_again(self) -> None:
         """The gate says once a second what its panel shows."""
         while True:
-            if self.indication is not None:
-                self.board.shown(self.indication)
+            self.again()
             await asyncio.sleep(1.0)
 
 
@@ -254,6 +265,7 @@ class Folder:
                 stand = Stand(
                     journal, follower, board, app, client, clock, way, commands, operators, self.path, devices
                 )
+                clock.gone = stand.again
                 if port:
                     tasks.append(asyncio.create_task(stand.say_again()))
                     web, ready = replace(web, port=free_port(), tls_port=free_port()), asyncio.Event()

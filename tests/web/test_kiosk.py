@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import pytest
 
 from edge.audit.entry import Kind, Value
 from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.passage import Indication
+from edge.web import roll as roll_module
 from edge.web.kiosk import HINT_S, REFUSED_S, SILENT_S, WELCOME_S, Face, Kiosk, Screen
 from edge.web.standing import Told
+
+Folder = Any  # of conftest.py
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class Hour:
@@ -129,3 +137,34 @@ def test_in_a_lane_without_cards_nobody_is_asked_for_one() -> None:
     hour.kiosk.without_cards(False)
     hour.wait(REFUSED_S).shown(Indication.READY)
     assert hour.face() == Face(Screen.IDLE)
+
+
+def test_a_gate_that_is_locked_down_asks_for_nothing() -> None:
+    hour = Hour()
+    hour.kiosk.locked_down(True)
+    assert hour.shown(Indication.READY).face() == Face(Screen.CLOSED)
+    hour.shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="locked-down")
+    assert hour.face() == Face(Screen.REFUSED, Reason.LOCKED_DOWN)
+    hour.kiosk.without_cards(True)
+    assert hour.wait(REFUSED_S).shown(Indication.READY).face() == Face(Screen.CLOSED)
+    hour.kiosk.burning(True)
+    assert hour.face() == Face(Screen.FIRE)
+    hour.kiosk.burning(False)
+    hour.kiosk.locked_down(False)
+    assert hour.shown(Indication.READY).face() == Face(Screen.LOOK)
+
+
+def test_a_lock_down_from_before_the_start_is_asked_for(
+    folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roll_module, "EVERY_S", 0.05)
+
+    async def story() -> None:
+        async with folder.stand(roll=True) as stand:
+            await stand.commands.close(True)  # as it is read at a start; the log since then tells nothing of it
+            async with asyncio.timeout(8):
+                while stand.board.face() != Face(Screen.CLOSED):
+                    stand.show(Indication.READY)
+                    await asyncio.sleep(0.05)
+
+    run(story())

@@ -12,7 +12,7 @@ import edge.web
 from edge.biometric.values import Hint
 from edge.errors import Reason
 from edge.web.kiosk import Face, Screen
-from edge.web.languages import UnknownLanguageError, known, load
+from edge.web.languages import UnknownLanguageError, handed_out, known, load
 
 SCRIPT = {"ar": "ARABIC", "hi": "DEVANAGARI", "am": "ETHIOPIC", "en": "LATIN", "fr": "LATIN"}
 CSS = (Path(edge.web.__file__).parent / "static" / "kiosk.css").read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def test_every_reason_has_a_sentence_and_a_next_step(code: str, reason: Reason) 
 @pytest.mark.parametrize("code", SCRIPT)
 def test_every_screen_has_words_in_the_script_of_the_language(code: str) -> None:
     (language,) = load([code])
-    assert set(language.screens) == {screen.value for screen in Screen} | {"connecting"}
+    assert set(language.screens) == {screen.value for screen in Screen} | {"connecting", "welcome-dispenser"}
     assert set(language.reasons) <= {reason.code for reason in Reason}
     assert language.direction == ("rtl" if code == "ar" else "ltr")
     for saying in [*language.screens.values(), *language.reasons.values(), *language.hints.values()]:
@@ -46,6 +46,16 @@ def test_every_screen_has_words_in_the_script_of_the_language(code: str) -> None
     assert language.pilot
     assert set(language.hints) == {hint.value for hint in Hint} - {Hint.LOOK.value}  # that is the screen's own sentence
     assert language.of(Face(Screen.LOOK, hint=Hint.LOOK)) == language.of(Face(Screen.LOOK))
+
+
+@pytest.mark.parametrize("code", SCRIPT)
+def test_where_something_is_handed_out_nobody_is_told_to_go_through(code: str) -> None:
+    (usual,), (dispenser,) = load([code]), handed_out([code])
+    face = Face(Screen.WELCOME)
+    assert usual.of(face).step != dispenser.of(face).step
+    assert usual.of(face).say == dispenser.of(face).say
+    assert usual.of(Face(Screen.IDLE)) == dispenser.of(Face(Screen.IDLE))
+    assert usual.of(Face(Screen.CLOSED)) == usual.reasons[Reason.LOCKED_DOWN.code]
 
 
 def test_english_says_what_the_list_of_reasons_says() -> None:

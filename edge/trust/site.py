@@ -90,7 +90,9 @@ def request_of(data: bytes) -> Request:
     if not isinstance(members, dict) or set(members) != {"origin", "csr", "log_key", "box"}:
         raise Refusal(Reason.BAD_CLAIM, "not the members of a request")
     origin, rest = members["origin"], [members[name] for name in ("csr", "log_key", "box")]
-    if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin) or not all(type(each) is bytes for each in rest):
+    if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+        raise Refusal(Reason.BAD_CLAIM, "the origin is none: urn:gate:TENANT:SITE:GATE, in lower case")
+    if not all(type(each) is bytes for each in rest):
         raise Refusal(Reason.BAD_CLAIM, "a member of the request is not what it should be")
     if len(members["box"]) != 32:
         raise Refusal(Reason.BAD_CLAIM, "the key for secrets is not one")

@@ -33,9 +33,9 @@ function throughput({ now: present, rows }) {
   }
   for (const back of [0, 12, 24, 36]) {
     const label = now ? hour(now - back * SLOT_S) : "";
-    shapes.push(shape("text", { x: 476 - back * 10, y: 114, class: "tick", "text-anchor": "end" }, label));
+    shapes.push(shape("text", { x: 476 - back * 10, y: 116, class: "tick", "text-anchor": "end" }, label));
   }
-  shapes.push(shape("text", { x: 0, y: 9, class: "tick" }, String(most)));
+  shapes.push(shape("text", { x: 0, y: 14, class: "tick" }, String(most)));
   const all = rows.reduce((sum, [, granted, denied]) => [sum[0] + granted, sum[1] + denied], [0, 0]);
   const when = present !== null ? "In the last four hours " : "In the four hours before the last visit ";
   const label = when + (rows.length ? all[0] + " granted and " + all[1] + " denied, at most " + most + " people in five minutes." : "nobody came.");

@@ -26,6 +26,7 @@ from edge.devices.simulated import SimulatedGate
 from edge.devices.supervised import channels_of
 from edge.lane import Lane
 from edge.passage import DISPENSER, INTERLOCK, PLANS, Plan
+from edge.policy.rules import people
 from edge.settings import Settings, SettingsError, profile
 from edge.trust.encryption import content_keys
 
@@ -68,6 +69,7 @@ def configuration(policy: Policy, calibration: Calibration | None) -> Event:
     """Which rules are in force from now on, as it is written down."""
     fields: dict[str, Value] = {"profile": policy.name, "fmr": str(policy.fmr), "lane": policy.lane}
     fields |= {"trust_warn_s": round(policy.trust_warn_h * 3600), "overrule_s": policy.rules.overrule.within_s}
+    fields |= {"version": policy.version, "people": people(policy.rules)}
     if calibration is None:
         return Event(Kind.CONFIGURATION, fields, digests=(policy.digest,))
     fields |= {"attack_threshold": str(policy.attack_threshold), "calibrated": calibration.made_at}

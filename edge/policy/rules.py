@@ -10,11 +10,13 @@ Rules of the rules:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from edge.errors import Reason
+from edge.policy.differences import asked
 
 NEVER: Final = frozenset(
     {
@@ -188,6 +190,11 @@ class Rules:
     def zone(self, name: str | None) -> Zone | None:
         """The zone of that name."""
         return next((zone for zone in self.zones if zone.name == name), None)
+
+
+def people(rules: Rules) -> bytes:
+    """Eight bytes that differ when somebody is put into groups, or asked for a second person, in another way."""
+    return hashlib.sha256(repr(asked((rules.groups, rules.second))).encode()).digest()[:8]
 
 
 def named_groups(rules: Rules) -> Iterator[tuple[str, str]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edge.app.chosen import configuration
 from edge.audit.entry import Entry, Event, Kind, Quality, Value, encode
 from edge.audit.export import sequence
 from edge.audit.tree import leaf_hash
 from edge.cli import main
+from edge.cli.policy import policy_in
 from edge.policy.ledger import Reservation, finishing, opening, reserving
 from edge.sync.office import Office
 from edge.trust.cycles import Cycle
@@ -43,26 +45,33 @@ def visit(subject: int, at: datetime, facts: Mapping[str, Value], reason: str | 
     return Event(kind, fields, bytes([subject]) * 16), at
 
 
+def under(profile: Path, at: datetime = FRIDAY) -> tuple[Event, datetime]:
+    """From here on the gate has this policy."""
+    return configuration(policy_in(profile), None), at
+
+
 def taken(index: int, at: datetime) -> tuple[Event, datetime]:
     return Event(Kind.TAKEN, {"visit": index}), at
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Friday morning: two people, one of whom comes back, and one who was referred before the face."""
+    """Friday morning under the turnstile's own profile: two people, one of whom comes back, and one is referred."""
     hour = timedelta(hours=1)
     return export(
         tmp_path / "log",
         [
+            visit(1, FRIDAY, {"refusal": "unreadable"}, "unreadable"),
+            under(PROFILES / "turnstile.toml"),
             visit(1, FRIDAY, FACED),
-            taken(0, FRIDAY),
+            taken(2, FRIDAY),
             visit(2, FRIDAY + hour, FACED),
-            taken(2, FRIDAY + hour),
+            taken(4, FRIDAY + hour),
             visit(1, FRIDAY + 2 * hour, FACED),
-            taken(4, FRIDAY + 2 * hour),
+            taken(6, FRIDAY + 2 * hour),
             visit(3, FRIDAY + 2 * hour, {**GOOD, "tries": 3}, "referred"),
             visit(1, FRIDAY + 15 * hour, FACED),
-            taken(7, FRIDAY + 15 * hour),
+            taken(9, FRIDAY + 15 * hour),
         ],
     )
 
@@ -112,9 +121,9 @@ def test_what_differs_is_told_in_words_and_the_version_has_to_grow(
 def test_another_policy_is_tried_on_a_log(log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "simulate", str(PROFILES / "turnstile.toml"), str(log)]) == 0
     told = capsys.readouterr().out
-    assert "entry 4: granted → denied (passed-before)" in told, "inside since two hours"
-    assert "entry 7" not in told, "thirteen hours later nobody is"
-    assert "5 decisions, 1 would be others under 'turnstile', version 1" in told
+    assert "entry 6: granted → denied (passed-before)" in told, "inside since two hours"
+    assert "entry 9" not in told, "thirteen hours later nobody is"
+    assert "6 decisions, 1 would be others under 'turnstile', version 1" in told
     patient = changed(
         tmp_path / "patient.toml",
         ("tries = 3", "tries = 5"),
@@ -124,10 +133,57 @@ def test_another_policy_is_tried_on_a_log(log: Path, tmp_path: Path, capsys: pyt
     )
     assert main(["policy", "simulate", str(patient), str(log)]) == 0
     told = capsys.readouterr().out
-    assert "entry 0: granted → denied (outside-hours)" in told, "half past nine in Addis Ababa"
-    assert "entry 2" not in told
-    assert "entry 6: denied (referred) → unknown: the face was not looked at" in told
-    assert "entry 7: granted → denied (outside-hours)" in told
+    assert "entry 2: granted → denied (outside-hours)" in told, "half past nine in Addis Ababa"
+    assert "entry 4" not in told
+    assert "entry 8: denied (referred) → unknown: the face was not looked at" in told
+    assert "entry 9: granted → denied (outside-hours)" in told
+
+
+def test_what_the_log_does_not_tell_is_not_guessed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy before had no groups of these: nobody was in them then, and nobody can tell who was."""
+    before = changed(tmp_path / "before.toml", more='[[rules.groups]]\nname = "visitor"\nlisted = "visitor"\n')
+    facts: dict[str, Value] = {**FACED, "groups": ["visitor"]}
+    late: dict[str, Value] = {**FACED, "groups": [], "status_age_s": 1, "card_status": "revoked"}
+    log = export(
+        tmp_path / "log",
+        [
+            under(before),
+            visit(1, FRIDAY, facts),
+            taken(1, FRIDAY),
+            visit(2, FRIDAY, facts, None),
+            visit(3, FRIDAY, late, "revoked"),
+        ],
+    )
+
+    def told(*changes: tuple[str, str], more: str = "") -> str:
+        listed = 'listed = "visitor"\n'
+        other = changed(tmp_path / "other.toml", *changes, more=f'[[rules.groups]]\nname = "visitor"\n{listed}{more}')
+        assert main(["policy", "simulate", str(other), str(log)]) == 0
+        return capsys.readouterr().out
+
+    barred = '[[rules.groups]]\nname = "barred"\nlisted = "barred"\n'
+    deny = ("check_one_in = 0", 'check_one_in = 0\ndeny = ["barred"]')
+    unknown = "unknown: the log does not tell who is in which of these groups"
+    for found in (
+        told(deny, more=barred),
+        told(more=barred + '[[rules.second]]\ngroups = ["barred"]\nby = ["visitor"]\n'),
+    ):
+        assert f"entry 1: granted → {unknown}" in found
+        assert "entry 4" not in found, "a card that is withdrawn is refused whoever has it"
+    assert "0 would be others" in told(("within_s = 120", "within_s = 60")), "the groups are the same ones"
+    watched = ("check_one_in = 0", 'check_one_in = 0\nwatch = ["barred"]')
+    assert "0 would be others" in told(watched, ('bypass = ["bypass"]', "bypass = []"), more=barred), (
+        "it decides nothing"
+    )
+    assert "0 would be others" in told(('bypass = ["bypass"]', "bypass = []"), more=barred), "no rule names them"
+    assert "entry 1: granted → unknown: the log tells of no lot" in told(("check_one_in = 0", "check_one_in = 9"))
+    escorted = told(more='[[rules.second]]\ngroups = ["visitor"]\nby = ["bypass"]\n')
+    assert "entry 1: granted → unknown" in escorted
+    many = "".join(f'[[rules.groups]]\nname = "g{n}"\nlisted = "g{n}"\n' for n in range(9))
+    some = ", ".join(f'"g{n}"' for n in range(9))
+    assert f"entry 1: granted → {unknown}" in told(
+        ("check_one_in = 0", f"check_one_in = 0\ndeny = [{some}]"), more=many
+    ), "more groups than can be tried"
 
 
 def test_who_would_have_been_refused_is_not_inside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,10 @@ from edge.audit.tree import HASH, root_from
 PREFIX = "GATE1:"
 LIMIT = 4296
 """Characters of the largest QR code; a receipt from a log of a million entries takes about 1,400."""
+_BASE32 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
+_LETTERS = str.maketrans("018", "OIB")
+"""Base32 has no such figures: who writes them down has read the letter that looks like them."""
 
 
 def text_of(proof: Proof) -> str:
@@ -70,4 +74,25 @@ def number_of(proof: Proof) -> str:
 
     It proves nothing. It finds the entry (``verify_log.py --receipt``), and whoever was not given it cannot guess it.
     """
-    return f"{proof.checkpoint.head.epoch}-{proof.index}-{base64.b32encode(proof.leaf[:5]).decode()}"
+    return f"{proof.checkpoint.head.epoch}-{proof.index}-{letters_of(proof.leaf)}"
+
+
+def letters_of(leaf: bytes) -> str:
+    """40 bits of an entry's hash, as they stand in the number."""
+    return base64.b32encode(leaf[:5]).decode()
+
+
+def numbered(text: str) -> tuple[int, int, str]:
+    """Epoch, index and the letters of the hash in a receipt's number, as people write it down.
+
+    Raises:
+        LogError: it is not one.
+    """
+    parts = "".join(text.split()).upper().translate(_DASHES).split("-")
+    figures = parts[:2]
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in figures):
+        raise LogError("not a receipt's number")
+    letters = parts[2].translate(_LETTERS)
+    if len(letters) != 8 or not set(letters) <= _BASE32:
+        raise LogError("not a receipt's number")
+    return int(figures[0]), int(figures[1]), letters

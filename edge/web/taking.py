@@ -4,7 +4,8 @@ Rules:
 
 1. A file is taken with a link of chance, once, soon, and by the one who ordered it. No part of an address ever names a
    file, and none is made: what is sent is read from the log as it goes.
-2. A receipt is looked up by the hash of its entry: a number alone finds nothing.
+2. A receipt is looked up by the hash of its entry, or by the 40 bits of it in the receipt's number: an index alone
+   finds nothing.
 3. However long the log is: a file takes one piece of memory, and is put together beside the loop that serves the pages.
 """
 
@@ -24,8 +25,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from edge.audit import receipt
-from edge.audit.entry import Kind, LogError
+from edge.audit.entry import Kind, LogError, decode
 from edge.audit.proof import Proof
+from edge.audit.tree import leaf_hash
 from edge.errors import DeviceError
 from edge.orders import Known, Obeyed, What
 from edge.ports import Log
@@ -120,8 +122,10 @@ class Taking:
         if known is None or not known.role.includes(Role.OPERATOR):
             return JSONResponse({"no": "role"}, 403)
         try:
-            proof = receipt.read("".join(fields["text"]).strip())
-            return JSONResponse(self._about(proof))
+            text = "".join(fields["text"]).strip()
+            if text.startswith(receipt.PREFIX):
+                return JSONResponse(self._about(receipt.read(text)))
+            return JSONResponse(self._under(*receipt.numbered(text)))
         except LogError as error:
             return JSONResponse({"no": "none", "detail": str(error)[:120]}, 422)
         except DeviceError as error:
@@ -129,6 +133,16 @@ class Taking:
 
     async def _known(self, request: Request) -> Known | None:
         return await self._desk.reader(request) if fits(request) else None
+
+    def _under(self, epoch: int, index: int, letters: str) -> dict[str, Any]:
+        """The entry under a number; one that was written down wrongly is of none."""
+        if epoch != self._log.epoch():
+            return {"found": "another-epoch", "epoch": epoch, "index": index}
+        found = self._log.read(index, 1) if index < self._log.size() else []
+        told = Told.of(decode(found[0])) if found and receipt.letters_of(leaf_hash(found[0])) == letters else None
+        if told is None or told.index != index or told.kind not in (Kind.GRANTED, Kind.DENIED):
+            return {"found": "none", "epoch": epoch, "index": index}
+        return {"found": "here", "epoch": epoch, "entry": stream.entry(told)}
 
     def _about(self, proof: Proof) -> dict[str, Any]:
         """Rule 2."""

@@ -68,6 +68,21 @@ def test_a_receipt_finds_its_visit_and_nothing_else(folder: Folder, run: Run) ->
             forged = receipt.read(text)
             for wrong in (replace(forged, leaf=bytes(32)), replace(forged, path=(bytes(32), *forged.path[1:]))):
                 assert (await found(receipt.text_of(wrong)))["found"] == "another"
+            number = receipt.number_of(forged)
+            written = number.lower().replace("-", " \u2013 ").replace("o", "0").replace("i", "1").replace("b", "8")
+            for as_written in (number, written):
+                assert (await found(as_written))["entry"]["reason"] == "expired", as_written
+            epoch, index, letters = number.split("-")
+            for wrong in (f"{epoch}-{other.index}-{letters}", f"{epoch}-{index}-AAAAAAAA", f"{epoch}-999999-{letters}"):
+                assert (await found(wrong))["found"] == "none", wrong
+            assert (await found(f"7-{index}-{letters}"))["found"] == "another-epoch"
+            for odd in (
+                f"{epoch}-{index}",
+                f"{epoch}-{index}-{letters[:5]}",
+                f"-1-{index}-{letters}",
+                "1-\u0663-AAAAAAAA",
+            ):
+                assert (await found(odd)).get("no") == "none", odd
             for odd in ("", "GATE1:", "GATE1:A", text[:-1], text + "A", text.lower(), "HTTPS://EXAMPLE.ORG"):
                 assert (await found(odd)).get("no") == "none", odd
 

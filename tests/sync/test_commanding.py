@@ -23,10 +23,12 @@ from edge.demo.broker import OPERATOR, write_key
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
+from edge.devices.simulated import SimulatedClock, SimulatedGate
+from edge.doorway import Doorway
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import State
 from edge.ports import Receipt
-from edge.settings import Clock
+from edge.settings import Clock, Gate
 from edge.sync.batch import unpack
 from edge.sync.commands import ask
 from edge.sync.connection import Connection, Message
@@ -197,6 +199,31 @@ def test_remote_unlock_is_off_unless_the_site_turns_it_on(tmp_path: Path) -> Non
 
     (tmp_path / "on").mkdir()
     lived(tmp_path / "on", on, doors)
+
+
+def test_an_unlock_whose_lock_fails_has_its_outcome_in_the_log_and_ends_the_process(tmp_path: Path, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        gate = SimulatedGate(pins)
+
+        def fails(receipt: Receipt) -> None:
+            raise DeviceError("gate", f"GPIO: no answer at entry {receipt.index}")
+
+        gate.unlock = fails  # type: ignore[method-assign] # a relay that fails
+        clock = SimulatedClock()
+        door = Doorway(gate, gate, gate, house.journal, clock, release_s=60, held_s=1)
+        commands = Commands(ORIGIN, lambda: CHARTER, house.journal, clock, door, tmp_path / "counts")
+        clock.moment = datetime.now(UTC)
+        running = asyncio.ensure_future(door.run())
+        await commands.hear(fresh("unlock", 1))
+        with pytest.raises(ExceptionGroup) as failed:
+            await asyncio.wait_for(running, 5)
+        assert failed.group_contains(DeviceError, match="no answer at entry 0")
+        await asyncio.sleep(0.1)
+        last = house.log.entries(0, house.log.size())[-1]
+        assert (last.kind, last.fields) == (Kind.NOT_TAKEN, {"command": 0})
+        gate.close()
+
+    lived(tmp_path, story)
 
 
 def test_a_flood_is_bounded(tmp_path: Path) -> None:

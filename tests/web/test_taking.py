@@ -73,8 +73,12 @@ def test_a_receipt_finds_its_visit_and_nothing_else(folder: Folder, run: Run) ->
             for as_written in (number, written):
                 assert (await found(as_written))["entry"]["reason"] == "expired", as_written
             epoch, index, letters = number.split("-")
-            for wrong in (f"{epoch}-{other.index}-{letters}", f"{epoch}-{index}-AAAAAAAA", f"{epoch}-999999-{letters}"):
-                assert (await found(wrong))["found"] == "none", wrong
+            for unwritten in (
+                f"{epoch}-{other.index}-{letters}",
+                f"{epoch}-{index}-AAAAAAAA",
+                f"{epoch}-999999-{letters}",
+            ):
+                assert (await found(unwritten))["found"] == "none", unwritten
             assert (await found(f"7-{index}-{letters}"))["found"] == "another-epoch"
             for odd in (
                 f"{epoch}-{index}",

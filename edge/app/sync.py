@@ -10,9 +10,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge import __version__
 from edge.app.passing import Passing
 from edge.app.service import credential_path, keep_alive, notify, report_health, secret
+from edge.app.stated import Stated
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -65,7 +65,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         checkpoints,
         settings.paths.outbox,
         pace=Pace(first_s=mqtt.spread_s),
-        facts=lambda: {"software": __version__},
+        facts=Stated(log),
         commands=passing,
         updates=updates,
         witness=Kept(settings.paths.witnessed),

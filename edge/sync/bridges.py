@@ -3,8 +3,8 @@
 Rules:
 
 1. Only descriptions are published, retained, below ``homeassistant/``. No entity can be set: no command topic is named.
-2. What they point at is the gate's state: whether it is there, how many entries, how many wait, which software. Nothing
-   about persons is in it.
+2. What they point at is the gate's state: whether it is there, how many entries, how many wait, which software, what
+   does not answer, whether it is locked down, alarms. Nothing about persons is in it.
 3. A gate that is gone shows as unavailable by its own last will, whether this bridge runs or not.
 4. Of what gates say only the topic is used, which the broker guards; a thousand gates at most.
 """
@@ -27,8 +27,17 @@ _SENSORS: Final = (
     ("waiting", "Entries that wait", "value_json.size - value_json.acknowledged", "measurement", "acknowledged"),
     ("unsealed", "Entries not sealed", "value_json.size - value_json.sealed", "measurement", "sealed"),
     ("software", "Software", "value_json.software", "", "software"),
+    ("lost", "Does not answer", "value_json.lost", "", "lost"),
+    ("alarms", "Alarms since the start", "value_json.alarms", "total_increasing", "alarms"),
+    ("alarm", "Last alarm", "value_json.alarm", "", "alarm"),
 )
 """Key, name, value, class of statistics, and the member that must be there: a last will has none of them."""
+_SWITCHES: Final = (
+    ("trouble", "Trouble", "value_json.lost", "problem", "lost"),
+    ("closed", "Locked down", "value_json.locked_down", "", "locked_down"),
+)
+"""Key, name, what is on when it is true or not empty, class, and the member that must be there."""
+_DAILY: Final = ("entries", "alarms", "alarm", "closed", "trouble")
 
 
 def described(address: Address) -> list[Message]:
@@ -41,17 +50,23 @@ def described(address: Address) -> list[Message]:
     }
     made = [_message("binary_sensor", address, "online", online)]
     for key, name, value, kind, member in _SENSORS:
-        entity = {
-            "name": name,
-            "value_template": f"{{% if value_json.{member} is defined %}}{{{{ {value} }}}}{{% endif %}}",
-            "availability_topic": address.topic("state"),
-            "availability_template": "{{ 'online' if value_json.online else 'offline' }}",
-            **({"state_class": kind} if kind else {}),
-            **({} if key == "entries" else {"entity_category": "diagnostic"}),
-            **_common(address, key),
-        }
+        entity = _entity(address, key, name, value, member) | ({"state_class": kind} if kind else {})
         made.append(_message("sensor", address, key, entity))
+    for key, name, true, kind, member in _SWITCHES:
+        entity = _entity(address, key, name, f"'ON' if {true} else 'OFF'", member)
+        made.append(_message("binary_sensor", address, key, entity | ({"device_class": kind} if kind else {})))
     return made
+
+
+def _entity(address: Address, key: str, name: str, value: str, member: str) -> dict[str, object]:
+    return {
+        "name": name,
+        "value_template": f"{{% if value_json.{member} is defined %}}{{{{ {value} }}}}{{% endif %}}",
+        "availability_topic": address.topic("state"),
+        "availability_template": "{{ 'online' if value_json.online else 'offline' }}",
+        **({} if key in _DAILY else {"entity_category": "diagnostic"}),
+        **_common(address, key),
+    }
 
 
 def forgotten(address: Address) -> list[Message]:

@@ -45,14 +45,14 @@ def shown(template: str, state: dict[str, Any]) -> str:
 
 def test_each_description_points_at_the_state_and_can_be_taken_back() -> None:
     told = described(GATE)
-    assert len({message.topic for message in told}) == len(told) == 5
+    assert len({message.topic for message in told}) == len(told) == 10
     for message in told:
         entity = json.loads(message.payload)
         assert message.retain
         assert entity["state_topic"] == "gates/v1/demo/main.hall/gate-1/state"
         assert re.fullmatch(r"homeassistant/(binary_)?sensor/[A-Za-z0-9_]+/[a-z]+/config", message.topic)
         assert entity["device"]["identifiers"] == [GATE.origin]
-        assert ("availability_topic" in entity) is ("binary" not in message.topic)  # who is away is off, not unknown
+        assert ("availability_topic" in entity) is ("/online/" not in message.topic)  # who is away is off, not unknown
     assert [message.topic for message in forgotten(GATE)] == [message.topic for message in told]
     assert all(message.payload == b"" for message in forgotten(GATE))
 
@@ -69,6 +69,14 @@ def test_two_gates_never_share_an_entity() -> None:
     names = [json.loads(message.payload)["unique_id"] for address in others for message in described(address)]
     assert len(set(topics)) == len(topics)
     assert len(set(names)) == len(names)
+
+
+def test_what_the_log_tells_of_the_gate_is_shown() -> None:
+    told = {message.topic.split("/")[3]: json.loads(message.payload)["value_template"] for message in described(GATE)}
+    state = {"online": True, "lost": "camera", "alarms": 2, "alarm": "door-forced", "locked_down": True}
+    assert [shown(told[key], state) for key in ("trouble", "lost", "closed", "alarms")] == ["ON", "camera", "ON", "2"]
+    assert shown(told["trouble"], {**state, "lost": ""}) == "OFF"
+    assert shown(told["closed"], {"online": True}) == ""
 
 
 class Home:
@@ -136,16 +144,17 @@ def test_a_gate_is_shown_with_what_it_says(site: Any, home: Home, capsys: pytest
     until(lambda: sender.position.acked == 40)
     assert main(bridge(site, "--once", "1")) == 0
     assert f"{name}: announced" in capsys.readouterr().out
-    until(lambda: len(home.of(name)) == 5)
+    until(lambda: len(home.of(name)) == 10)
     until(lambda: home.value(name, "waiting") == "0")
     assert home.value(name, "online") == "ON"
     assert home.value(name, "entries") == "40"
     assert home.value(name, "unsealed") == "0"
+    assert home.value(name, "trouble") == ""  # this sender tells nothing of it, and nothing is guessed
     sender.stop()
     until(lambda: home.value(name, "online") == "OFF")  # the bridge does not run any more
     assert home.value(name, "entries") == "unavailable"
     again = Home(site)  # restarted, everything is there: it is retained
-    until(lambda: len(again.of(name)) == 5)
+    until(lambda: len(again.of(name)) == 10)
     assert main(bridge(site, "--once", "1", "--forget")) == 0
     until(lambda: again.of(name) == {})
     again.close()
@@ -158,7 +167,7 @@ def test_a_gate_that_comes_later_is_announced(site: Any, home: Home) -> None:
         try:
             site.log(name, 3)
             site.sender(name)
-            until(lambda: len(home.of(name)) == 5)
+            until(lambda: len(home.of(name)) == 10)
             assert home.value(name, "online") == "ON"
         finally:
             running.terminate()

@@ -326,6 +326,66 @@ def test_nothing_is_done_that_a_read_only_system_forgets(script: str, dry: str, 
     assert "disable_overlayfs" in done.stderr and "    run" not in done.stdout
 
 
+ROUND = """set -e
+mount=/usr/bin/mount
+$mount --make-rprivate /
+mkdir -p etc lib/edge-gate lib/dpkg lib/systemd boot run
+cp -a /etc/. etc
+$mount --bind /var/lib/dpkg lib/dpkg
+$mount --rbind lib /var/lib
+$mount --bind etc /etc
+for place in /run /opt /usr/local/bin; do $mount -t tmpfs none $place; done
+touch /etc/of-this-test && test -e etc/of-this-test && test -d /var/lib/edge-gate && ! test -e /run/systemd
+mkdir -p /etc/systemd/system/edge-gate.service.d /etc/chrony/conf.d /etc/chrony/sources.d /etc/rpi/swap.conf.d /run/lock
+touch /etc/systemd/system/edge-gate.service.d/lines.conf
+listed() {
+  find /etc -type f -o -type l | grep -v 'passwd-\\|shadow-\\|group-' | LC_ALL=C sort
+  cat /etc/group /etc/passwd
+}
+listed >before
+bash scripts/install --kiosk --updates /etc/ssl/authority.pem
+listed >between
+bash $1/scripts/uninstall --with-log --with-configuration
+listed >after
+"""
+
+
+def test_what_is_installed_is_really_taken_away_again(machine: Machine) -> None:
+    """Files, users, groups and enabled units, made and removed in a copy of /etc that nobody else sees."""
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        pytest.skip("needs root and mounts of its own")
+    steps = ("users", "configuration", "limits", "boot", "swap", "updates", "units")
+    before = "on_a_pi() { true; }\nstate=/var/lib/edge-gate\nunits=/etc/systemd/system\ntouch /etc/ssl/authority.pem"
+    machine.does(before="exit 0")  # only lays the folder out
+    text = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+    script = [text[: text.index("\nas_before\n")], before, *(f"install_{step}" for step in steps)]
+    (machine.folder / "scripts" / "install").write_text("\n".join([*script, ""]), encoding="utf-8")
+    (machine.folder / "config").symlink_to(ROOT / "config")
+    (machine.folder / "boot").mkdir()
+    for name in ("config.txt", "cmdline.txt"):
+        (machine.folder / "boot" / name).write_text("console=tty1\n", encoding="ascii")
+    (machine.folder / "round").write_text(ROUND, encoding="utf-8")
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "round", ROOT],
+        cwd=machine.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"EDGE_BOOT": str(machine.folder / "boot"), "EDGE_CMDLINE": "/dev/null"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lists = [
+        (machine.folder / name).read_text(encoding="utf-8").splitlines() for name in ("before", "between", "after")
+    ]
+    gone = {line for line in lists[1] if line not in lists[0]}
+    assert any(line.startswith("edge-seal:") for line in gone)
+    assert {"/etc/systemd/system/multi-user.target.wants/edge.target", "/etc/rauc/keyring.pem"} <= gone
+    left = {line for line in lists[2] if line not in lists[0]}
+    assert {line for line in left if "edge" in line} == set()
+    assert (machine.folder / "boot" / "cmdline.txt").read_text(encoding="ascii") == "console=tty1\n"
+
+
 def test_no_network_card_comes_in_over_usb() -> None:
     modules = (ROOT / "systemd" / "edge-gate.modprobe").read_text(encoding="utf-8")
     killed = set(re.findall(r"^install (\S+) /bin/false$", modules, re.MULTILINE))

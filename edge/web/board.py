@@ -4,8 +4,9 @@ Rules:
 
 1. Nothing is queued for a page. Each looks at what is newest; a slow one misses steps, never truth.
 2. A log that cannot be read is said on the page and tried again; the last standing stays, marked as old.
-3. After a restart the log since the gate's last start is added up again, at most ``HISTORY`` entries of it. Only what
-   is written from then on reaches the kiosk. Another log (a new epoch, or one that
+3. After a restart the log since the gate's last start is added up again, at most ``HISTORY`` entries of it; of what is
+   further back only what stays true until something else is said (``LASTING``). Only what is written from then on
+   reaches the kiosk. Another log (a new epoch, or one that
    was put in its place) begins like a restart.
 """
 
@@ -16,9 +17,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from edge.audit.entry import Kind, LogError
+from edge.audit.entry import Kind, LogError, decode, kind_in
 from edge.audit.proof import prove
 from edge.audit.receipt import number_of, text_of
 from edge.biometric.values import Hint
@@ -31,6 +33,7 @@ from edge.web.standing import Device, Standing, Told
 
 RECENT = 200
 HISTORY = 20_000
+LASTING = frozenset({Kind.CONFIGURATION, Kind.TRUST_UPDATE, Kind.STATUS_UPDATE, Kind.COMMAND})
 CHUNK = 200
 LOOK_S = 0.1
 SEAL_S = 1.0
@@ -175,8 +178,9 @@ class Board:
         epoch, size = self._log.epoch(), self._log.size()
         if epoch != self.epoch or size < self._position:
             self.log, self.epoch = self.log + 1, None
-            self._position = self._beginning(size)
-            self.standing = Standing(size=self._position)
+            start = self._start(size)
+            self._position = max(start, size - HISTORY)
+            self.standing = await self._lasting(start, self._position)
             self.charted = Charted()
             self.recent.clear()
             while self._position < size:
@@ -186,9 +190,9 @@ class Board:
         while await self._read(live=True):
             pass
 
-    def _beginning(self, size: int) -> int:
-        """Where to begin: at the gate's last start, with a page full at least and ``HISTORY`` at most."""
-        low, high = max(0, size - HISTORY), max(0, size - RECENT)
+    def _start(self, size: int) -> int:
+        """Where the gate's last start is, with a page full after it at least."""
+        low, high = 0, max(0, size - RECENT)
         last = self._log.entries(size - 1, 1)
         while low < high and last:
             middle = (low + high) // 2
@@ -198,6 +202,19 @@ class Board:
             else:
                 low = middle + 1
         return high
+
+    async def _lasting(self, first: int, last: int) -> Standing:
+        """What entries said that is true until something else is said; they are many, and few of them are decoded."""
+        standing = Standing()
+        for begin in range(first, last, CHUNK):
+            try:
+                for encoded in self._log.read(begin, min(CHUNK, last - begin)):
+                    if kind_in(encoded) in LASTING:
+                        standing = standing.after(Told.of(decode(encoded)))
+            except LogError as error:
+                raise DeviceError("journal", f"an entry after {begin} is damaged: {error}") from error
+            await asyncio.sleep(0)
+        return replace(standing, size=last)
 
     async def _read(self, *, live: bool) -> bool:
         """Take the next few entries; False when there are none. Pruned ones are passed over."""

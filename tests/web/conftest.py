@@ -258,6 +258,7 @@ class Folder:
             asyncio.create_task(attend(self.path / "operators.sock", console, operators)),
         ]
         await wait_for(console)
+        await asyncio.sleep(0.01)  # a server that is ended while it begins leaves its socket open
         if roll:
             tasks.append(asyncio.create_task(call(counter, board)))
         try:

@@ -247,6 +247,34 @@ def test_old_entries_are_not_added_up_for_ever(folder: Folder, run: Run, monkeyp
     run(story())
 
 
+def test_what_was_said_long_ago_and_still_holds_is_known_after_a_restart(
+    folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "HISTORY", 400)
+
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.CONFIGURATION, lane="gallery", profile="egate", overrule_s=90)
+            for version in (3, 4):
+                await stand.put_many([Event(Kind.EXIT_REQUEST)] * 300)
+                await stand.put(Kind.TRUST_UPDATE, version=version, issuers=2, issued=1_780_000_000 + version)
+            await stand.put(Kind.COMMAND, what="lock-down", on=True, outcome="obeyed")
+            await stand.put_many([Event(Kind.EXIT_REQUEST)] * 900)
+            board = board_module.Board(stand.log, CheckpointReader(folder.path / "none.db"))
+            following = asyncio.create_task(board.follow())
+            while board.epoch is None:
+                await board.news(board.turn, 0.1)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            known = board.standing
+            assert (known.profile, known.lane, known.overrule_s, known.closed) == ("egate", True, 90, True)
+            assert known.trust == "version 4, 2 issuers"
+            assert known.size == stand.log.size()
+            assert known.kinds[Kind.EXIT_REQUEST] == 400
+
+    run(story())
+
+
 def test_only_the_last_start_of_the_gate_is_added_up(folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand() as stand:

@@ -76,7 +76,8 @@ def test_a_visit_is_told_as_it_happens(folder: Folder, run: Run) -> None:
             assert number == f"{stand.board.epoch}-{visit.index}"
             assert told["sentence"].startswith("The face does not match")
             assert told["took_ms"] == 2
-            assert set(told) == {"index", "at", "kind", "sentence", "visit", "reason", "detail", "took_ms"}
+            fields = {"index", "at", "age_s", "kind", "alarm", "sentence", "visit", "reason", "detail", "took_ms"}
+            assert set(told) == fields
             _, _, standing = await events.next("standing")
             assert standing["refusals"] == {"no-match": 1}
 

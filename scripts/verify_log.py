@@ -8,10 +8,11 @@
     --receipt TEXT                                       what a person took away: a text, or a file with it
     ... --prove INDEX --out entry.proof [--blind]        write such a proof; blind: with the entry's hash only
     ... --held checkpoint.cose                           what somebody else holds of this log: it must be in it
-    ... --receipt TEXT                                   the entry of a receipt or of a receipt's number, in this log
+    ... --receipt TEXT                                   what a receipt, or a receipt's number, is about, in this log
     each with --key gate.pem                             the key that the gate was enrolled with
 
-Exit status: 0 verified, 1 tampered, 2 incomplete, 3 signed by an unknown key, 64 wrong usage.
+Exit status: 0 verified, 1 tampered, 2 incomplete, 3 signed by an unknown key, 64 wrong usage. A receipt that cannot be
+read is wrong usage, and a number that no entry here has is incomplete: both are mistakes of whoever wrote them down.
 
 What is checked, for every epoch that is given:
 
@@ -32,7 +33,8 @@ What is checked, for every epoch that is given:
 9. A new epoch goes on from a head that is among the checkpoints: its first entry (kind 60) names it.
 10. Bodies that come with it (encrypted, personal) are those that entries committed to: SHA-256 of salt and body. None
    is there that an entry says was deleted (kind 73), and no more are missing than such entries say.
-11. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log.
+11. A receipt with a log: the entry with its index has its hash, and the head that it carries is one of this log. What
+   it is about is said after everything else was found to be good.
 
 Entries after the last checkpoint are counted, not refused: the token had not sealed them yet. Needs only cbor2 and
 cryptography.
@@ -50,6 +52,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,7 +67,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, WITNESSED, PROOFS, RECEIPTS, COUNTERSIGNATURE = -70000, -70001, 396, 394, 11
 EPOCH_OPEN, KEY_ROTATION, TAIL_KEY, PRUNED, BODIES_DELETED = 60, 61, 64, 72, 73
-
+GRANTED, DENIED, TAKEN, NOT_TAKEN, OVERRIDE = 10, 11, 12, 13, 14
+WORDS = {
+    GRANTED: "access granted",
+    DENIED: "refused",
+    TAKEN: "the person went through",
+    NOT_TAKEN: "nobody went through",
+    OVERRIDE: "an operator let the person in all the same",
+    80: "a benefit was reserved",
+    81: "the benefit was handed out",
+    82: "the benefit was not handed out and is still due",
+}
 
 Row = tuple[bytes | None, bytes | None, bytes | None]
 
@@ -75,6 +88,10 @@ class Finding(Exception):  # noqa: N818 -- what was found, not a failure of this
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NoReceipt(Finding):
+    """A receipt that cannot be read, or that is of no entry here; nothing is wrong with the log."""
 
 
 @dataclass
@@ -92,6 +109,7 @@ class Checkpoint:
     statement: bytes
     signature: bytes
     unprotected: dict[int, Any]
+    sealed: str = ""
 
     @property
     def digest(self) -> bytes:
@@ -111,6 +129,73 @@ class Epoch:
     rows: Iterator[Row]
     end: tuple[int, bytes] = (0, b"")
     lost: list[dict[str, Any]] = field(default_factory=list)
+    sought: Sought | None = None
+
+
+@dataclass
+class Sought:
+    """Rule 11: a receipt, or its number, and what the log says of it."""
+
+    number: str
+    epoch: int
+    index: int
+    leaf: bytes | None = None
+    head: Checkpoint | None = None
+    said: list[str] = field(default_factory=list)
+    visits: set[int] = field(default_factory=set)
+    sealed: bool = False
+    believed: bool = False
+
+    def note(self, index: int, leaf: bytes, fields: dict[int, Any]) -> None:
+        """One entry of that epoch, in order; ``fields`` is empty when it was pruned."""
+        told = fields.get(9, {})
+        if index == self.index:
+            if number_of(self.epoch, index, leaf) == self.number and self.leaf in (None, leaf):
+                self.visits.add(index)
+                self.said.append(outcome(index, fields) if fields else f"entry {index}: what it said was pruned")
+            elif self.believed:
+                raise Finding(TAMPERED, f"entry {index} is not the one of the receipt")
+        elif type(told.get("visit")) is int and told["visit"] in self.visits and fields.get(7) in WORDS:
+            self.said.append("then " + outcome(index, fields))
+            if fields[7] == OVERRIDE:
+                self.visits.add(index)
+
+    def check(self, size: int) -> None:
+        """At the end of that epoch: what was signed for is there."""
+        if self.leaf is not None and not 0 <= self.index < size:
+            raise Finding(TAMPERED, f"entry {self.index} is missing: somebody has a receipt of it")
+        if self.leaf is not None and not self.visits:
+            raise Finding(TAMPERED, f"entry {self.index} is not the one of the receipt")
+
+    def tell(self) -> None:
+        """Say it; to be called when everything was found to be good."""
+        if not self.visits:
+            raise NoReceipt(INCOMPLETE, f"no entry here has the number {self.number}; was it written down rightly?")
+        print(f"receipt {self.number}: " + "; ".join(self.said))
+        if not self.sealed:
+            print("that entry is not sealed yet: no signature covers it")
+
+
+def outcome(index: int, fields: dict[int, Any]) -> str:
+    """An entry about a visit in words."""
+    told = fields[9]
+    because = told.get("why") if fields.get(7) == OVERRIDE else told.get("reason")
+    words = WORDS.get(fields.get(7, -1), f"kind {fields.get(7)}") + (f", reason {because}" if because else "")
+    return f"entry {index}, {moment(fields.get(3), fields.get(4))}: {words}"
+
+
+def moment(wall_ms: Any, quality: Any) -> str:
+    """A time as good as it was known."""
+    try:
+        said = datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "at no time that can be told"
+    as_good_as = {
+        1: f"not before {said}",
+        2: f"{said} (clock kept since it was set)",
+        3: f"{said} (clock synchronised)",
+    }
+    return as_good_as.get(quality, f"time unknown (the gate's clock said {said})")
 
 
 @dataclass
@@ -195,10 +280,23 @@ def checkpoint_from(encoded: bytes) -> Checkpoint:
             raise ValueError("sizes")
         statement = cbor2.dumps(["Signature1", protected, b"", root], canonical=True)
         origin, kid = header[15][1], header[4]
+        at_s, known = header[15].get(6), [*header[HEAD][3:], None, None][1]
+        sealed = moment(at_s * 1000 if type(at_s) is int else None, known)
     except Exception as error:
         raise Finding(TAMPERED, f"a checkpoint is malformed: {error}") from error
     return Checkpoint(
-        origin, epoch, size, root, previous_size, previous_digest, kid, path, statement, signature, dict(unprotected)
+        origin,
+        epoch,
+        size,
+        root,
+        previous_size,
+        previous_digest,
+        kid,
+        path,
+        statement,
+        signature,
+        dict(unprotected),
+        sealed,
     )
 
 
@@ -549,6 +647,8 @@ def check_epoch(
                 epoch.lost.append(fields[9])
         if bodies is not None:
             bodies.note(fields)
+        if epoch.sought is not None:
+            epoch.sought.note(index, leaf, fields)
         if tail is not None:
             tail.check(index, leaf, tag, fields, epoch.origin or "")
         done = tree.add(leaf)
@@ -567,6 +667,10 @@ def check_epoch(
             last_good = tree.size
             keys |= introduced  # a key counts once a known key has sealed the entry that introduces it
             introduced = {}
+    if epoch.sought is not None:
+        check_receipt(epoch.sought, keys)
+        epoch.sought.check(tree.size)
+        epoch.sought.sealed = epoch.sought.index < last_good
     if due:
         check_signature(due[0], keys)
         raise Finding(TAMPERED, f"entry {tree.size} is missing: {due[-1].size} entries were sealed")
@@ -703,7 +807,14 @@ def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newes
                 raise Finding(TAMPERED, f"the log was forked: two heads of {own.size} entries are signed")
 
 
-def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Checkpoint], tail: Tail | None) -> None:
+def verify(
+    log: Log,
+    keys: dict[bytes, bytes],
+    origin: str | None,
+    held: list[Checkpoint],
+    tail: Tail | None,
+    sought: Sought | None = None,
+) -> None:
     """All rules; prints what was found to be good."""
     log.epochs.sort(key=lambda epoch: epoch.number or 0)
     by_epoch: dict[int, list[Checkpoint]] = {}
@@ -742,10 +853,16 @@ def verify(log: Log, keys: dict[bytes, bytes], origin: str | None, held: list[Ch
         raise Finding(TAMPERED, f"epoch {newest} was continued: epoch {max(by_epoch)} is sealed and not here")
     if log.bodies is not None and not set(by_epoch) - seen:
         log.bodies.check()
+    if sought is not None and sought.head is not None:
+        check_held([sought.head], log, keys, newest)
     if missing := sorted(set(by_epoch) - seen):
+        if sought is not None:
+            sought.tell()
         raise Finding(INCOMPLETE, f"the entries of epoch {missing[0]} are not given; what is given is good")
     checkpoints_said = f"{sealed} sealed by {len(log.checkpoints)} checkpoints"
     print(f"log verified: {entries} entries, {checkpoints_said}, {entries - sealed} not sealed yet")
+    if sought is not None:
+        sought.tell()
 
 
 def prove(log: Log, keys: dict[bytes, bytes], index: int, blind: bool) -> bytes:
@@ -791,9 +908,9 @@ def verify_proof(path: Path, keys: dict[bytes, bytes]) -> None:
         raise Finding(TAMPERED, f"entry {proof['index']} is not in the sealed log")
     if "entry" in proof:
         fields = check_entry(proof["entry"], proof["index"], Epoch(checkpoint.epoch, None, iter(())))
-        print(f"kind {fields[7]} at {fields[3]} ms: {sorted(fields[9])}")
+        print(f"{outcome(proof['index'], fields)}; fields {sorted(fields[9])}")
     place = f"among the {checkpoint.size} entries of {checkpoint.origin}, epoch {checkpoint.epoch}"
-    print(f"entry {proof['index']} verified: {place}")
+    print(f"entry {proof['index']} verified: {place}, sealed {checkpoint.sealed}")
 
 
 def receipt_from(text: str) -> tuple[int, bytes, Checkpoint]:
@@ -809,8 +926,8 @@ def receipt_from(text: str) -> tuple[int, bytes, Checkpoint]:
             raise ValueError("lengths")
         root = climb(index, size, leaf, path)
         whole = cbor2.dumps(cbor2.CBORTag(18, [protected, {}, root, signature]), canonical=True)
-    except (ValueError, TypeError) as error:
-        raise Finding(TAMPERED, "the receipt is malformed") from error
+    except (ValueError, TypeError, Finding) as error:
+        raise NoReceipt(USAGE, f"the text of the receipt cannot be read ({error}); was all of it taken?") from error
     return index, leaf, checkpoint_from(whole)
 
 
@@ -821,18 +938,16 @@ def told_receipt(given: str) -> str:
         if not text.startswith("GATE1:") and Path(text).is_file():
             text = Path(text).read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        raise Finding(TAMPERED, "the receipt is malformed") from error
+        raise NoReceipt(USAGE, "that file holds no text of a receipt; a photograph has to be scanned first") from error
     return text
 
 
-def verify_receipt(text: str, keys: dict[bytes, bytes]) -> None:
+def verify_receipt(sought: Sought) -> None:
     """Rule 11 without the log: it was sealed."""
-    if not text.startswith("GATE1:"):
+    if sought.head is None:
         raise Finding(INCOMPLETE, "the number of a receipt proves nothing without the log")
-    index, leaf, checkpoint = receipt_from(text)
-    check_signature(checkpoint, keys)
-    place = f"among the {checkpoint.size} entries of {checkpoint.origin}, epoch {checkpoint.epoch}"
-    print(f"receipt {number_of(checkpoint.epoch, index, leaf)} verified: entry {index} is {place}")
+    place = f"among the {sought.head.size} entries of {sought.head.origin}, epoch {sought.epoch}"
+    print(f"receipt {sought.number} verified: entry {sought.index} is {place}, sealed {sought.head.sealed}")
 
 
 def number_of(epoch: int, index: int, leaf: bytes) -> str:
@@ -840,39 +955,35 @@ def number_of(epoch: int, index: int, leaf: bytes) -> str:
     return f"{epoch}-{index}-{base64.b32encode(leaf[:5]).decode()}"
 
 
-def with_receipt(text: str, log: Log) -> None:
-    """Rule 11: look out for the entry while the others are checked."""
-    number, leaf = text.upper(), None
+def sought_by(text: str) -> Sought:
+    """A receipt, or the number of one."""
     if text.startswith("GATE1:"):
-        index, leaf, held = receipt_from(text)
-        number = number_of(held.epoch, index, leaf)
-    try:
-        epoch, index = map(int, number.split("-")[:2])
-    except ValueError as error:
-        raise Finding(TAMPERED, "the receipt is malformed") from error
-    found = [one for one in log.epochs if one.number == epoch]
+        index, leaf, head = receipt_from(text)
+        return Sought(number_of(head.epoch, index, leaf), head.epoch, index, leaf, head)
+    parts = "".join(text.upper().split()).split("-")
+    whole = len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts[:2])
+    if not whole:
+        raise NoReceipt(USAGE, "a receipt begins with GATE1:, and its number is like 1-4711-ABCDEFGH")
+    letters = parts[2].translate(str.maketrans("018", "OIB"))  # base32 has no such figures
+    return Sought(f"{int(parts[0])}-{int(parts[1])}-{letters}", int(parts[0]), int(parts[1]))
+
+
+def with_receipt(sought: Sought, log: Log) -> None:
+    """Rule 11: look out for the entry while the others are checked."""
+    found = [one for one in log.epochs if one.number == sought.epoch]
     if not found:
-        raise Finding(INCOMPLETE, f"the receipt is of epoch {epoch}, which is not given")
-    found[0].rows = looked_out(found[0], found[0].rows, number, index, leaf)
+        raise NoReceipt(INCOMPLETE, f"the receipt is of epoch {sought.epoch}, which is not given")
+    found[0].sought = sought
 
 
-def looked_out(epoch: Epoch, rows: Iterator[Row], number: str, index: int, leaf: bytes | None) -> Iterator[Row]:
-    """The rows of an epoch; on the way, the entry of the receipt is compared and said."""
-    place = -1
-    for place, row in enumerate(rows):
-        if place == index:
-            entry, kept, _ = row
-            own = leaf_hash(entry) if entry is not None else (kept or b"")[:32]
-            if number_of(epoch.number or 0, index, own) != number or leaf not in (None, own):
-                raise Finding(TAMPERED, f"entry {index} is not the one of the receipt")
-            said = "its contents were pruned"
-            if entry is not None:
-                fields = check_entry(entry, index, epoch)
-                said = f"kind {fields[7]} at {fields[3]} ms, reason {fields[9].get('reason')}"
-            print(f"receipt {number} is of entry {index}: {said}")
-        yield row
-    if not 0 <= index <= place:
-        raise Finding(TAMPERED, f"entry {index} is missing: somebody has a receipt of it")
+def check_receipt(sought: Sought, keys: dict[bytes, bytes]) -> None:
+    """The signature of a receipt, before anything is concluded from it."""
+    if sought.head is not None:
+        try:
+            check_signature(sought.head, keys)
+            sought.believed = True
+        except Finding as finding:
+            raise Finding(finding.status, f"the receipt is not as a gate gave it: {finding}") from finding
 
 
 # --- command line --------------------------------------------------------------------------------------------------
@@ -942,8 +1053,11 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.proof:
             verify_proof(chosen.proof, keys)
             return VERIFIED
-        if alone:
-            verify_receipt(told_receipt(chosen.receipt), keys)
+        sought = sought_by(told_receipt(chosen.receipt)) if chosen.receipt is not None else None
+        if sought is not None and sought.head is not None and (alone or sought.head.kid in keys):
+            check_receipt(sought, keys)  # one by a key that the log introduces is checked when it has
+        if sought is not None and alone:
+            verify_receipt(sought)
             return VERIFIED
         if chosen.export:
             log = from_export(chosen.export)
@@ -956,16 +1070,17 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"proof of entry {chosen.prove} written to {chosen.out}")
             return VERIFIED
         held = [checkpoint_from(path.read_bytes()) for path in chosen.held]
-        if chosen.receipt:
-            text = told_receipt(chosen.receipt)
-            with_receipt(text, log)
-            held += [receipt_from(text)[2]] if text.startswith("GATE1:") else []
+        if sought is not None:
+            with_receipt(sought, log)
+            held += [sought.head] if sought.head is not None and sought.head.kid in keys else []
         if chosen.witnesses and log.checkpoints:
             print(check_witnesses(chosen.witnesses, log.checkpoints))
-        verify(log, keys, chosen.origin, held, Tail(private_from(chosen.collector)) if chosen.collector else None)
+        tail = Tail(private_from(chosen.collector)) if chosen.collector else None
+        verify(log, keys, chosen.origin, held, tail, sought)
     except Finding as finding:
         words = {TAMPERED: "TAMPERED", INCOMPLETE: "INCOMPLETE", UNKNOWN_KEY: "UNKNOWN KEY"}
-        print(f"{words[finding.status]}: {finding}", file=sys.stderr)
+        word = "NO SUCH RECEIPT" if isinstance(finding, NoReceipt) else words[finding.status]
+        print(f"{word}: {finding}", file=sys.stderr)
         return finding.status
     except sqlite3.Error as error:
         print(f"TAMPERED: a database is damaged: {error}", file=sys.stderr)

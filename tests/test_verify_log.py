@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
 import io
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -23,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
-from edge.audit.entry import Event, Kind, LogError, Value, decode, encode
+from edge.audit.entry import Event, Kind, LogError, Quality, Value, decode, encode
 from edge.audit.export import bundles, sequence, tiles
 from edge.audit.proof import prove
 from edge.audit.proof import read as read_proof
@@ -49,7 +51,7 @@ OTHER_KEY = ec.derive_private_key(54321, ec.SECP256R1())
 SIZES = (8, 16, 25)
 ENTRIES = 30
 SCRIPT = ROOT / "scripts" / "verify_log.py"
-VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY = 0, 1, 2, 3
+VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 
 
 class SteadyClock:
@@ -313,20 +315,69 @@ def test_a_receipt_is_verified_offline_and_finds_its_entry(log: Path, index: int
     alone = verify("--receipt", text, *key)
     assert (alone.returncode, alone.stderr) == (VERIFIED, "")
     assert "expired" not in alone.stdout
+    assert re.search(r", sealed 2026-05-04T12:0\d:\d\dZ \(clock synchronised\)$", alone.stdout.strip())
     number = number_of(read_receipt(text))
     (log / "receipt.txt").write_text(text + "\n")
     for given in (text, number, number.lower(), log / "receipt.txt"):
         found = verify_live(log, "--receipt", given)
         assert (found.returncode, found.stderr) == (VERIFIED, "")
-        assert f"of entry {index}: kind 11" in found.stdout
-        assert "reason expired" in found.stdout
+        said = (
+            rf"receipt {number}: entry {index}, 2026-05-04T12:0\d:\d\dZ \(clock synchronised\): refused, reason expired"
+        )
+        assert re.search(said, found.stdout), found.stdout
+        assert found.stdout.index("log verified") < found.stdout.index("reason expired")
     assert verify("--export", export(log), *key, "--receipt", text).returncode == VERIFIED
     assert verify("--receipt", text, "--key", log / "other.pem").returncode == UNKNOWN_KEY
     assert verify("--receipt", number, *key).returncode == INCOMPLETE
-    middle = text[:300] + ("A" if text[300] != "A" else "B") + text[301:]
-    for wrong in (text[:-9], middle, "GATE1:", "nonsense", "1-999-AAAAAAAA", f"1-{index}-AAAAAAAA"):
-        assert verify_live(log, "--receipt", wrong).returncode == TAMPERED, wrong
-    assert verify_live(log, "--receipt", "2-0-AAAAAAAA").returncode == INCOMPLETE
+    signature = text[:-40] + ("A" if text[-40] != "A" else "B") + text[-39:]
+    forged = verify_live(log, "--receipt", signature)
+    assert (forged.returncode, "the receipt is not as a gate gave it" in forged.stderr) == (TAMPERED, True)
+    (log / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" * 50)
+    for wrong in (text[:-9], "GATE1:", "nonsense", "1-2", f"1--{index}-AAAAAAAA", log / "photo.jpg"):
+        for told in (verify_live(log, "--receipt", wrong), verify("--receipt", wrong, *key)):
+            assert (told.returncode, told.stderr[:17]) == (USAGE, "NO SUCH RECEIPT: "), wrong
+    for wrong in ("1-999-AAAAAAAA", f"1-{index}-AAAAAAAA", "2-0-AAAAAAAA"):
+        told = verify_live(log, "--receipt", wrong)
+        assert (told.returncode, told.stderr[:17]) == (INCOMPLETE, "NO SUCH RECEIPT: "), wrong
+        assert "reason" not in told.stdout
+
+
+def test_a_number_that_was_written_down_by_hand_is_read(log: Path) -> None:
+    number = number_of(read_receipt(receipt_of(log, 13, 1)))
+    epoch, index, letters = number.split("-")
+    by_hand = f" {epoch} - {index} - {letters.lower().replace('o', '0').replace('i', '1').replace('b', '8')}"
+    assert verify_live(log, "--receipt", by_hand).returncode == VERIFIED
+
+
+def test_nothing_is_said_of_a_receipt_before_the_log_is_found_to_be_good(log: Path) -> None:
+    number = number_of(read_receipt(receipt_of(log, 3, 0)))
+    change_an_entry_and_the_whole_tree(log)
+    told = verify_live(log, "--receipt", number)
+    assert (told.returncode, "expired" in told.stdout) == (TAMPERED, False)
+
+
+def test_what_followed_on_a_refusal_is_said_with_its_receipt(log: Path) -> None:
+    entries = entries_of(log)
+    later: list[tuple[int, Kind, dict[str, Value]]] = [
+        (15, Kind.OVERRIDE, {"visit": 13, "why": "identity-checked"}),
+        (16, Kind.TAKEN, {"visit": 15}),
+        (17, Kind.OVERRIDE, {"visit": 12, "why": "drill"}),
+    ]
+    for index, kind, fields in later:
+        entries[index] = encode(replace(decode(entries[index]), kind=kind, fields=fields))
+    entries[13] = encode(replace(decode(entries[13]), quality=Quality.FLOOR))
+    put_entries(log, entries)
+    seal_anew(log, SIZES)
+    told = verify_live(log, "--receipt", number_of(read_receipt(receipt_of(log, 13, 1))))
+    assert told.returncode == VERIFIED, told.stderr
+    said = told.stdout[told.stdout.index("receipt 1-13") :].split("; ")
+    assert [part.partition(", ")[0] for part in said] == [said[0].partition(", ")[0], "then entry 15", "then entry 16"]
+    assert ", not before 2026-05-04T12:" in said[0]
+    assert said[1].endswith("an operator let the person in all the same, reason identity-checked")
+    assert said[2].strip().endswith("the person went through")
+    unsealed = leaf_hash(entries[28])
+    told = verify_live(log, "--receipt", f"1-28-{base64.b32encode(unsealed[:5]).decode()}")
+    assert (told.returncode, "not sealed yet: no signature" in told.stdout) == (VERIFIED, True)
 
 
 def test_a_receipt_of_a_refusal_that_was_taken_out_shows_the_log_to_be_tampered_with(log: Path) -> None:

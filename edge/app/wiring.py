@@ -34,8 +34,8 @@ ROLES: Final = {
     "tamper_pin": ("in", "housing", "to ground, closed while shut"),
     "portion_pin": ("in", "dispenser, one pulse a portion", "to ground"),
     "fault_pin": ("in", "dispenser, fault", "to ground, closed while well"),
-    "data_0_pin": ("out", "Wiegand D0", "through a transistor or open-drain buffer (data_driver), never straight"),
-    "data_1_pin": ("out", "Wiegand D1", "through a transistor or open-drain buffer (data_driver), never straight"),
+    "data_0_pin": ("out", "Wiegand D0", "by transistor or open-drain buffer, never straight"),
+    "data_1_pin": ("out", "Wiegand D1", "by transistor or open-drain buffer, never straight"),
 }
 """Key of the configuration: direction, what it is, how it is wired."""
 _DRIVERS: Final = ("pinctrl_bcm2835", "pinctrl_rp1")

@@ -39,7 +39,7 @@ from edge.trust.interval import Interval
 NOBODY: frozenset[str] = frozenset()
 _REFUSED = 64
 """Visits after which an operator may still let somebody in; their other pseudonyms are remembered so long."""
-_MONTHS = 3
+_MONTHS = 4
 COUNTER = frozenset({"dispenser", "ledger", "journal"})
 """Devices without which nothing is handed out, and nothing else ends."""
 
@@ -268,16 +268,18 @@ class Premises:
             since_s = self._counts_since(now)
             self._keep([each for each in statement.passes if each.at_s >= since_s and self.presence.hear(each)])
             self.presence.forget(self._forgotten_s(now))
-            if statement.month >= 12 and (statement.month in self._months or len(self._months) < _MONTHS):
-                self._months[statement.month] = self._monotonic()
+            for month in statement.months:
+                if month in self._months or len(self._months) < _MONTHS:
+                    self._months[month] = self._monotonic()
         if self._counter is not None:
             self._counter.elsewhere(statement.cycle, statement.marks)
 
-    def to_tell(self, now: Interval) -> tuple[int, tuple[Pass, ...], int, tuple[bytes, ...]]:
-        """What other gates should hear of: our month, passes that count, the open cycle and the marks of it."""
-        month = now.lower.year * 12 + now.lower.month - 1
+    def to_tell(self, now: Interval) -> tuple[tuple[int, ...], tuple[Pass, ...], int, tuple[bytes, ...]]:
+        """What other gates should hear of: months and passes that count, the open cycle and the marks of it."""
+        before = now.lower - timedelta(seconds=self.rules.passback.counts_s)
+        months = dict.fromkeys(each.year * 12 + each.month - 1 for each in (now.lower, before))
         cycle, marks = (0, ()) if self._counter is None else self._counter.received()
-        return month, self.presence.known(self._counts_since(now)), cycle, marks
+        return tuple(months), self.presence.known(self._counts_since(now)), cycle, marks
 
     def to_keep(self, now: Interval) -> tuple[int, int]:
         """How far back what was told is kept: the time of the oldest pass, and the number of the oldest cycle."""

@@ -32,7 +32,7 @@ from edge.policy.faults import faults
 from edge.policy.ledger import Ledger
 from edge.policy.lots import Lots
 from edge.policy.presence import Presence, passes
-from edge.policy.rules import Rules, named_groups
+from edge.policy.rules import LONGEST, Rules, named_groups
 from edge.ports import Clock, Dispenser, Journal, Log
 from edge.premises import Place, Premises
 from edge.settings import Settings, SettingsError
@@ -81,6 +81,11 @@ def checked(policy: Policy, settings: Settings) -> Policy:
         found.append("programme: a benefit needs [gate] passage = 'dispenser'")
     if policy.rules.zones and policy.rules.zone(settings.gate.into) is None:
         found.append(f"zones: this gate leads into {settings.gate.into!r}, which is none of them")
+    if not 0 < len(settings.gate.into.encode()) <= LONGEST:
+        found.append(f"[gate] into = {settings.gate.into!r} should be 1 to {LONGEST} bytes long; gates tell each other")
+    counts_h = policy.rules.passback.counts_s / 3600 if policy.rules.passback.kind != "off" else 0.0
+    if 0 < settings.log.keep_days * 24 < counts_h:
+        found.append(f"passback: who passed counts for {counts_h:g} hours; [log] keep_days forgets it sooner")
     if policy.lane == "gallery":
         said = "in a lane without cards nobody knows anybody's groups"
         found += dict.fromkeys(f"{where}: {said}" for where, _ in named_groups(policy.rules))
@@ -233,23 +238,26 @@ def since(log: Log, kinds: Set[Kind], moment: datetime) -> Iterator[Entry]:
     return entries_of(log, kinds, last)
 
 
-async def tend(premises: Premises, clock: Clock, watch: Watch, lacking_until: datetime | None = None) -> None:
+async def tend(
+    premises: Premises, clock: Clock, watch: Watch, lacking: datetime | None = None, every_s: float = _TEND_S
+) -> None:
     """Look after the ledger and the dispenser at the start and every minute, until cancelled.
 
     Args:
         premises: whose they are.
         clock: of the gate.
         watch: hears what is lost, and what is back.
-        lacking_until: until when passes are missing that a lost log told of; None where none are.
+        lacking: until when passes are missing that a lost log told of; None where none are.
+        every_s: a minute.
     """
-    if lacking_until is not None:
-        watch.lost("passback", f"the log began anew: who went in before may pass again until {lacking_until:%H:%M} UTC")
+    if lacking is not None:
+        watch.lost("passback", f"the log began anew: who went in before may pass again until {lacking:%H:%M} UTC")
     while True:
         await premises.tend(clock.now(), watch.lost, watch.back)
-        if lacking_until is not None and clock.now().lower >= lacking_until:
+        if lacking is not None and clock.now().lower >= lacking:
             watch.back("passback")
-            lacking_until = None
-        await asyncio.sleep(_TEND_S)
+            lacking = None
+        await asyncio.sleep(every_s)
 
 
 def lacking_until(log: Log, rules: Rules) -> datetime | None:

@@ -83,12 +83,12 @@ class SiteTelling:
         """What is said now."""
         now, word = self._clock.now(), secrets.token_bytes(WORD)
         self._hearing.said(word, self._clock.monotonic())
-        month, passes, cycle, marks = premises.to_tell(now)
+        months, passes, cycle, marks = premises.to_tell(now)
         told = Statement(
             self._origin,
             word,
             self._words.next(self._hearing.words()),
-            month,
+            months,
             self._passes.next(passes),
             cycle,
             self._marks.next(marks),

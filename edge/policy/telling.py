@@ -27,6 +27,7 @@ from edge.trust.cbor import decode, encode
 LIMIT: Final = 4096
 MOST: Final = 40
 ANSWERS: Final = 32
+MONTHS: Final = 2
 WORD: Final = 8
 LATE_S: Final = 15.0
 """An answer to an older word is none: three times as long as a gate is silent."""
@@ -44,7 +45,7 @@ class Statement:
         gate: origin of its log.
         word: of this statement.
         answers: words of others, the newest that it heard of each.
-        month: on its clock, counted from year 0; its pseudonyms are of that month.
+        months: on its clock, counted from year 0: its pseudonyms that count are of these.
         passes: who went through, some of them.
         cycle: number of the open cycle of its benefit; 0 for none.
         marks: of people who received their benefit there in that cycle, some of them.
@@ -53,7 +54,7 @@ class Statement:
     gate: str
     word: bytes
     answers: tuple[bytes, ...] = ()
-    month: int = 0
+    months: tuple[int, ...] = ()
     passes: tuple[Pass, ...] = ()
     cycle: int = 0
     marks: tuple[bytes, ...] = field(default=(), repr=False)
@@ -63,7 +64,8 @@ def say(site_key: bytes, statement: Statement, now_s: int) -> bytes:
     """The statement as it goes out; ``now_s`` on our clock."""
     passes = [[each.subject, each.zone, max(0, now_s - each.at_s), each.turn] for each in statement.passes[:MOST]]
     answers, marks = list(statement.answers[:ANSWERS]), list(statement.marks[:MOST])
-    body = encode([_VERSION, statement.gate, statement.word, answers, statement.month, passes, statement.cycle, marks])
+    months = list(statement.months[:MONTHS])
+    body = encode([_VERSION, statement.gate, statement.word, answers, months, passes, statement.cycle, marks])
     return body + _mac(site_key, body)
 
 
@@ -84,18 +86,18 @@ def hear(site_key: bytes, data: bytes, now_s: int) -> Statement:
             str(gate),
             bytes(word),
             list(answers),
-            int(month),
+            list(months),
             list(passes),
             int(cycle),
             list(marks),
         ] if version == _VERSION:
-            within = 0 <= month < 12 * 9999 and 0 <= cycle < _LATEST and gate != ""
-            if not within or len(passes) > MOST or len(marks) > MOST or len(answers) > ANSWERS:
+            lengths = ((answers, ANSWERS), (months, MONTHS), (passes, MOST), (marks, MOST))
+            if any(len(told) > most for told, most in lengths) or not 0 <= cycle < _LATEST or gate == "":
                 raise Refusal(Reason.BAD_CLAIM, "a statement that no gate makes")
             heard = tuple(_pass(each, now_s) for each in passes)
             words = tuple(_bytes(each, WORD) for each in answers)
             told = tuple(_bytes(each, 16) for each in marks)
-            return Statement(gate, _bytes(word, WORD), words, month, heard, cycle, told)
+            return Statement(gate, _bytes(word, WORD), words, tuple(map(_month, months)), heard, cycle, told)
         case _:
             raise Refusal(Reason.BAD_CLAIM, "not a statement")
 
@@ -106,6 +108,12 @@ def _pass(told: Any, now_s: int) -> Pass:
             if len(zone.encode()) <= LONGEST and 0 <= ago_s < _LATEST:
                 return Pass(subject, zone, max(0, now_s - ago_s), turn)
     raise Refusal(Reason.BAD_CLAIM, "not a pass")
+
+
+def _month(told: Any) -> int:
+    if type(told) is not int or not 12 <= told < 12 * 9999:
+        raise Refusal(Reason.BAD_CLAIM, "not a month")
+    return told
 
 
 def _bytes(told: Any, length: int) -> bytes:

@@ -278,6 +278,17 @@ def test_the_outcome_of_something_else_closes_no_grant() -> None:
     assert list(passes(told)) == [Pass(a, "inside", 100)], "the disk wrote it all the same"
 
 
+def test_other_points_hear_who_received_in_the_open_cycle_and_not_in_older_ones() -> None:
+    a, b, c = (bytes([number]) * 16 for number in range(1, 4))
+    told: list[Event] = []
+    for mark, number, came in ((a, 1, 1), (b, 2, 1), (c, 2, 0)):
+        cycle = Cycle("rice", str(number), number, 1, RICE.disputed_until)
+        told.append(reserving(mark, cycle, None))
+        told.append(finishing(Reservation(mark, number, 1, None, len(told) - 1), came, "taken"))
+    ledger = Ledger(log(*told))
+    assert (ledger.received(1), ledger.received(2), ledger.received(3)) == ((a,), (b,), ())
+
+
 def test_a_passage_whose_outcome_was_lost_moves_no_later_one() -> None:
     a = bytes([1]) * 16
     told = [
@@ -285,6 +296,7 @@ def test_a_passage_whose_outcome_was_lost_moves_no_later_one() -> None:
         entry(1, Kind.GRANTED, {"facts": {"zone": "outside"}}, a, 200),
         entry(2, Kind.TAKEN, {"visit": 1}),
     ]
+    assert [each.zone for each in passes(told)] == ["inside", "outside"]
     assert Presence(passes(told)).inside("inside", 0) == 0
 
 
@@ -296,6 +308,9 @@ def test_two_gates_whose_clocks_are_days_apart_agree_about_who_went_last() -> No
         ahead.hear(Pass(each.subject, each.zone, 900_060, each.turn))
     assert ahead.last((b"a",), 900_100) == (Pass(b"a", "outside", 900_060), 40)
     assert behind.last((b"a",), 200) == (Pass(b"a", "outside", 160), 40)
+    (back,) = behind.went((b"a",), "inside", 170)
+    assert ahead.hear(Pass(b"a", "inside", 900_059, back.turn)), "the way took a second"
+    assert ahead.inside("inside", 0) == 1
 
 
 def test_who_leaves_under_another_months_name_is_inside_nowhere() -> None:

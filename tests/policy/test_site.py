@@ -14,22 +14,39 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from edge.app.check import rules_of
 from edge.app.chosen import policy_of
-from edge.app.site import checked, counter_of, entries_of, first_key, lists_missing, premises_of, wrong_with
+from edge.app.site import (
+    checked,
+    counter_of,
+    dispenser_of,
+    entries_of,
+    first_key,
+    lacking_until,
+    lists_missing,
+    premises_of,
+    tend,
+    wrong_with,
+)
 from edge.app.standing import GateStanding
 from edge.audit.entry import Event, Kind, Value
+from edge.benefit import Due, Entitlements
 from edge.credential import verify
 from edge.credential.issue import SPEC_EXAMPLE, issue
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
+from edge.devices.dispenser import Uncounted
+from edge.devices.heard import HeardFile
 from edge.devices.journal import Follower, SqliteJournal
 from edge.devices.ledgerkey import KeptLedgerKey
-from edge.devices.simulated import SimulatedClock
+from edge.devices.simulated import SimulatedClock, SimulatedJournal
 from edge.devices.trusted import Trusted
 from edge.devices.truststore import TrustReader, TrustStore
 from edge.errors import DeviceError, Reason
 from edge.policy.checks import not_denied
+from edge.policy.presence import Pass
 from edge.policy.rules import Group, Passback, Rules, Second, Zone
+from edge.policy.telling import Statement
 from edge.ports import Receipt
+from edge.premises import Premises
 from edge.settings import Settings, SettingsError, load, profile
 from edge.sync.office import Office
 from edge.trust.cose import signer
@@ -37,6 +54,7 @@ from edge.trust.keys import pinned
 from edge.trust.list import Issuer, TrustList
 from edge.trust.stored import Stored
 from edge.trust.whole import open_whole
+from edge.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE_KEY = b"site key of thirty-two bytes ...."
@@ -160,6 +178,79 @@ def test_while_the_site_s_lists_are_not_there_nobody_is_taken_for_somebody_who_i
     run(story())
 
 
+def test_a_zone_that_no_neighbour_would_read_and_a_log_that_forgets_too_soon_end_the_start(settings: Settings) -> None:
+    rules = Rules(passback=Passback("hard", reset_h=48))
+    long = dataclasses.replace(settings.gate, into="\u12a0" * 11)
+    with pytest.raises(SettingsError, match="bytes long"):
+        checked(dataclasses.replace(POLICY, rules=Rules()), dataclasses.replace(settings, gate=long))
+    for keep_days, ends in ((1.0, True), (2.0, False), (0.0, False)):
+        policy = dataclasses.replace(POLICY, rules=rules)
+        here = dataclasses.replace(settings, log=dataclasses.replace(settings.log, keep_days=keep_days))
+        if ends:
+            with pytest.raises(SettingsError, match="counts for 48 hours"):
+                checked(policy, here)
+        else:
+            assert checked(policy, here) is policy
+
+
+def test_a_log_that_began_anew_is_said_until_nobody_counts_any_more(settings: Settings, run: Run) -> None:
+    clock, rules = SimulatedClock(), POLICY.rules
+    opened = SqliteJournal.open(settings.paths.journal, settings.site.origin, "g", clock)
+    log = Follower(settings.paths.journal)
+    assert lacking_until(log, rules) is None, "the first log of a gate lacks nothing"
+    opened.close()
+    opened = SqliteJournal.open(settings.paths.journal, settings.site.origin, "g", clock, anew="asked for")
+    until = lacking_until(log, rules)
+    assert until == clock.moment + timedelta(hours=rules.passback.reset_h)
+    assert lacking_until(log, Rules()) is None
+
+    async def story() -> None:
+        journal = SimulatedJournal()
+        watch = Watch(journal, clock)
+        clock.go(11.0)
+        tending = asyncio.ensure_future(tend(Premises(rules, clock.monotonic), clock, watch, until, every_s=0.0))
+        await asyncio.sleep(0.01)
+        assert "who went in before" in watch.conditions()["passback"][1]
+        clock.go(rules.passback.reset_h * 3600)
+        await asyncio.sleep(0.01)
+        assert watch.conditions()["passback"] == (True, "")
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+
+    run(story())
+    log.close()
+    opened.close()
+
+
+def test_a_dispenser_whose_driver_comes_late_is_back_within_a_minute(settings: Settings, here: Here, run: Run) -> None:
+    """Its count is asked anew each time: nothing is handed out before the file is there, and then everything is."""
+    count = settings.paths.run / "portions"
+    gate = dataclasses.replace(settings.gate, kind="gpio", counter=count)
+    counting = dataclasses.replace(settings, gate=gate)
+    assert isinstance(
+        dispenser_of(dataclasses.replace(settings, gate=dataclasses.replace(gate, counter=Path()))), Uncounted
+    )
+
+    async def story() -> None:
+        counter = counter_of(counting, Rules(programme="rice"), SITE_KEY, here.standing, here.log, here.journal, Way())
+        premises = Premises(Rules(programme="rice"), here.clock.monotonic, counter=counter)
+        watch = Watch(SimulatedJournal(), here.clock)
+        tending = asyncio.ensure_future(tend(premises, here.clock, watch, every_s=0.0))
+        await asyncio.sleep(0.05)
+        assert watch.conditions()["dispenser"] == (False, f"its driver keeps no count in {count}")
+        count.write_text("1500", encoding="ascii")
+        await asyncio.sleep(0.05)
+        assert watch.conditions()["dispenser"] == (True, "")
+        assert dispenser_of(counting).counted() == 1500
+        count.write_text("many", encoding="ascii")
+        await asyncio.sleep(0.05)
+        assert not watch.conditions()["dispenser"][0]
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+
+    run(story())
+
+
 def test_after_a_restart_the_log_says_who_is_inside_and_how_long_back_it_is_read(here: Here, run: Run) -> None:
     async def story() -> None:
         for subject in (ANNA, BEN):
@@ -198,6 +289,38 @@ def test_after_a_restart_the_log_says_whom_the_lot_fell_on(here: Here, run: Run)
         assert await lots() == [9_999, 9_999]
 
     run(story())
+
+
+def test_after_a_restart_what_neighbours_told_is_known_too(here: Here, run: Run) -> None:
+    heard = HeardFile(here.settings.paths.journal.parent / "neighbours.db")
+    around = (SITE_KEY, here.standing, here.log, here.journal, here.clock, Way(), lambda: None, heard)
+    policy = dataclasses.replace(POLICY, rules=dataclasses.replace(POLICY.rules, programme="rice"))
+
+    async def story() -> None:
+        here.office.book.open_cycle("hall", "rice", "2026-11", 1, datetime(2027, 1, 1, tzinfo=UTC))
+        here.publish()
+        grant = await here.journal.append(Event(Kind.GRANTED, {"facts": {"zone": "inside"}}, subject=ANNA))
+        await here.journal.append(Event(Kind.TAKEN, {"visit": grant.index}))
+        premises = premises_of(here.settings, policy, *around)
+        ben = await due(premises)
+        here.clock.go(60)
+        at_s = int(here.clock.moment.timestamp())
+        told = (Pass(ANNA, "outside", at_s, at_s),)
+        premises.told(Statement("other", bytes(8), passes=told, cycle=1, marks=(ben.mark,)), here.clock.now())
+        await heard.keep(*premises.to_keep(here.clock.now()))
+        again = premises_of(here.settings, policy, *around)
+        assert (await again.facts(None, (ANNA,), here.clock.now())).passed_zone == "outside"
+        assert (await due(again)).benefit == "received"
+
+    async def due(premises: Premises) -> Due:
+        counter = premises._counter
+        assert isinstance(counter, Entitlements)
+        found = await counter.due(b"ben")
+        assert found is not None
+        return found
+
+    run(story())
+    heard.close()
 
 
 def test_a_benefit_is_due_by_the_signed_cycle_and_survives_restart_and_pruning(here: Here, run: Run) -> None:

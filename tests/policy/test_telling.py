@@ -41,7 +41,7 @@ FULL = Statement(
     "urn:gate:" + ":".join("n" * 48 for _ in range(3)),
     bytes(WORD),
     tuple(bytes([n]) * WORD for n in range(ANSWERS)),
-    2026 * 12 + 10,
+    (2026 * 12 + 10, 2026 * 12 + 9),
     tuple(Pass(bytes([n]) * 16, "z" * LONGEST, NOW_S - 100_000 - n, (1 << 40) - 1 - n) for n in range(MOST)),
     1 << 36,
     tuple(bytes([n]) * 16 for n in range(MOST)),

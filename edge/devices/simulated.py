@@ -146,10 +146,12 @@ class SimulatedGate(GpioGate):
             await self._happen((Sensed.EXIT_DOOR_OPEN, Sensed.BEAM_2_CLEAR, Sensed.EXIT_DOOR_CLOSED))
 
     async def _dispense(self) -> None:
-        """Give out portions for as long as it is enabled, or what ``person`` says: ``jams``, ``empty``, ``late``."""
+        """Give out portions for as long as it is enabled, or what ``person`` says; see below."""
         match self._person():
             case "jams":  # and somebody mends it
                 await self._happen((Sensed.FAULT, *(Sensed.FAULT,) * 8, Sensed.FAULT_OVER))
+            case "jams-late":  # and what was on its way falls, and with that it is well again
+                await self._happen((Sensed.FAULT, Sensed.PORTION, Sensed.FAULT_OVER))
             case "empty":
                 return
             case "late":

@@ -578,6 +578,23 @@ def test_an_empty_dispenser_leaves_the_benefit_due(at: At) -> None:
     at("benefit", story)
 
 
+@pytest.mark.parametrize(
+    ("dispenser", "ends", "again"), [("jams", "NOT_TAKEN", TAKEN), ("jams-late", TAKEN, "already-received")]
+)
+def test_a_jam_leaves_the_benefit_due_and_a_portion_that_falls_after_it_does_not(
+    at: At, dispenser: str, ends: str, again: str
+) -> None:
+    async def story(house: House) -> None:
+        (house.stage / "person").write_text(dispenser)
+        assert await house.visit() == ends
+        await house.doorway.clear()
+        (house.stage / "person").write_text("through")
+        assert await house.visit() == again
+        assert CountInFile(house.stage / "portions").counted() == 1
+
+    at("benefit", story)
+
+
 def test_nothing_is_handed_out_before_its_reservation_is_on_disk(at: At) -> None:
     async def story(house: House) -> None:
         assert await house.visit() == TAKEN

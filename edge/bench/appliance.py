@@ -3,6 +3,8 @@
 throughput   20 people a minute come to a gate with profile turnstile, each with a card of their own, on composed
              footage; a person who comes while the gate is still busy waits, as in a queue
 screen       from the lights' change after a decision until the kiosk page has been told
+frames       how often the kiosk page draws in a second, in Chromium without a graphics card, its scripts and layout
+             slowed down ``SLOWER`` times, while languages take turns; told and never asserted
 page         the operator's page with everything that it loads: first byte, complete, bytes
 exposure     ``systemd-analyze security`` of each unit as it is installed
 start        from starting the five processes until all have said that they are ready
@@ -12,6 +14,7 @@ writes       what gate, seal, sync and web had the disk write meanwhile, for eac
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import json
 import re
 import shutil
@@ -43,6 +46,15 @@ _STAND = Stand("obama2", eyes_px=92.0, at=(800.0, 190.0))
 _CARD = Card(side_px=64, picture_bytes=800, algorithm=Algorithm.ES256)
 _ANSWERS = {Indication.WELCOME.value: "welcome", Indication.REFUSED.value: "refused"}
 _LOOK_S = 0.002
+SLOWER = 4
+DRAWN_S = 8.0
+_COUNTED = """seconds => new Promise(done => {
+  const began = performance.now(); let last = began, longest = 0, frames = 0;
+  requestAnimationFrame(function drawn(now) {
+    longest = Math.max(longest, now - last); last = now; frames += 1;
+    if (now - began < 1000 * seconds) requestAnimationFrame(drawn); else done([frames, now - began, longest]);
+  });
+})"""
 
 
 def measure(console: Console, minutes: float = 1.0) -> dict[str, Any]:
@@ -59,10 +71,12 @@ def measure(console: Console, minutes: float = 1.0) -> dict[str, Any]:
         with Screen(stage) as screen:
             crowd = _crowd(stage, director, minutes, console)
         page = _page(stage.settings.web.host, stage.settings.web.port)
+        drawn = frames(f"{stage.pages}kiosk?lang=en,fr,ar,hi,am")
     found = {
         "models": models_of(wanted)[0],
         "throughput": crowd,
         "screen_ms": percentiles(screen.took_ms),
+        "frames": drawn,
         "page": page,
         "exposure": exposures(ROOT / "systemd"),
         "ready_s": ready,
@@ -235,6 +249,28 @@ def _page(host: str, port: int) -> dict[str, Any]:
         "complete_ms": round(complete, 1),
         "kb": round(bytes_ / 1000, 1),
         "files": len(seen),
+    }
+
+
+def frames(url: str, seconds: float = DRAWN_S) -> dict[str, float] | None:
+    """Frames a second of the kiosk page; None where there is no Chromium, or nothing that steers it."""
+    chromium = shutil.which("chromium")
+    if chromium is None or importlib.util.find_spec("playwright") is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1024, "height": 600})
+        page.goto(url)
+        page.wait_for_selector("body:not([data-screen=connecting])", state="attached")
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
+        count, took_ms, longest_ms = page.evaluate(_COUNTED, seconds)
+        browser.close()
+    return {
+        "per_s": round(1000 * count / took_ms, 1),
+        "longest_ms": round(longest_ms, 1),
+        "slower": SLOWER,
     }
 
 

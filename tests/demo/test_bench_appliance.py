@@ -49,6 +49,14 @@ def test_the_page_is_counted_with_all_that_it_loads(found: dict[str, Any]) -> No
     assert 10.0 < page["kb"] < 300.0
 
 
+def test_how_often_the_kiosk_draws_is_told_where_there_is_a_browser(found: dict[str, Any]) -> None:
+    drawn = found["frames"]
+    if shutil.which("chromium") is None or drawn is None:
+        pytest.skip("no Chromium, or nothing that steers it")
+    assert drawn["per_s"] > 1.0  # as a promise it is none: the machine of the tests has no graphics card
+    assert drawn["slower"] == appliance.SLOWER
+
+
 def test_every_process_was_ready_and_every_target_has_a_verdict(found: dict[str, Any]) -> None:
     assert set(found["ready_s"]) == {"vision", "gate", "seal", "sync", "web"}
     assert all(isinstance(target["met"], bool) for target in found["targets"])

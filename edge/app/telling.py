@@ -101,8 +101,7 @@ async def remember(premises: Premises, heard: HeardFile, clock: Clock, watch: Wa
     while True:
         await asyncio.sleep(_KEPT_S)
         try:
-            await heard.keep(*premises.to_keep(clock.now()))
+            if await heard.keep(*premises.to_keep(clock.now())):
+                watch.back("neighbours")
         except DeviceError as error:
             watch.lost(error.device, error.message)
-        else:
-            watch.back("neighbours")

@@ -63,14 +63,17 @@ class HeardFile:
         """These are to be kept, too."""
         self._marks |= dict.fromkeys((cycle, mark) for mark in marks)
 
-    async def keep(self, before_s: int, cycle: int) -> None:
+    async def keep(self, before_s: int, cycle: int) -> bool:
         """Put on disk what was noted, and take away passes before ``before_s`` and marks of cycles before ``cycle``.
+
+        Returns:
+            Whether anything was noted.
 
         Raises:
             DeviceError: it is not on disk; it is tried again with the next.
         """
         if not self._passes and not self._marks:
-            return
+            return False
         passes, self._passes = self._passes, {}
         marks, self._marks = self._marks, {}
         try:
@@ -78,6 +81,7 @@ class HeardFile:
         except BaseException:
             self._passes, self._marks = passes | self._passes, marks | self._marks
             raise
+        return True
 
     def close(self) -> None:
         """Let go of the thread."""

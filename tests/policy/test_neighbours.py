@@ -272,6 +272,18 @@ class Lobby(RuleBasedStateMachine):
             assert all(gate.benefit(person) != "free" for person in self.received)
 
 
+def test_a_gate_in_another_month_knows_its_neighbours_names_of_before_the_turn() -> None:
+    lobby = Lobby()
+    lobby.begin(behind=(0, 50 * 86_400, 0))
+    lobby.somebody_comes(person=b"anna", name="north")
+    lobby.time_passes(seconds=5 * 3600.0)
+    lobby.a_gate_starts_again(name="east", lost=False, played=[])
+    lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.somebody_leaves(person=b"anna")
+    lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.teardown()
+
+
 class LongLobby(Lobby):
     """The same for longer."""
 

@@ -30,6 +30,7 @@ from edge.settings import Models, Mqtt, Seal, Settings
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("north", "south", "west")
 PARTS = ("seal", "sync", "gate")
+SITE_KEY = os.urandom(32)
 FORGET = """
 import sys, pkcs11
 module, label, pin = sys.argv[1:]
@@ -57,7 +58,7 @@ class Gate:
         shutil.copytree(ROOT / "config" / "profiles", self.folder / "profiles")
         identity = broker.identities[f"demo/lobby/{name}"]
         secrets = self.folder / "credentials"
-        (secrets / "site-key").write_bytes(os.urandom(32))
+        (secrets / "site-key").write_bytes(SITE_KEY)
         (secrets / "pkcs11-pin").write_text(configuration.PIN)
         (secrets / "mqtt-key").write_bytes(identity.key.read_bytes())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -79,7 +80,7 @@ class Gate:
             models=Models("default", ROOT / "models", threads=1),
             root=der,
             module=softhsm(),
-            mqtt=replace(mqtt, witnesses=folder / "witnesses.toml", spread_s=0.0),
+            mqtt=replace(mqtt, witnesses=folder / "witnesses.toml", spread_s=0.0, tell=True),
             port=8080,
         )
         token = replace(made.token, public_key=folder / f"{self.name}.token.pem")
@@ -184,3 +185,5 @@ def test_what_is_deleted_at_one_gate_is_in_the_logs_of_its_neighbours(site: list
     for neighbour in (south, west):
         until(neighbour, lambda gate=neighbour: gate.says("north"), "word of the deletion")  # type: ignore[misc] # as above
     until(north, lambda: north.says("north"), "its own word of it")
+    for gate in site:  # one of them with the log of yesterday
+        assert "is not believed" not in (gate.folder / "gate.said").read_text(), "what neighbours tell"

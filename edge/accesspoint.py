@@ -21,6 +21,7 @@ from random import SystemRandom
 from secrets import token_bytes
 from typing import TypeVar
 
+from edge.assistance import offered, overriding
 from edge.audit.entry import Event, Kind, Value
 from edge.biometric.challenge import drawn
 from edge.biometric.values import Comparison, Enrolled, ModelSet, Probe, ProbeQuality, ReferenceKind
@@ -117,6 +118,8 @@ class AccessPoint:
             receipt = await self.record(decision)
             if receipt is not None and decision.granted:
                 await self.let_through(shown, receipt, decision)
+            elif receipt is not None and decision.reason is Reason.ASSISTING:
+                await self.assist(receipt)
             else:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
@@ -207,7 +210,9 @@ class AccessPoint:
                 credential = self.verified(code.text, visit.trust, visit.now, timedelta(seconds=self.policy.skew_s))
             found = self.withdrawn(credential, visit.now)
             names = self.premises.names(partial(self.pseudonym, credential), visit.now)
-            visit.known(await self.premises.facts(credential, names, visit.now))
+            site = await self.premises.facts(credential, names, visit.now)
+            known = (self.premises.refused, names, site.groups, self.clock.monotonic())
+            visit.known(replace(site, assists=offered(self.policy, *known)))
             personal = self.bodies.told(credential) if self.bodies is not None else NOTHING
             visit.verified(credential, names[0], self._tries_of, found, personal)
             reference = visit.reference(credential)
@@ -308,6 +313,20 @@ class AccessPoint:
             self.watch.lost("journal", error.message)
             self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
         _log.info("passage visit=%d outcome=%s", receipt.index, outcome.name.lower().replace("_", "-"))
+
+    async def assist(self, badge: Receipt) -> None:
+        """Let in whom the gate refused just before, by the badge of somebody who assists."""
+        refused = self.premises.refused
+        if refused is None:
+            return  # an operator was quicker
+        try:
+            event = overriding(self.policy, refused, badge.index, self.clock.monotonic())
+            receipt = await self.journal.append(event)
+        except DeviceError as error:
+            self.watch.lost("journal", error.message)
+            return
+        self.panel.show(Indication.WELCOME)
+        await self.let_through(Refusal(Reason.ASSISTING), receipt, refused.decision)
 
     async def forget(self) -> None:
         """Drop the pictures of this visit; a dead edge-vision has dropped them already."""

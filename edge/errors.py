@@ -264,6 +264,11 @@ class Reason(Enum):
         "You were chosen for a check. Please see the reception.",
         "The lot fell on this visit; everything else is in order.",
     )
+    ASSISTING = (
+        "assisting",
+        "Thank you. The person before you is let in.",
+        "The badge of somebody who assists: the refusal before it is overruled, and nobody goes through on it.",
+    )
     NO_CYCLE = (
         "no-cycle",
         "Nothing is handed out now. Please ask for help.",

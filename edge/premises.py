@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from random import SystemRandom
 from typing import Protocol
 
+from edge.assistance import Refused
 from edge.audit.entry import Event, Kind, Value
 from edge.benefit import Due
 from edge.credential import Credential
@@ -133,7 +134,8 @@ class Premises:
         self._listed, self._counter, self._silent_s, self._draw = listed, counter, silent_s, draw
         self._good: dict[bytes, _Good] = {}
         self._second: bytes | None = None
-        self._owed: tuple[bytes, Due] | None = None
+        self._owed: dict[bytes, Due] = {}
+        self.refused: Refused | None = None
         self._keep = keep
         self._months: dict[int, float] = {}
         self._named: dict[bytes, tuple[bytes, ...]] = {}
@@ -181,6 +183,8 @@ class Premises:
     def decided(self, decision: AccessDecision, visit: int) -> tuple[Event, ...]:
         """Take in what was decided in the entry ``visit``; what is to be written down beside it."""
         facts, subject = decision.facts, decision.subject
+        if facts.assists is None:
+            self.refused = None if decision.granted else Refused(decision, visit, self._monotonic())
         if subject is not None and decision.reason is Reason.SECONDARY_CHECK:
             self._lots.fell(subject, facts.drawn or 0, int(decision.at.lower.timestamp()))
         if subject is not None and (decision.granted or decision.reason is Reason.SECOND_NEEDED) and self.rules.second:
@@ -210,7 +214,7 @@ class Premises:
         longer_s = self.rules.slow_s if member(facts, self.rules.slow) else 0.0
         if self._counter is None:
             return await way.let_through(grant, longer_s=longer_s)
-        due = None if self._owed is None or self._owed[0] != subject else self._owed[1]
+        due = None if subject is None else self._owed.get(subject)
         if due is None:
             raise DeviceError("dispenser", "nobody knows what is due")
         return await self._counter.hand_out(grant, due, longer_s)
@@ -235,6 +239,7 @@ class Premises:
             at: when.
             lost: told which device failed, where nothing was handed out.
         """
+        self.refused = None
         if subject is not None:
             self._lots.settled(subject)
         try:
@@ -332,12 +337,13 @@ class Premises:
         return self.presence.inside(zone.name, int(since_s))
 
     async def _due(self, credential: Credential | None, subjects: Sequence[bytes]) -> Due | None:
-        """What is due, remembered under the pseudonym until the next person comes."""
-        self._owed = None
+        """What is due, remembered under the pseudonym: somebody may be let in after the next person came."""
         if self._counter is None or credential is None:
             return None
+        self._owed.pop(subjects[0], None)
         due = await self._counter.due(credential.subject)
-        self._owed = None if due is None else (subjects[0], due)
+        if due is not None:
+            self._owed = dict([*self._owed.items(), (subjects[0], due)][-_REFUSED:])
         return due
 
     def _accompanied(self, known: SiteFacts, subjects: Sequence[bytes]) -> SiteFacts:

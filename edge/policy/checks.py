@@ -3,8 +3,9 @@
 Rules:
 
 1. A rule that the policy does not have says nothing. A rule that it has and whose fact is missing is against.
-2. They need no face and come before it, but for two: the second person and the lot are asked of people who would
-   otherwise be admitted.
+2. They need no face and come before it, but for three: the second person, the lot, and whom the badge is shown for are
+   asked of people who would otherwise be admitted.
+3. Whoever shows a badge for somebody else goes nowhere on it, and is not asked what concerns going through.
 """
 
 from __future__ import annotations
@@ -137,8 +138,23 @@ def not_drawn(rules: Rules, facts: SiteFacts) -> Reason | None:
     return None if spared else Reason.SECONDARY_CHECK
 
 
-BEFORE_FACE: Final[tuple[Check, ...]] = (in_hours, not_denied, in_zone, not_inside, room_left, entitled)
-LAST: Final[tuple[Check, ...]] = (accompanied, not_drawn)
+def assisting(rules: Rules, facts: SiteFacts) -> bool:
+    """Whether the badge is shown for whoever was refused before."""
+    return facts.assists is not None and member(facts, rules.assist)
+
+
+def not_assisting(rules: Rules, facts: SiteFacts) -> Reason | None:
+    """The holder wants to go through, and does not let in somebody else."""
+    return Reason.ASSISTING if assisting(rules, facts) else None
+
+
+def _going_through(check: Check) -> Check:
+    return lambda rules, facts: None if assisting(rules, facts) else check(rules, facts)
+
+
+_THROUGH = tuple(map(_going_through, (not_inside, room_left, entitled)))
+BEFORE_FACE: Final[tuple[Check, ...]] = (in_hours, not_denied, in_zone, *_THROUGH)
+LAST: Final[tuple[Check, ...]] = (*map(_going_through, (accompanied, not_drawn)), not_assisting)
 
 
 def flags(rules: Rules, facts: SiteFacts) -> frozenset[str]:

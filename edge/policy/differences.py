@@ -57,6 +57,7 @@ MEANING: Final[Mapping[str, str]] = {
     "rules.check_spared": "groups that are not",
     "rules.overrule.reasons": "what an operator may let pass",
     "rules.overrule.within_s": "seconds after the visit in which an operator may",
+    "rules.assist": "groups whose badge lets in whom an operator could",
     "rules.programme": "the benefit that is handed out",
 }
 """Each key of a policy that decides something."""

@@ -16,6 +16,7 @@ class SiteFacts:
     Attributes:
         zone: where this gate leads.
         groups: of the policy's groups, those that the holder is in.
+        assists: entry of the refusal that this holder's badge lets in; None for none.
         untold: of the policy's groups, those of which nobody can tell, because the site's lists are not there.
         local_from: least minute since 1970 that the site's wall clock may show.
         local_to: greatest; None when there is none.
@@ -42,4 +43,5 @@ class SiteFacts:
     drawn: int | None = None
     cycle: int | None = None
     benefit: str | None = None
+    assists: int | None = None
     untold: tuple[str, ...] | None = None

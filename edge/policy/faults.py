@@ -16,7 +16,7 @@ SILENT_S = 20
 
 def faults(rules: Rules) -> tuple[str, ...]:
     """Everything that is wrong; empty when nothing is."""
-    return (*_times(rules), *_groups(rules), *_zones(rules), *_overruling(rules), *_numbers(rules))
+    return (*_times(rules), *_groups(rules), *_zones(rules), *_overruling(rules), *_assisting(rules), *_numbers(rules))
 
 
 def _times(rules: Rules) -> Iterator[str]:
@@ -74,6 +74,11 @@ def _overruling(rules: Rules) -> Iterator[str]:
             yield f"overrule: {code!r} is no reason"
         elif known[code] in NEVER:
             yield f"overrule: {code!r} can be overruled by nobody"
+
+
+def _assisting(rules: Rules) -> Iterator[str]:
+    if rules.assist and not rules.overrule.reasons:
+        yield "assist: nothing may be overruled; overrule.reasons says what"
 
 
 def _numbers(rules: Rules) -> Iterator[str]:

@@ -35,6 +35,7 @@ NEVER: Final = frozenset(
         Reason.JOURNAL_FAULT,
         Reason.ALREADY_RECEIVED,
         Reason.NO_CYCLE,
+        Reason.ASSISTING,
     }
 )
 """No operator may overrule these: nobody knows who would be let in, nothing could be written, or it is paid already."""
@@ -165,6 +166,7 @@ class Rules:
         check_again_h: hours for which whoever was sent there is sent there again, until somebody let them in.
         check_spared: groups that are not.
         overrule: what an operator may let pass.
+        assist: groups whose badge, shown next, lets in whom an operator could; it opens for nobody else in that time.
         programme: the benefit that this point hands out; empty for none.
     """
 
@@ -185,6 +187,7 @@ class Rules:
     check_again_h: float = 12.0
     check_spared: tuple[str, ...] = ()
     overrule: Overruling = field(default_factory=Overruling)
+    assist: tuple[str, ...] = ()
     programme: str = ""
 
     def zone(self, name: str | None) -> Zone | None:
@@ -206,6 +209,7 @@ def named_groups(rules: Rules) -> Iterator[tuple[str, str]]:
         "slow": rules.slow,
         "passback.bypass": rules.passback.bypass,
         "check_spared": rules.check_spared,
+        "assist": rules.assist,
     }
     tables |= {f"hours[{number}]": hours.groups for number, hours in enumerate(rules.hours)}
     tables |= {f"zones.{zone.name}": (*zone.groups, *zone.needs) for zone in rules.zones}

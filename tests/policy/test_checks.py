@@ -166,6 +166,16 @@ def test_where_nobody_can_tell_who_is_denied_or_needs_a_host_nobody_is_taken_for
     assert accompanied(escorted, SiteFacts(groups=())) is None
 
 
+def test_a_badge_that_is_shown_for_somebody_else_opens_for_nobody_whatever_the_facts() -> None:
+    rules = replace(FULL, assist=("staff",))
+    for changed in ({}, {"passed_s": 1, "passed_zone": "inside"}, {"benefit": "received"}, {"drawn": 0}, {"inside": 9}):
+        facts = replace(GOOD, assists=7, **changed)
+        assert against(rules, facts) is Reason.ASSISTING
+        assert against(FULL, facts) is (against(FULL, replace(facts, assists=None))), "who is in no such group"
+    denied = replace(GOOD, assists=7, groups=("staff", "denied"))
+    assert against(rules, denied) is Reason.DENIED_HERE
+
+
 def test_a_watched_or_threatened_person_is_served_as_anybody_else() -> None:
     assert against(FULL, replace(GOOD, groups=("adult", "staff", "vip"))) is None
     assert flags(FULL, replace(GOOD, groups=("adult", "staff", "vip"))) == {"watched"}
@@ -234,6 +244,8 @@ def test_a_full_year_older_on_the_birthday_and_on_the_first_of_march_of_a_leap_c
         (Rules(overrule=Overruling(("nonsense",))), "overrule: 'nonsense' is no reason"),
         (Rules(overrule=Overruling(("bad-signature",))), "overrule: 'bad-signature' can be overruled by nobody"),
         (Rules(groups=(STAFF,), slow=("staff",)), "slow: groups without slow_s"),
+        (Rules(groups=(STAFF,), assist=("staff",)), "assist: nothing may be overruled"),
+        (Rules(assist=("staff",)), "assist: nobody can be in 'staff'"),
         (Rules(check_one_in=20_000), "check_one_in: at most"),
         (Rules(passback=Passback("hard", reset_h=0)), "passback: reset_h = 0"),
         (Rules(passback=Passback("soft", alone="refer")), "passback: alone = 'refer'"),

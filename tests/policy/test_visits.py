@@ -459,6 +459,95 @@ def test_at_a_benefit_point_somebody_whom_no_camera_knows_is_assisted_and_receiv
     at("benefit", story)
 
 
+AGENTS = (Group("agent", listed="agent"),)
+
+
+def test_the_badge_of_an_agent_assists_whom_no_camera_knows_and_pays_the_agent_nothing(at: At) -> None:
+    rules = replace(POLICIES["benefit"].rules, groups=AGENTS, assist=("agent",))
+
+    async def story(house: House) -> None:
+        house.lists["a"] = {"agent"}
+        house.person.score = 0.2
+        assert [await house.visit(number="1") for _ in range(4)] == ["no-match"] * 3 + ["referred"]
+        refused = house.decision()
+        house.person.score, seen = 0.95, len(house.journal.events)
+        assert await house.visit(number="a") == "assisting"
+        while Kind.TAKEN not in house.kinds():
+            await asyncio.sleep(0.005)
+        events = [event for event in house.journal.events[seen:] if event.kind is not Kind.CONFIGURATION]
+        kinds = [Kind.DENIED, Kind.OVERRIDE, Kind.RESERVATION, Kind.COMMIT, Kind.TAKEN]
+        assert [event.kind for event in events] == kinds
+        override = events[1]
+        assert override.subject == refused.subject != events[0].subject
+        age_s = override.fields["age_s"]
+        assert isinstance(age_s, int)
+        assert overruled(house.policy, override.fields, age_s) is None, "a replay says the same"
+        assert await house.visit(number="1") == "already-received"
+        house.found = Found(CardStatus.REVOKED, 1)
+        assert await house.visit(number="2") == "revoked"
+        house.found = UNLISTED
+        assert await house.visit(number="a") == TAKEN, "nobody to assist: the agent is anybody"
+        assert CountInFile(house.stage / "portions").counted() == 2
+
+    at("benefit", story, rules)
+
+
+def test_a_badge_assists_once_in_time_somebody_else_and_only_when_it_is_its_holder_s(at: At) -> None:
+    rules = replace(POLICIES["egate"].rules, groups=AGENTS, assist=("agent",), passback=Passback("hard"))
+
+    async def story(house: House) -> None:
+        house.lists |= {"a": {"agent"}, "b": {"agent"}}
+        assert await house.visit(number="a") == TAKEN
+        house.person.tasks = 0
+        assert await house.visit(number="1") == "task-not-done"
+        assert await house.visit(number="a") == "task-not-done", "a badge in other hands"
+        house.person.tasks = 9
+        assert await house.visit(number="a") == "assisting", "and inside already, which is nothing against it"
+        while house.kinds().count(Kind.TAKEN) < 2:
+            await asyncio.sleep(0.005)
+        assert await house.visit(number="a") == "passed-before", "once"
+        assert await house.visit(number="1") == "passed-before", "inside, as anybody who was let in"
+        house.clock.go(301)
+        assert await house.visit(number="a") == "passed-before", "too late"
+        assert await house.visit(number="3") == TAKEN
+        house.person.score = 0.2
+        assert await house.visit(number="b") == "no-match"
+        house.person.score = 0.95
+        assert await house.visit(number="b") == TAKEN, "never for themselves"
+        house.lists |= {"a": set(), "b": set()}
+        house.person.score = 0.2
+        assert await house.visit(number="2") == "no-match"
+        house.person.score = 0.95
+        assert await house.visit(number="a") == "passed-before", "who is no agent any more"
+        assert house.kinds().count(Kind.OVERRIDE) == 1
+
+    at("egate", story, rules)
+
+
+def test_where_an_operator_was_quicker_a_badge_lets_nobody_in_twice(at: At) -> None:
+    rules = replace(POLICIES["turnstile"].rules, groups=AGENTS, assist=("agent",), passback=Passback("off"))
+
+    async def story(house: House) -> None:
+        house.lists["a"] = {"agent"}
+        house.person.score = 0.2
+        assert await house.visit(number="1") == "no-match"
+        house.person.score, real = 0.95, house.person.compare
+
+        async def slow(reference: Reference, probe: Probe) -> Any:
+            house.person.compare = real  # type: ignore[method-assign]
+            assert await house.let_in() == TAKEN
+            return await real(reference, probe)
+
+        house.person.compare = slow  # type: ignore[method-assign] # the officer decides while the agent is looked at
+        house.person.shown.put_nowait(house.card("a"))
+        while house.decision().fields["reason"] != "assisting":
+            await asyncio.sleep(0.005)
+        assert await house.visit(number="2") == TAKEN
+        assert house.kinds().count(Kind.OVERRIDE) == 1
+
+    at("turnstile", story, rules)
+
+
 def test_at_the_border_three_captures_of_any_kind_send_a_traveller_to_the_officer(at: At) -> None:
     async def story(house: House) -> None:
         seen = []

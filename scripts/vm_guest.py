@@ -43,6 +43,7 @@ T = TypeVar("T")
 _DROP_IN = "[Service]\nEnvironment=SOFTHSM2_CONF=/etc/edge-gate/softhsm2.conf\n"
 # Without hardware support a machine is thirty times slower than itself; what is tested is the order of things.
 _SLOW = "TimeoutStartSec=900s\nTimeoutStopSec=120s\nWatchdogSec=60s\n"
+_EYE = "ExecStart=\nExecStart=/opt/edge-gate/.venv/bin/python /opt/edge-gate/scripts/vm_eye.py\n"
 _REPORT = {"pins": "file:/dev/ttyS1", "simulated": "file:/var/lib/edge-vm/report.txt"}
 _PINS = """[Unit]
 Description=simulated pins and a record of every movement
@@ -117,7 +118,12 @@ def make(kind: str, speed: str) -> int:
         folder = Path(f"/etc/systemd/system/edge-{name}.service.d")
         folder.mkdir(parents=True, exist_ok=True)
         stage = f"ReadWritePaths={SCENE}\n" if (name, kind) == ("gate", "simulated") else ""
-        text = _DROP_IN + (_SLOW if speed == "slow" else "") + stage
+        text = (
+            _DROP_IN
+            + (_SLOW if speed == "slow" else "")
+            + stage
+            + (_EYE if (name, speed) == ("vision", "slow") else "")
+        )
         (folder / "vm.conf").write_text(text, encoding="utf-8")
     (WORLD / "starts").write_text("5" if speed == "slow" else "20", encoding="ascii")
     units = {"vm-pins": _PINS, "vm-test": _TEST.format(report=_REPORT[kind])}
@@ -138,7 +144,9 @@ def _films(issuers: Issuers, portraits: Path) -> None:
     from edge.demo.planned import Card
 
     lines = (prop.IDENTITY_CARD, "SPECIMEN", "No. 000 000 001", "Valid until 2031")
-    card = prop.card(issuers.text(Card(), datetime.now(UTC)), "REPUBLIC OF EXAMPLE", lines, (206, 222, 226))
+    text = issuers.text(Card(), datetime.now(UTC))
+    (SCENE / "card.txt").write_text(text, encoding="ascii")
+    card = prop.card(text, "REPUBLIC OF EXAMPLE", lines, (206, 222, 226))
     footage.write(SCENE / "nobody.npy", footage.face_clip(portraits, (), seed=0))
     hold = footage.Hold(module_px=3.0, turn=(6.0, -5.0, 2.0), at=(430.0, 480.0), glare=0.25)
     stand = footage.Stand("obama", eyes_px=92.0, at=(800.0, 190.0))

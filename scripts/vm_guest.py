@@ -118,12 +118,8 @@ def make(kind: str, speed: str) -> int:
         folder = Path(f"/etc/systemd/system/edge-{name}.service.d")
         folder.mkdir(parents=True, exist_ok=True)
         stage = f"ReadWritePaths={SCENE}\n" if (name, kind) == ("gate", "simulated") else ""
-        text = (
-            _DROP_IN
-            + (_SLOW if speed == "slow" else "")
-            + stage
-            + (_EYE if (name, speed) == ("vision", "slow") else "")
-        )
+        slow = _SLOW + (_EYE if name == "vision" else "") if speed == "slow" else ""
+        text = _DROP_IN + slow + stage
         (folder / "vm.conf").write_text(text, encoding="utf-8")
     (WORLD / "starts").write_text("5" if speed == "slow" else "20", encoding="ascii")
     units = {"vm-pins": _PINS, "vm-test": _TEST.format(report=_REPORT[kind])}

@@ -84,6 +84,31 @@ def test_a_visit_is_told_as_it_happens(folder: Folder, run: Run) -> None:
     run(story())
 
 
+def test_a_page_of_an_operator_who_left_begins_anew_where_anyone_may_read(
+    folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages_module, "AGAIN_S", 0.0)
+
+    async def story() -> None:
+        async with folder.stand(port=True) as stand:
+            phone = await stand.enrolled()
+            token = await stand.logged_in(phone)
+            cookie = {"Cookie": f"edge-operator={stand.client.cookies['edge-operator']}"}
+            async with following(stand.url + "/events", **cookie) as events:
+                await stand.put(Kind.DURESS)
+                while (await events.next("entry"))[2]["kind"] != "duress":
+                    pass
+                await stand.act("logout", token)
+                await stand.put(Kind.DURESS)
+                assert (await events.next("entry", "over"))[1] == "over"
+            async with following(stand.url + "/events") as events:
+                await stand.put(Kind.EXIT_REQUEST)
+                while (told := (await events.next("entry"))[2])["kind"] != "exit-request":
+                    assert told["kind"] != "duress"
+
+    run(story())
+
+
 def test_a_page_that_comes_back_gets_what_it_missed_and_nothing_twice(folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand(port=True) as stand:

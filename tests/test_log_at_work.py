@@ -26,8 +26,8 @@ from edge.audit.tail import evolved, opened, tag
 from edge.audit.tree import leaf_hash
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
-from edge.demo.stage import Stage, Wanted
 from edge.demo.planned import Card
+from edge.demo.stage import Stage, Wanted
 from edge.devices.checkpoints import CheckpointReader
 from edge.errors import Reason
 from edge.passage import Indication

@@ -16,8 +16,8 @@ import httpx
 from edge.audit.entry import Kind
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
-from edge.demo.stage import Stage, Wanted
 from edge.demo.planned import Card
+from edge.demo.stage import Stage, Wanted
 from edge.passage import Indication
 from edge.trust.operators import code_of, step_of
 

@@ -18,8 +18,8 @@ import pytest
 from edge.audit.entry import Entry, Kind
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
-from edge.demo.stage import Stage, Wanted
 from edge.demo.planned import Card
+from edge.demo.stage import Stage, Wanted
 from edge.passage import Indication
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,8 +16,8 @@ import pytest
 from edge.audit.entry import Entry, Kind
 from edge.demo import footage, prop
 from edge.demo.footage import Hold, Stand
-from edge.demo.stage import Stage, Wanted, models_of
 from edge.demo.planned import Card
+from edge.demo.stage import Stage, Wanted, models_of
 from edge.passage import Indication
 
 HOLD = Hold(module_px=3.0, turn=(6.0, -5.0, 2.0), at=(430.0, 480.0), glare=0.25)

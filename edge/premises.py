@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from random import SystemRandom
 from typing import Protocol
@@ -183,8 +183,9 @@ class Premises:
     def decided(self, decision: AccessDecision, visit: int) -> tuple[Event, ...]:
         """Take in what was decided in the entry ``visit``; what is to be written down beside it."""
         facts, subject = decision.facts, decision.subject
-        if facts.assists is None:
-            self.refused = None if decision.granted else Refused(decision, visit, self._monotonic())
+        if self.rules.assist and facts.assists is None:
+            refused = Refused(replace(decision, personal={}), visit, self._monotonic())
+            self.refused = None if decision.granted else refused
         if subject is not None and decision.reason is Reason.SECONDARY_CHECK:
             self._lots.fell(subject, facts.drawn or 0, int(decision.at.lower.timestamp()))
         if subject is not None and (decision.granted or decision.reason is Reason.SECOND_NEEDED) and self.rules.second:

@@ -292,6 +292,8 @@ def sentence(told: Told) -> str:
             return f"{told.text('device') or 'A device'} answers again."
         case Kind.COMMAND:
             return _commanded(told)
+        case Kind.OVERRIDE if told.number("badge") is not None:
+            return "The badge of somebody who assists let the person in."
         case Kind.TRUST_UPDATE if told.flag("start"):
             return "The trust list in force was recorded."
         case Kind.OPERATOR:

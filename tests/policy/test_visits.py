@@ -47,6 +47,7 @@ from edge.trust.list import Issuer, TrustList
 from edge.trust.operators import Operator, Role
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import START_S, Watch
+from edge.web.standing import Told, sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 ISSUER = "https://issuer.example"
@@ -482,6 +483,8 @@ def test_the_badge_of_an_agent_assists_whom_no_camera_knows_and_pays_the_agent_n
         age_s = override.fields["age_s"]
         assert isinstance(age_s, int)
         assert overruled(house.policy, override.fields, age_s) is None, "a replay says the same"
+        (written,) = (entry for entry in house.entries() if entry.kind is Kind.OVERRIDE)
+        assert sentence(Told.of(written)) == "The badge of somebody who assists let the person in."
         assert await house.visit(number="1") == "already-received"
         house.found = Found(CardStatus.REVOKED, 1)
         assert await house.visit(number="2") == "revoked"
@@ -1056,6 +1059,9 @@ def test_a_site_without_rules_has_no_such_facts_in_its_entries(at: At) -> None:
         facts = house.decision().fields["facts"]
         assert isinstance(facts, dict)
         assert not {"zone", "groups", "local_from", "passed_s", "drawn", "cycle"} & set(facts)
+        house.person.score = 0.2
+        assert await house.visit() == "no-match"
+        assert house.premises.refused is None
 
     at("turnstile", story, Rules())
 

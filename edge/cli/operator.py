@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.settings import Settings
+    from edge.settings import Settings, Web
     from edge.wire import Message
 
 _PATIENCE_S = 10.0
@@ -56,16 +56,21 @@ def _enrol(args: argparse.Namespace) -> int:
         if not isinstance(told, orders.Invited):
             print("edge operator: there are too many already", file=sys.stderr)
             return 1
-        web = settings.web
-        secure = web.certificate != Path()
-        scheme, port = ("https", web.tls_port) if secure else ("http", web.port)
-        host = web.names[0] if secure and web.names else web.host
         print(f"Set-up code for {args.name} ({args.role}), once, within {told.valid_s / 60:.0f} minutes:\n")
         print(f"    {told.setup}\n")
-        print(f"Open {scheme}://{host}:{port}/enrol, with an authenticator app at hand.")
+        print(f"Open {_pages(settings.web)}/enrol, with an authenticator app at hand.")
         return 0
 
     return _with_gate(args, act)
+
+
+def _pages(web: Web) -> str:
+    """Where passwords are taken: under TLS where there is a certificate, else on this machine alone."""
+    if web.certificate == Path():
+        return f"http://127.0.0.1:{web.port}"
+    everywhere = web.host in ("0.0.0.0", "::")  # noqa: S104 -- compared with, not listened on
+    host = next(iter(web.names), "ADDRESS-OF-THIS-GATE" if everywhere else web.host)
+    return f"https://{f'[{host}]' if ':' in host else host}:{web.tls_port}"
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 from edge import listening, wire
 from edge.audit.entry import Kind
 from edge.biometric.values import Hint
+from edge.cli import operator
 from edge.errors import DeviceError
 from edge.listening import Places
 from edge.passage import Indication
@@ -343,6 +344,21 @@ def test_the_pages_speak_tls_where_they_have_a_certificate(folder: Folder, run: 
     run(story())
 
 
+@pytest.mark.parametrize(
+    ("web", "address"),
+    [
+        (Web("127.0.0.1", 8080), "http://127.0.0.1:8080"),
+        (Web("192.168.1.9", 8080), "http://127.0.0.1:8080"),  # in the clear passwords are taken here only
+        (Web("192.168.1.9", 8080, certificate=Path("web.pem")), "https://192.168.1.9:8444"),
+        (Web("fd00::9", 8080, certificate=Path("web.pem")), "https://[fd00::9]:8444"),
+        (Web("0.0.0.0", 8080, ("gate.local",), certificate=Path("web.pem")), "https://gate.local:8444"),
+        (Web("0.0.0.0", 8080, certificate=Path("web.pem")), "https://ADDRESS-OF-THIS-GATE:8444"),
+    ],
+)
+def test_who_is_enrolled_is_told_an_address_that_takes_passwords(web: Web, address: str) -> None:
+    assert operator._pages(web) == address
+
+
 def test_a_certificate_without_its_key_is_a_sentence_for_the_technician(
     folder: Folder, run: Run, tmp_path: Path
 ) -> None:
@@ -483,6 +499,8 @@ def test_half_a_handshake_takes_nobodys_place_and_ends(
                 line.setblocking(False)
                 with contextlib.suppress(ConnectionResetError):
                     assert line.recv(1) == b""  # hung up on, at once or when its time was over
+            async with stranger(2, verify=trusting) as again:
+                assert (await again.get(stand.url + "/login")).status_code == 200, "their places are free again"
             let_go(lines)
 
     run(story())

@@ -49,14 +49,13 @@ function say(state) {
 // then only the newest: what came between the two helps nobody any more.
 function speak(state) {
   const words = state.words[0];
-  const text = words.say + " " + words.step;
+  const text = aloud(words);
   if (text !== sentence) next = QUIET.includes(state.screen) ? [] : [text];
   const gone = number && !state.receipt; // the next person is there
   if (gone || (text !== sentence && AT_ONCE.includes(state.screen))) hush();
   sentence = text;
   if (state.receipt && state.receipt.number !== number) {
-    const told = state.receipt.words[0];
-    next.push([told.say + ".", told.step, spelt(state.receipt.number)].join(" "));
+    next.push(aloud(state.receipt.words[0]) + " " + spelt(state.receipt.number));
   }
   number = state.receipt ? state.receipt.number : "";
   go(words.lang);
@@ -89,6 +88,11 @@ function go(lang) {
 function hush() {
   saying = null;
   speechSynthesis.cancel();
+}
+
+// With a pause between what is so and what to do.
+function aloud(words) {
+  return words.say + (/\p{P}$/u.test(words.say) ? " " : ". ") + words.step;
 }
 
 // Letter by letter: "1-20-AB" is "1, 2 0, A B".

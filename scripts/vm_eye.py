@@ -73,8 +73,7 @@ async def run(config: Path) -> None:
     server = await asyncio.start_unix_server(eye.meet, place, limit=wire.LIMIT)
     place.chmod(0o660)
     notify("READY=1")
-    async with asyncio.TaskGroup() as parts, server:
-        parts.create_task(server.serve_forever())
+    async with server, asyncio.TaskGroup() as parts:
         parts.create_task(keep_alive(lambda: True))
         parts.create_task(report_health(settings.paths.health_socket, lambda: {"camera": "", "models": ""}))
 

@@ -405,6 +405,18 @@ def test_a_receipt_is_compared_with_the_whole_log_and_not_with_its_entry_only(lo
     assert (told.returncode, "somebody else holds" in told.stderr) == (TAMPERED, True)
 
 
+def test_a_receipt_under_a_key_that_the_log_introduces_is_good_with_the_log(log: Path) -> None:
+    countersign(log, go_over(log), KEY)
+    text = receipt_of(log, 26, 3)
+    told = verify_live(log, "--receipt", text)
+    assert (told.returncode, told.stderr) == (VERIFIED, "")
+    assert "refused, reason expired" in told.stdout
+    assert verify("--receipt", text, "--key", log / "gate.pem").returncode == UNKNOWN_KEY
+    forged = text[:-40] + ("A" if text[-40] != "A" else "B") + text[-39:]
+    told = verify_live(log, "--receipt", forged)
+    assert (told.returncode, "the receipt is not as a gate gave it" in told.stderr) == (TAMPERED, True)
+
+
 def test_an_unsealed_entry_cannot_be_proved_yet(log: Path) -> None:
     assert verify_live(log, "--prove", 28, "--out", log / "entry.proof").returncode == INCOMPLETE
 

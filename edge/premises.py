@@ -40,7 +40,9 @@ from edge.trust.interval import Interval
 NOBODY: frozenset[str] = frozenset()
 _REFUSED = 64
 """Visits after which an operator may still let somebody in; their other pseudonyms are remembered so long."""
-_MONTHS = 4
+_MONTHS = 8
+_REMEMBERED = 2
+"""Times as long as a pass counts: what is told once more meanwhile is known, and not taken for new."""
 COUNTER = frozenset({"dispenser", "ledger", "journal"})
 """Devices without which nothing is handed out, and nothing else ends."""
 
@@ -137,6 +139,7 @@ class Premises:
         self._owed: dict[bytes, Due] = {}
         self.refused: Refused | None = None
         self._keep = keep
+        self._began: datetime | None = None
         self._months: dict[int, float] = {}
         self._named: dict[bytes, tuple[bytes, ...]] = {}
         self.news = asyncio.Event()
@@ -144,12 +147,15 @@ class Premises:
     def names(self, named: Callable[[Interval], bytes], now: Interval) -> tuple[bytes, ...]:
         """The pseudonyms that a holder may have in the time that counts, the one of now first.
 
-        They change with the month. Gates whose clocks differ may be in two months at once: the neighbours' counts too.
+        They change with the month. Gates whose clocks differ may be in two months at once, and one whose clock is set
+        right in one after the other: they all count.
         """
         counts_s, heard_at = self.rules.passback.counts_s, self._monotonic()
         self._months = {month: at for month, at in self._months.items() if heard_at - at <= counts_s}
+        self._months[_month(now.lower)] = heard_at
         others = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in self._months]
-        moments = [now.lower - timedelta(seconds=counts_s), *others]
+        steady, counts = self.steady(now), timedelta(seconds=counts_s)
+        moments = [now.lower - counts, steady, steady - counts, *others]
         return tuple(dict.fromkeys((named(now), *(named(Interval(each, None, now.state)) for each in moments))))
 
     async def facts(self, credential: Credential | None, subjects: Sequence[bytes], now: Interval) -> SiteFacts:
@@ -200,10 +206,9 @@ class Premises:
         """Somebody went through."""
         if subject is None or not self._counts_passes:
             return
-        at_s = int(at.lower.timestamp())
+        at_s = int(self.steady(at).timestamp())
         passed = self.presence.went(self._named.get(subject, (subject,)), self.place.into, at_s)
-        self._keep(passed[1:])
-        self.presence.forget(self._forgotten_s(at))
+        self._told(passed[1:], at)
         self.news.set()
 
     async def let_through(self, way: Way, grant: Receipt, subject: bytes | None, facts: SiteFacts) -> Kind:
@@ -272,8 +277,7 @@ class Premises:
         """Another gate says who went through there, and who received."""
         if self._counts_passes:
             since_s = self._counts_since(now)
-            self._keep([each for each in statement.passes if each.at_s >= since_s and self.presence.hear(each)])
-            self.presence.forget(self._forgotten_s(now))
+            self._told([each for each in statement.passes if each.at_s >= since_s and self.presence.hear(each)], now)
             for month in statement.months:
                 if month in self._months or len(self._months) < _MONTHS:
                     self._months[month] = self._monotonic()
@@ -283,20 +287,33 @@ class Premises:
     def to_tell(self, now: Interval) -> tuple[tuple[int, ...], tuple[Pass, ...], int, tuple[bytes, ...]]:
         """What other gates should hear of: months and passes that count, the open cycle and the marks of it."""
         before = now.lower - timedelta(seconds=self.rules.passback.counts_s)
-        months = dict.fromkeys(each.year * 12 + each.month - 1 for each in (now.lower, before))
+        months = dict.fromkeys(map(_month, (now.lower, before)))
         cycle, marks = (0, ()) if self._counter is None else self._counter.received()
         return tuple(months), self.presence.known(self._counts_since(now)), cycle, marks
 
     def to_keep(self, now: Interval) -> tuple[int, int]:
         """How far back what was told is kept: the time of the oldest pass, and the number of the oldest cycle."""
-        return self._forgotten_s(now), 0 if self._counter is None else self._counter.received()[0]
+        oldest_s = int(now.lower.timestamp()) - _REMEMBERED * self.rules.passback.counts_s
+        return oldest_s, 0 if self._counter is None else self._counter.received()[0]
+
+    def steady(self, now: Interval) -> datetime:
+        """Now, as passes are counted: the clock of the start and the stopwatch since.
+
+        A floor that is raised by hours makes nobody's pass older by so much.
+        """
+        stopwatch = timedelta(seconds=self._monotonic())
+        self._began = self._began or now.lower - stopwatch
+        return self._began + stopwatch
 
     def _counts_since(self, now: Interval) -> int:
-        return int(now.lower.timestamp()) - self.rules.passback.counts_s
+        return int(self.steady(now).timestamp()) - self.rules.passback.counts_s
 
-    def _forgotten_s(self, now: Interval) -> int:
-        """Twice as long as a pass counts: what is told once more meanwhile is known, and not taken for new."""
-        return int(now.lower.timestamp()) - 2 * self.rules.passback.counts_s
+    def _told(self, passes: Sequence[Pass], now: Interval) -> None:
+        """What is not in the log goes where a restart finds it, by the clock of the log; what is long over goes."""
+        steady_s = int(self.steady(now).timestamp())
+        raised_s = int(now.lower.timestamp()) - steady_s
+        self._keep([replace(each, at_s=each.at_s + raised_s) for each in passes])
+        self.presence.forget(steady_s - _REMEMBERED * self.rules.passback.counts_s)
 
     @property
     def _counts_passes(self) -> bool:
@@ -315,7 +332,7 @@ class Premises:
     def _passed(self, subjects: Sequence[bytes], now: Interval) -> tuple[int | None, str | None]:
         if not self._counts_passes:
             return None, None
-        found = self.presence.last(subjects, int(now.lower.timestamp()))
+        found = self.presence.last(subjects, int(self.steady(now).timestamp()))
         return (None, None) if found is None else (found[1], found[0].zone or None)
 
     def _lot(self, subjects: Sequence[bytes], now: Interval) -> int:
@@ -334,7 +351,7 @@ class Premises:
         zone = self.rules.zone(self.place.into)
         if zone is None or not zone.capacity:
             return None
-        since_s = now.lower.timestamp() - self.rules.passback.reset_h * 3600
+        since_s = self.steady(now).timestamp() - self.rules.passback.reset_h * 3600
         return self.presence.inside(zone.name, int(since_s))
 
     async def _due(self, credential: Credential | None, subjects: Sequence[bytes]) -> Due | None:
@@ -373,3 +390,8 @@ def _benefit(due: Due | None, credential: Credential | None) -> str | None:
     if due is None or credential is None:
         return None
     return due.benefit if credential.identity.id or due.benefit != "free" else "unnamed"
+
+
+def _month(moment: datetime) -> int:
+    """Counted from year 0."""
+    return moment.year * 12 + moment.month - 1

@@ -153,7 +153,7 @@ def premises_of(
     around = (settings, rules, site_key, standing, log, journal, way)
     keep = heard.note_marks if heard is not None else lambda _number, _marks: None
     counter = counter_of(*around, marks, keep) if rules.programme else None
-    return Premises(
+    premises = Premises(
         rules,
         clock.monotonic,
         place,
@@ -164,6 +164,8 @@ def premises_of(
         silent_s=silent_s,
         keep=heard.note_passes if heard is not None else lambda _: None,
     )
+    premises.steady(clock.now())
+    return premises
 
 
 def counter_of(

@@ -57,13 +57,15 @@ class SiteTelling:
 
     def hear(self, said: bytes) -> None:
         """Take in what another gate says, if one of this site says it, and says it now."""
+        if self.premises is None:
+            return
         now = self._clock.now()
         try:
-            statement = hear(self._key, said, int(now.lower.timestamp()))
+            statement = hear(self._key, said, int(self.premises.steady(now).timestamp()))
         except Refusal as refusal:
             _log.warning("a statement is not believed: %s", refusal)
             return
-        if self._hearing.answers(statement, self._clock.monotonic()) and self.premises is not None:
+        if self._hearing.answers(statement, self._clock.monotonic()):
             self.premises.told(statement, now)
 
     async def run(self) -> None:
@@ -93,7 +95,7 @@ class SiteTelling:
             cycle,
             self._marks.next(marks),
         )
-        return say(self._key, told, int(now.lower.timestamp()))
+        return say(self._key, told, int(premises.steady(now).timestamp()))
 
 
 async def remember(premises: Premises, heard: HeardFile, clock: Clock, watch: Watch) -> None:

@@ -96,6 +96,7 @@ class Gate:
         self.clock.state = ClockState.FLOOR
         self.keyring = Keyring()
         self.log = Log(self.clock)
+        self.set_right_at = float("-inf")
         self._begin()
 
     def _begin(self) -> None:
@@ -113,6 +114,7 @@ class Gate:
             silent_s=self.telling.silent_s,
             keep=self.heard.note_passes,
         )
+        self.premises.steady(self.clock.now())
 
     def restart(self, *, losing_the_log: bool = False) -> None:
         self.heard.close()
@@ -231,9 +233,18 @@ class Lobby(RuleBasedStateMachine):
         self.go(seconds)
         self.speak()
 
+    @rule(name=st.sampled_from([*WAYS]), hours=st.sampled_from([2, 20, 24 * 50]))
+    def a_clock_is_set_right(self, name: str, hours: int) -> None:
+        gate = self.gates[name]
+        gate.clock.raise_floor(gate.clock.moment + timedelta(hours=hours))
+        gate.set_right_at = self.now_s
+        self.speak()
+
     @rule(name=st.sampled_from([*WAYS]), lost=st.booleans(), played=st.lists(st.integers(0, 39), max_size=10))
     def a_gate_starts_again(self, name: str, lost: bool, played: list[int]) -> None:
         gate = self.gates[name]
+        if self.now_s - gate.set_right_at < 2 * RESET_H * 3600:
+            return  # passes before that are older by the clock that it starts with
         gate.restart(losing_the_log=lost)
         assert all(gate.benefit(person) != "free" for person in self.received), "before anybody tells it again"
         if not lost and len({each.clock.moment.month for each in self.gates.values()}) == 1:  # else it has to hear them
@@ -282,6 +293,38 @@ def test_a_gate_in_another_month_knows_its_neighbours_names_of_before_the_turn()
     lobby.somebody_leaves(person=b"anna")
     lobby.all_gates_know_who_is_inside_and_who_received()
     lobby.teardown()
+
+
+@pytest.mark.parametrize("hours", [2, 20, 24 * 50])
+def test_a_clock_that_is_set_right_lets_nobody_in_twice(hours: int) -> None:
+    lobby = Lobby()
+    lobby.begin(behind=(0, 0, 0))
+    lobby.somebody_comes(person=b"anna", name="north")
+    for name in WAYS:
+        lobby.a_clock_is_set_right(name=name, hours=hours)
+        lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.somebody_leaves(person=b"anna")
+    lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.teardown()
+
+
+def test_a_clock_that_is_set_right_by_months_twice_in_a_day_is_no_way_in_either() -> None:
+    lobby = Lobby()
+    lobby.begin(behind=(0, 0, 0))
+    for person in (b"anna", b"ben"):
+        lobby.somebody_comes(person=person, name="north")
+        lobby.a_clock_is_set_right(name="north", hours=24 * 50)
+        lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.teardown()
+
+
+def test_who_was_inside_before_a_restart_is_so_when_the_clock_is_set_right_after_it(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, "north", 0)
+    gate.goes(b"anna")
+    gate.restart()
+    gate.clock.raise_floor(gate.clock.moment + timedelta(days=50))
+    assert gate.asked(b"anna") == (Reason.PASSED_BEFORE, 1)
+    gate.heard.close()
 
 
 class LongLobby(Lobby):

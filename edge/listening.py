@@ -183,7 +183,11 @@ class Listening:
     def _ear(self) -> Iterator[socket.socket]:
         """The port, taken."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        with _Ear(family, socket.SOCK_STREAM) as ear:
+        try:
+            ear = _Ear(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise DeviceError(self.device, f"this machine has no addresses like {self.host}") from error
+        with ear:
             ear.places = Places(CONNECTIONS, KEPT, self.each)
             ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is socket.AF_INET6:

@@ -55,13 +55,16 @@ async def serve(
         if ready is not None and not due:
             ready.set()
 
-    networks = [asyncio.create_task(_to_others(pages, port, partial(tried, port))) for port in others]
+    parts = [asyncio.create_task(here.serve(pages, partial(tried, here), board.close))]
+    parts += [asyncio.create_task(_to_others(pages, port, partial(tried, port))) for port in others]
     try:
-        await here.serve(pages, partial(tried, here), board.close)
+        ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for network in networks:
-            network.cancel()
-        await asyncio.gather(*networks, return_exceptions=True)
+        for part in parts:
+            part.cancel()
+        await asyncio.gather(*parts, return_exceptions=True)
+    for part in ended:
+        part.result()
 
 
 async def _to_others(pages: ASGIApp, port: Listening, tried: Callable[..., None]) -> None:

@@ -6,7 +6,7 @@ Rules:
    silence means that the gate is not working, and the screen says so.
 2. The log adds the reason. It may come a moment before or after the lights turn red.
 3. A sentence stays long enough to be read, unless the next person begins.
-4. Fire comes before everything.
+4. Fire comes before everything, an alarm before whatever the log says of a visit.
 5. In a lane without cards nobody is asked for one: the screen at rest asks to look, with the hints of that moment, and
    a refusal that would ask for the card again says that the person is not recognised.
 6. A gate that an operator locked down asks nobody for anything: the screen at rest says that it is closed.
@@ -130,11 +130,13 @@ class Kiosk:
     def told(self, told: Told, at_s: float) -> None:
         """The log says this now."""
         if told.kind in (Kind.GRANTED, Kind.OVERRIDE):
-            self._reason = None
-            self._turn(Screen.WELCOME, at_s)
+            self._reason, screen = None, Screen.WELCOME
         elif told.kind is Kind.DENIED:
-            self._reason = reason_of(told)
-            self._turn(Screen.REFUSED, at_s)
+            self._reason, screen = reason_of(told), Screen.REFUSED
+        else:
+            return
+        if self._indication is not Indication.ALARM:
+            self._turn(screen, at_s)
 
     def face(self, at_s: float) -> Face:
         """What the screen shows at this moment."""

@@ -122,6 +122,15 @@ def test_fire_comes_before_everything() -> None:
     assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"), [(Kind.GRANTED, {}), (Kind.OVERRIDE, {}), (Kind.DENIED, {"reason": "full"})]
+)
+def test_an_alarm_stays_whatever_the_log_says_later(kind: Kind, fields: dict[str, Value]) -> None:
+    hour = Hour().shown(Indication.WELCOME, Indication.ALARM).told(kind, **fields)
+    assert hour.shown(Indication.ALARM).face() == Face(Screen.ALARM)
+    assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
+
+
 def test_in_a_lane_without_cards_nobody_is_asked_for_one() -> None:
     hour = Hour()
     hour.kiosk.without_cards(True)

@@ -31,7 +31,8 @@ from edge.errors import DeviceError, Refusal
 from edge.ports import Code
 from edge.vision.camera import Camera, CameraThread, camera
 from edge.vision.enrolled import Galleries
-from edge.vision.faces import FaceReader, Search
+from edge.vision.faces import FaceReader
+from edge.vision.following import Search
 from edge.vision.models import Sessions
 from edge.vision.reader import CodeReader
 

@@ -15,7 +15,8 @@ from edge.biometric.liveness import Cue
 from edge.biometric.template import quantised
 from edge.biometric.values import Hint, ModelSet, Picture, Probe, ProbeQuality, ReferenceKind, Task, Template
 from edge.errors import DeviceError, Reason, Refusal
-from edge.vision.faces import FaceReader, Search
+from edge.vision.faces import FaceReader
+from edge.vision.following import Search
 from edge.vision.frames import BgrShot, Frame, Pixels
 from edge.vision.models import AttackDetector, Box, Face, MotionDetector, Vector
 from edge.vision.quality import turned

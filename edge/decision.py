@@ -396,6 +396,5 @@ def enrolled_as(credential: Credential) -> str | None:
 
 
 def _named(site_key: bytes, subject: bytes, at: Interval) -> bytes:
-    period = at.lower.strftime("%Y-%m").encode()
-    month = hmac.digest(site_key, b"period\0" + period, "sha256")
+    month = hmac.digest(site_key, b"period\0" + at.lower.strftime("%Y-%m").encode(), "sha256")
     return hmac.digest(month, subject, "sha256")[:16]

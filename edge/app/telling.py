@@ -1,6 +1,7 @@
 """edge-gate tells the other gates of the site what it knows, and hears them.
 
 A statement goes out when somebody went through, and every few seconds in any case: what answers it is the sign of life.
+When a gate is back that was away, everything goes out once at a faster pace.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edge.premises import Premises
 from edge.watch import Watch
 
 BEAT_S = 5.0
+HURRY_S = 0.5
 _KEPT_S = 5.0
 _log = logging.getLogger("edge.gate")
 
@@ -49,7 +51,13 @@ class SiteTelling:
         self._mouth, self._clock, self._beat_s = str(mouth), clock, beat_s
         self._hearing = Hearing(origin)
         self._passes, self._marks, self._words = Rounds[Pass](), Rounds[bytes](), Rounds[bytes](ANSWERS)
+        self._hurried = 0
         self.premises: Premises | None = None
+
+    @property
+    def pause_s(self) -> float:
+        """Until something is said again, when nobody goes through."""
+        return min(HURRY_S, self._beat_s) if self._hurried > 0 else self._beat_s
 
     def silent_s(self) -> float | None:
         """Seconds since a word of ours that another gate answered; None for never."""
@@ -67,6 +75,10 @@ class SiteTelling:
             return
         if self._hearing.answers(statement, self._clock.monotonic()):
             self.premises.told(statement, now)
+            if self._hearing.back:
+                _, passes, _, marks = self.premises.to_tell(now)
+                self._hurried = max(self._passes.lasts(passes), self._marks.lasts(marks))
+                self.premises.news.set()
 
     async def run(self) -> None:
         """Tell, until cancelled."""
@@ -78,13 +90,14 @@ class SiteTelling:
                 with contextlib.suppress(OSError):  # edge-sync is away: it is said again
                     mouth.sendto(self.next(self.premises), self._mouth)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._beat_s):
+                    async with asyncio.timeout(self.pause_s):
                         await self.premises.news.wait()
 
     def next(self, premises: Premises) -> bytes:
         """What is said now."""
         now, word = self._clock.now(), secrets.token_bytes(WORD)
         self._hearing.said(word, self._clock.monotonic())
+        self._hurried = max(0, self._hurried - 1)
         months, passes, cycle, marks = premises.to_tell(now)
         told = Statement(
             self._origin,

@@ -103,7 +103,7 @@ class Passback:
         again_s: seconds in which one holder may not pass again, whatever the zone; 0 for no such time.
         bypass: groups that are not asked.
         alone: what to do while the other gates of the site are not heard.
-        silent_s: seconds without a word from any of them until this gate counts as alone; 0 for a site of one gate.
+        silent_s: seconds without an answer from any of them until this gate counts as alone; 0 for a site of one gate.
     """
 
     kind: Literal["off", "soft", "hard"] = "off"

@@ -8,7 +8,8 @@ Rules:
    answers a word of ours was said after it: nothing that was recorded is a sign of life, whatever was forgotten, lost
    or begun anew on either side, and nothing has to be counted or kept for that.
 3. It tells how long ago somebody passed, not when: the gates' clocks may be days apart.
-4. It is said again and again, a few at a time: whoever was away hears it later. Nothing depends on one message.
+4. It is said again and again, a few at a time, and faster once when somebody is back who was away. Nothing depends on
+   one message.
 5. Without an answer from anybody a gate knows its own passes only, and its entries say so.
 """
 
@@ -31,6 +32,8 @@ MONTHS: Final = 2
 WORD: Final = 8
 LATE_S: Final = 15.0
 """An answer to an older word is none: three times as long as a gate is silent."""
+AWAY_S: Final = 60.0
+"""Who did not answer for so long was away, and does not know what was told meanwhile."""
 _GATES: Final = 256
 _MAC: Final = 16
 _VERSION: Final = 2
@@ -128,13 +131,18 @@ def _mac(site_key: bytes, body: bytes) -> bytes:
 
 
 class Hearing:
-    """Who answers us, and how lately: rule 2."""
+    """Who answers us, and how lately: rule 2.
+
+    Attributes:
+        back: whether the newest answer came from a gate that was away.
+    """
 
     def __init__(self, own: str) -> None:
+        self.back = False
         self._own = own
         self._words: dict[str, bytes] = {}
         self._said: dict[bytes, float] = {}
-        self._answered_s: float | None = None
+        self._answered: dict[str, float] = {}
 
     def said(self, word: bytes, now_s: float) -> None:
         """We said this."""
@@ -143,6 +151,7 @@ class Hearing:
 
     def answers(self, statement: Statement, now_s: float) -> bool:
         """Take note of what is said; whether another gate said it after a word of ours, lately."""
+        self.back = False
         if statement.gate == self._own:
             return False
         self._words.pop(statement.gate, None)
@@ -152,7 +161,11 @@ class Hearing:
         found = [self._said[word] for word in statement.answers if word in self._said]
         if not found or now_s - max(found) > LATE_S:
             return False
-        self._answered_s = max(self._answered_s or 0.0, *found)
+        before = self._answered.pop(statement.gate, None)
+        self._answered[statement.gate] = max(found) if before is None else max(before, *found)
+        self.back = before is None or max(found) - before > AWAY_S
+        if len(self._answered) > _GATES:
+            del self._answered[next(iter(self._answered))]
         return True
 
     def words(self) -> tuple[bytes, ...]:
@@ -161,7 +174,7 @@ class Hearing:
 
     def silent_s(self, now_s: float) -> float | None:
         """Seconds since the word that somebody answered last; None for never."""
-        return None if self._answered_s is None else now_s - self._answered_s
+        return now_s - max(self._answered.values()) if self._answered else None
 
 
 T = TypeVar("T")
@@ -183,3 +196,7 @@ class Rounds(Generic[T]):
         first = self._at if self._at < older else 0
         self._at = first + half
         return (*known[first : min(first + half, older)], *known[older:])
+
+    def lasts(self, known: Sequence[T]) -> int:
+        """How often something is said until all of it was."""
+        return -(-len(known) // (self._most // 2))

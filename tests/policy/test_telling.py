@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.app.telling import SiteTelling
+from edge.app.telling import BEAT_S, HURRY_S, SiteTelling
 from edge.demo.broker import start as start_broker
 from edge.devices.simulated import SimulatedClock
 from edge.errors import Refusal
 from edge.policy.checks import not_inside
 from edge.policy.faults import faults
-from edge.policy.presence import Pass
+from edge.policy.presence import Pass, Presence
 from edge.policy.rules import LONGEST, Passback, Rules, Zone
-from edge.policy.telling import ANSWERS, LATE_S, LIMIT, MOST, WORD, Hearing, Rounds, Statement, hear, say
+from edge.policy.telling import ANSWERS, AWAY_S, LATE_S, LIMIT, MOST, WORD, Hearing, Rounds, Statement, hear, say
 from edge.premises import Place, Premises
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.telling import Telling
@@ -113,6 +113,35 @@ def test_what_was_recorded_before_a_restart_is_no_sign_of_life_after_it() -> Non
     after.said(b"restart.", 200.0)
     assert not any(after.answers(each, 200.0) for each in recorded)
     assert after.silent_s(200.0) is None
+
+
+def test_a_gate_that_is_back_hears_everything_soon_and_then_the_pace_is_as_before() -> None:
+    here = SimulatedClock()
+    telling = SiteTelling(SITE_KEY, "urn:gate:demo:lobby:north", Path("/nowhere"), here)
+    presence = Presence([Pass(n.to_bytes(16), "inside", NOW_S - 500) for n in range(1_000)])
+    premises = telling.premises = Premises(RULES, here.monotonic, presence=presence, silent_s=telling.silent_s)
+
+    def heard(word: bytes) -> Statement:
+        told = hear(SITE_KEY, telling.next(premises), NOW_S)
+        telling.hear(say(SITE_KEY, Statement(SOUTH, word, (told.word,)), NOW_S))
+        return told
+
+    assert telling.pause_s == BEAT_S, "nobody is there"
+    heard(b"a word..")
+    told: set[bytes] = set()
+    spoken = 0
+    while telling.pause_s == HURRY_S and spoken < 60:
+        told |= {each.subject for each in heard(b"another.").passes}
+        here.go(HURRY_S)
+        spoken += 1
+    assert len(told) == 1_000
+    assert spoken <= 50, "half a minute"
+    here.go(BEAT_S)
+    heard(b"and on..")
+    assert telling.pause_s == BEAT_S, "it was there all the time"
+    here.go(AWAY_S + 1)
+    heard(b"back....")
+    assert telling.pause_s == HURRY_S
 
 
 def test_a_gate_that_lost_its_log_is_heard_like_any_other() -> None:

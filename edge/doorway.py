@@ -258,6 +258,8 @@ class Doorway:
                 self._unlock()
             case Command.LOCK:
                 self._lock.lock()
+            case Command.UNLOCK_EXIT if self._shut:
+                pass  # rule 5: the timer runs, and the entry door's own handle leads out
             case Command.UNLOCK_EXIT:
                 self._lock.unlock_exit(self._granted())
             case Command.LOCK_EXIT:

@@ -405,6 +405,36 @@ def test_a_lock_down_ends_a_release_that_nobody_used_and_opens_nothing_until_it_
     run(story())
 
 
+def test_a_lock_down_keeps_the_second_door_shut_for_who_is_between_the_doors(
+    pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        wired = kind_of_passage(pins, "interlock")
+        gate = SimulatedGate(wired, tmp_path)
+        door = doorway(gate, SimulatedJournal(), INTERLOCK, release_s=0.3, held_s=60)
+
+        async def close() -> None:
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            await asyncio.sleep(0.05)
+            for pin in (wired.door_pin, wired.beam_1_pin, wired.beam_2_pin):
+                gate.sense(pin, broken=True)
+                await asyncio.sleep(0.05)
+            gate.sense(wired.beam_1_pin, broken=False)
+            await asyncio.sleep(0.05)
+            inside = door.state
+            door.shut(True)
+            gate.sense(wired.door_pin, broken=False)
+            await asyncio.sleep(0.05)
+            assert (inside, door.state, gate.exit_unlocked) == (State.INSIDE, State.EXIT_RELEASED, False)
+            assert await asyncio.wait_for(passing, 5) is Kind.NOT_TAKEN
+
+        await beside(door, close())
+        gate.close()
+
+    run(story())
+
+
 def test_a_lock_down_leaves_whoever_is_in_the_turnstile_to_finish(pins: Gate, run: Run, tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "person").write_text("stays")

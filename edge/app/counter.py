@@ -23,6 +23,7 @@ from edge.trust.operators import UnfitError
 
 TALK_S = 20.0
 _AT_ONCE = 16
+_MET = 10  # rounds of the loop from a connection that was taken to the one who talks with it, and some more
 _log = logging.getLogger("edge.gate")
 
 
@@ -42,7 +43,8 @@ async def attend(pages: Path, console: Path, operators: Operators) -> None:
     finally:
         for server in servers:
             server.close()
-        await asyncio.sleep(0.01)  # whoever was being let in just now is met, and sent away
+        for _ in range(_MET):  # whoever was being let in just now is met, and sent away
+            await asyncio.sleep(0.002)
         await asyncio.gather(here.close(), there.close())
 
 

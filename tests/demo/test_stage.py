@@ -17,7 +17,8 @@ from edge.demo.stage import Stage, Wanted
 from edge.settings import load
 
 HOLD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests in the background has it ignored
 from edge.demo.stage import Stage, Wanted
 with Stage(Wanted()) as stage:
     print(stage.folder, flush=True)

@@ -52,7 +52,8 @@ def weeks(site: Any, folder: Path, days: int, a_day: int) -> None:
         day = (cut + 1) / 2
         assert told["decided"]["turnstile"] == "GRANTED", day
         assert told["decided"]["benefit"] == "GRANTED", day
-        assert told["decided"]["egate"] in (("TIME_UNSURE",) if day <= 1 else ("NO_TRUST", "TIME_UNSURE")), day
+        old = "REFERRED" if day <= 7 else "NO_TRUST"  # the list: to the officer after a day, to nobody after a week
+        assert told["decided"]["egate"] in (("TIME_UNSURE",) if day <= 1 else (old, "TIME_UNSURE")), day
     assert before > (BUILT_AT + timedelta(days=days - 1)).timestamp()
     assert datetime.fromtimestamp(before, UTC) <= BUILT_AT + timedelta(days=days, hours=1)
     sends_everything(site, folder, days * a_day)

@@ -2,11 +2,13 @@
 
 Rules:
 
-1. A statement is authenticated under a key made of the site's secret, which all gates of the site hold and nobody who
-   carries it. People stand in it under the pseudonyms and marks of the log.
+1. A statement is encrypted and authenticated under a key made of the site's secret, which all gates of the site hold
+   and nobody who carries it. People stand in it under the pseudonyms and marks of the log; after the turn of a month
+   under two of them, which nobody else is to see side by side.
 2. It is bounded, and it has a *word* of its own, drawn at random. It answers the newest words of others. Only what
    answers a word of ours was said after it: nothing that was recorded is a sign of life, whatever was forgotten, lost
-   or begun anew on either side, and nothing has to be counted or kept for that.
+   or begun anew on either side, and nothing has to be counted or kept for that. Nor does it take the place of what was
+   said: while a gate answers, only its answers are answered.
 3. It tells how long ago somebody passed, not when: the gates' clocks may be days apart.
 4. It is said again and again, a few at a time, and faster once when somebody is back who was away. Nothing depends on
    one message.
@@ -19,6 +21,9 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from edge.errors import Reason, Refusal
 from edge.policy.presence import Pass
@@ -35,8 +40,8 @@ LATE_S: Final = 15.0
 AWAY_S: Final = 60.0
 """Who did not answer for so long was away, and does not know what was told meanwhile."""
 _GATES: Final = 256
-_MAC: Final = 16
-_VERSION: Final = 2
+_NONCE: Final = 12
+_VERSION: Final = 3
 _LATEST: Final = 1 << 40
 
 
@@ -64,12 +69,16 @@ class Statement:
 
 
 def say(site_key: bytes, statement: Statement, now_s: int) -> bytes:
-    """The statement as it goes out; ``now_s`` on our clock."""
+    """The statement as it goes out; ``now_s`` on our clock.
+
+    Its nonce is made of what it says, and no two say the same: each has a word of its own.
+    """
     passes = [[each.subject, each.zone, max(0, now_s - each.at_s), each.turn] for each in statement.passes[:MOST]]
     answers, marks = list(statement.answers[:ANSWERS]), list(statement.marks[:MOST])
     months = list(statement.months[:MONTHS])
     body = encode([_VERSION, statement.gate, statement.word, answers, months, passes, statement.cycle, marks])
-    return body + _mac(site_key, body)
+    nonce = hmac.digest(_key(site_key, b"nonce"), body, "sha256")[:_NONCE]
+    return nonce + ChaCha20Poly1305(_key(site_key, b"body")).encrypt(nonce, body, None)
 
 
 def hear(site_key: bytes, data: bytes, now_s: int) -> Statement:
@@ -80,9 +89,7 @@ def hear(site_key: bytes, data: bytes, now_s: int) -> Statement:
     """
     if len(data) > LIMIT:
         raise Refusal(Reason.TOO_LARGE, "a statement beyond the limits")
-    body, mac = data[:-_MAC], data[-_MAC:]
-    if len(mac) != _MAC or not hmac.compare_digest(mac, _mac(site_key, body)):
-        raise Refusal(Reason.BAD_SIGNATURE, "not said by a gate of this site")
+    body = _opened(site_key, data[:_NONCE], data[_NONCE:])
     match decode(body, depth=4, items=1024):
         case [
             int(version),
@@ -125,9 +132,15 @@ def _bytes(told: Any, length: int) -> bytes:
     return told
 
 
-def _mac(site_key: bytes, body: bytes) -> bytes:
-    key = hmac.digest(site_key, b"told\0", "sha256")
-    return hmac.digest(key, body, "sha256")[:_MAC]
+def _opened(site_key: bytes, nonce: bytes, sealed: bytes) -> bytes:
+    try:
+        return ChaCha20Poly1305(_key(site_key, b"body")).decrypt(nonce, sealed, None)
+    except (InvalidTag, ValueError) as error:
+        raise Refusal(Reason.BAD_SIGNATURE, "not said by a gate of this site") from error
+
+
+def _key(site_key: bytes, use: bytes) -> bytes:
+    return hmac.digest(site_key, b"told\0" + use, "sha256")
 
 
 class Hearing:
@@ -154,19 +167,27 @@ class Hearing:
         self.back = False
         if statement.gate == self._own:
             return False
-        self._words.pop(statement.gate, None)
-        self._words[statement.gate] = statement.word
-        if len(self._words) > _GATES:
-            del self._words[next(iter(self._words))]
         found = [self._said[word] for word in statement.answers if word in self._said]
+        before = self._answered.get(statement.gate)
         if not found or now_s - max(found) > LATE_S:
+            if before is None or now_s - before > LATE_S:
+                self._note(statement)
             return False
-        before = self._answered.pop(statement.gate, None)
-        self._answered[statement.gate] = max(found) if before is None else max(before, *found)
+        if before is None or max(found) >= before:
+            self._note(statement)
+            self._answered.pop(statement.gate, None)
+            self._answered[statement.gate] = max(found)
         self.back = before is None or max(found) - before > AWAY_S
         if len(self._answered) > _GATES:
             del self._answered[next(iter(self._answered))]
         return True
+
+    def _note(self, statement: Statement) -> None:
+        """Its word is the newest of its gate."""
+        self._words.pop(statement.gate, None)
+        self._words[statement.gate] = statement.word
+        if len(self._words) > _GATES:
+            del self._words[next(iter(self._words))]
 
     def words(self) -> tuple[bytes, ...]:
         """What is to be answered, the newest at the end."""

@@ -115,6 +115,66 @@ def test_what_was_recorded_before_a_restart_is_no_sign_of_life_after_it() -> Non
     assert after.silent_s(200.0) is None
 
 
+def test_statements_played_again_between_two_gates_that_hear_each_other_part_nobody() -> None:
+    """Whoever may publish for one gate of the site plays an old statement of each to the other, once per pause."""
+    clock, names = SimulatedClock(), ("urn:gate:demo:lobby:north", SOUTH)
+    gates = [SiteTelling(SITE_KEY, name, Path("/nowhere"), clock) for name in names]
+    for gate in gates:
+        gate.premises = Premises(RULES, clock.monotonic, silent_s=gate.silent_s)
+
+    def everybody_speaks() -> list[bytes]:
+        said = []
+        for gate, other in (gates, gates[::-1]):
+            assert gate.premises is not None
+            said.append(gate.next(gate.premises))
+            other.hear(said[-1])
+            clock.go(BEAT_S / 2)
+        return said
+
+    recorded = [everybody_speaks() for _ in range(4)]
+    clock.go(300.0)
+    for _ in range(4):
+        everybody_speaks()
+    for old in (*recorded * 5, *(recorded[-1:] * 40)):
+        gates[0].hear(old[1])
+        gates[1].hear(old[0])
+        recorded.append(everybody_speaks())
+        for gate in gates:
+            silent_s = gate.silent_s()
+            assert silent_s is not None
+            assert silent_s <= LATE_S
+    for at in range(20):  # and what was said a moment ago, which still is an answer
+        gates[0].hear(recorded[-2][1])
+        gates[1].hear(recorded[-2][0])
+        recorded.append(everybody_speaks())
+        assert all((gate.silent_s() or 0.0) <= LATE_S for gate in gates), at
+
+
+def test_a_gate_that_starts_again_is_heard_at_once_by_who_heard_it_before() -> None:
+    clock, north = SimulatedClock(), "urn:gate:demo:lobby:north"
+    before, after, south = (SiteTelling(SITE_KEY, name, Path("/nowhere"), clock) for name in (north, north, SOUTH))
+    for gate in (before, after, south):
+        gate.premises = Premises(RULES, clock.monotonic, silent_s=gate.silent_s)
+    for gate in (before, after):
+        assert gate.premises is not None
+        assert south.premises is not None
+        for _ in range(2):
+            south.hear(gate.next(gate.premises))
+            gate.hear(south.next(south.premises))
+            clock.go(1.0)
+    assert after.silent_s() is not None
+    assert (south.silent_s() or 99.0) <= 2.0
+
+
+def test_whoever_carries_it_reads_nobody_s_name_and_nobody_s_two_names_side_by_side() -> None:
+    names = [each.subject for each in FULL.passes] + [*FULL.marks] + [FULL.gate.encode(), b"zzz"]
+    data = say(SITE_KEY, FULL, NOW_S)
+    assert not [name for name in names if name in data]
+    again = say(SITE_KEY, Statement(FULL.gate, b"another.", passes=FULL.passes), NOW_S)
+    assert again[:12] != data[:12], "a nonce is used once"
+    assert not {data[at : at + 16] for at in range(len(data) - 15)} & {again[at : at + 16] for at in range(len(again))}
+
+
 def test_a_gate_that_is_back_hears_everything_soon_and_then_the_pace_is_as_before() -> None:
     here = SimulatedClock()
     telling = SiteTelling(SITE_KEY, "urn:gate:demo:lobby:north", Path("/nowhere"), here)

@@ -91,6 +91,9 @@ def test_a_relative_path_starts_beside_the_file(edited: Path) -> None:
         ("enabled = false", "enabled = 0", "mqtt.enabled should be true or false"),
         ('kind = "picamera2"', 'kind = "webcam"', "camera.kind should be one of 'picamera2', 'opencv', 'footage'"),
         ('host = "127.0.0.1"', "host = 1", "web.host should be a text"),
+        ('host = "127.0.0.1"', 'host = ""', "web.host should be an address like 192.168.1.20, not ''"),
+        ('host = "127.0.0.1"', 'host = "0"', "web.host should be an address"),
+        ('host = "127.0.0.1"', 'host = "gate.example.org"', "web.host should be an address"),
         ('languages = ["en"]', 'languages = "en"', "web.languages should be a list"),
         ('languages = ["en"]', "languages = [1]", "web.languages should be a text"),
         ('list = "trust.cbor"', "list = 7", "trust.list should be a path"),
@@ -101,6 +104,12 @@ def test_a_mistake_is_named_by_its_key(edited: Path, line: str, instead: str, sa
     spoil(edited, line, instead)
     with pytest.raises(SettingsError, match=re.escape(said)):
         load(edited)
+
+
+@pytest.mark.parametrize(("written", "read"), [("localhost", "127.0.0.1"), ("::0", "::"), ("fd00::09", "fd00::9")])
+def test_an_address_is_read_in_its_one_way_of_writing(edited: Path, written: str, read: str) -> None:
+    spoil(edited, 'host = "127.0.0.1"', f'host = "{written}"')
+    assert load(edited).web.host == read
 
 
 def test_a_missing_section_is_named(edited: Path) -> None:

@@ -7,6 +7,7 @@ other. It is good for one person, once, for a quarter of an hour.
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import socket
 import sys
 from pathlib import Path
@@ -65,11 +66,11 @@ def _enrol(args: argparse.Namespace) -> int:
 
 
 def _pages(web: Web) -> str:
-    """Where passwords are taken: under TLS where there is a certificate, else on this machine alone."""
-    if web.certificate == Path():
+    """Where passwords are taken: under TLS where others are served so, else on this machine alone."""
+    address = ipaddress.ip_address(web.host)
+    if web.certificate == Path() or address.is_loopback:
         return f"http://127.0.0.1:{web.port}"
-    everywhere = web.host in ("0.0.0.0", "::")  # noqa: S104 -- compared with, not listened on
-    host = next(iter(web.names), "ADDRESS-OF-THIS-GATE" if everywhere else web.host)
+    host = next(iter(web.names), "ADDRESS-OF-THIS-GATE" if address.is_unspecified else web.host)
     return f"https://{f'[{host}]' if ':' in host else host}:{web.tls_port}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import math
 import tomllib
 import types
@@ -29,6 +30,8 @@ LIMITS = {
     "rules.slow_s": 60.0,
 }
 """Greatest values by the end of a key; whatever is not named is only finite and not negative."""
+ADDRESSES = frozenset({"web.host"})
+"""Texts that are an address of this machine, or localhost: another name has to be looked up while people wait."""
 
 
 class SettingsError(ValueError):
@@ -125,8 +128,18 @@ def _value(hint: Any, value: Any, key: str, base: Path, source: str) -> Any:
     if hint is float and type(value) in (int, float):
         return float(_bounded(value, key, source))
     if type(value) is hint:
+        if key in ADDRESSES:
+            return _address(value, key, source)
         return _bounded(value, key, source) if hint is int else value
     raise wrong
+
+
+def _address(value: str, key: str, source: str) -> str:
+    """In its one way of writing, so that addresses can be compared."""
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if value == "localhost" else value))
+    except ValueError:
+        raise SettingsError(f"{source}: {key} should be an address like 192.168.1.20, not {value!r}") from None
 
 
 def _bounded(value: float, key: str, source: str) -> float:

@@ -3,9 +3,11 @@
 Rules:
 
 1. A ticket lives in a cookie that no script can read and no other site can send. What changes something also carries a
-   token that only a page of ours can have read, compared in constant time.
+   token that only a page of ours can have read, compared in constant time. Under TLS only a cookie counts that nobody
+   can have set in the clear.
 2. Passwords and codes are taken on this machine or under TLS, never in the clear from elsewhere.
-3. Whose ticket it is edge-gate says, each time. While it does not answer, who was known a moment ago may go on reading.
+3. Whose ticket it is edge-gate says, each time. While it does not answer, who was known a moment ago may go on reading,
+   and where anyone may read, so may everybody else.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ class Desk:
             told = await self._counter.ask(orders.WhoIs(ticket, here))
         except DeviceError:
             remembered = self._remembered.get(key)
-            return remembered.known if remembered is not None and remembered.until_s > now_s else None
+            if remembered is not None and remembered.until_s > now_s:
+                return remembered.known
+            return ANYONE if self._open else None
         self._remembered = {one: kept for one, kept in self._remembered.items() if kept.until_s > now_s}
         if not isinstance(told, Known):
             self._remembered.pop(key, None)
@@ -186,7 +190,7 @@ def ticket_of(request: Request) -> str:
 
 
 def _short(request: Request, under_tls: str, plain: str, longest: int) -> str:
-    kept = request.cookies.get(under_tls) or request.cookies.get(plain) or ""
+    kept = request.cookies.get(under_tls if request.url.scheme == "https" else plain, "")
     return kept if len(kept) <= longest and kept.isascii() else ""
 
 

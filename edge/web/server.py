@@ -5,15 +5,20 @@ Rules:
 1. The screen of this machine asks in the clear on 127.0.0.1, whatever else there is: no certificate, and no address of
    a network, stands between it and its page.
 2. Under a certificate there is a port of its own, so that the two are never in each other's way.
-3. An address of a network that is not there, or not yet, keeps nobody from the screen: it is tried again.
+3. An address of a network that is not there, or not yet, keeps nobody from the screen: it is tried again. So does a
+   certificate that cannot be used, and one that was put right by then is taken.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
+import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -43,20 +48,23 @@ async def serve(
         key: file with the key of the certificate.
 
     Raises:
-        DeviceError: the certificate does not fit, this machine's port is taken, or its server ended by itself.
+        DeviceError: this machine's port is taken, or its server ended by itself.
     """
-    here, *others = ports_of(web, _tls(web, key))
+    here, *others = ports_of(web)
     due = {here, *others}
 
     def tried(port: Listening, number: int = 0) -> None:
         if number:
-            log.info("pages on %s://%s:%d", "http" if port.tls is None else "https", port.host, number)
+            under = "" if port is here or web.certificate == Path() else " under TLS"
+            log.info("pages on %s port %d%s", port.host, number, under)
         due.discard(port)
         if ready is not None and not due:
             ready.set()
 
     parts = [asyncio.create_task(here.serve(pages, partial(tried, here), board.close))]
-    parts += [asyncio.create_task(_to_others(pages, port, partial(tried, port))) for port in others]
+    for port in others:
+        secured = partial(_secured, port, web.certificate, key)
+        parts.append(asyncio.create_task(_to_others(pages, secured, partial(tried, port))))
     try:
         ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -67,12 +75,12 @@ async def serve(
         part.result()
 
 
-async def _to_others(pages: ASGIApp, port: Listening, tried: Callable[..., None]) -> None:
+async def _to_others(pages: ASGIApp, secured: Callable[[], Listening], tried: Callable[..., None]) -> None:
     """Rule 3."""
     said = ""
     while True:
         try:
-            await port.serve(pages, tried)
+            await secured().serve(pages, tried)
         except DeviceError as error:
             if str(error) != said:
                 log.error("%s: tried again every %.0f s", error, AGAIN_S)
@@ -81,30 +89,38 @@ async def _to_others(pages: ASGIApp, port: Listening, tried: Callable[..., None]
         await asyncio.sleep(AGAIN_S)
 
 
-def ports_of(web: Web, tls: ssl.SSLContext | None) -> list[Listening]:
-    """Where the pages are: in the clear for this machine always, and for others at an address or under TLS."""
-    ports = [] if tls is None and _covers_here(web.host) else [_port("127.0.0.1", web.port)]
-    if tls is not None:
-        return [*ports, _port(web.host, web.tls_port, tls)]
-    return ports if web.host == "127.0.0.1" else [*ports, _port(web.host, web.port)]
+def ports_of(web: Web) -> list[Listening]:
+    """Where the pages are: for this machine first, then for others, at an address of the network or under TLS."""
+    here, others = _port("127.0.0.1", web.port), _port(web.host, web.port)
+    if web.certificate != Path():
+        return [here, _port(web.host, web.tls_port)]
+    if web.host == here.host or _covers(web.host):
+        return [others]
+    return [here, others]
 
 
-def _port(host: str, number: int, tls: ssl.SSLContext | None = None) -> Listening:
-    return Listening("web", host, number, HEAD_LIMIT, GOODBYE_S, tls=tls)
+def _port(host: str, number: int) -> Listening:
+    return Listening("web", host, number, HEAD_LIMIT, GOODBYE_S)
 
 
-def _covers_here(host: str) -> bool:
-    """Whether who listens on this address is heard on 127.0.0.1 too."""
-    return host in ("localhost", "0.0.0.0", "::")  # noqa: S104 -- compared with, not listened on
+def _covers(host: str) -> bool:
+    """Whether who listens on this address is heard on 127.0.0.1 too: of IPv6 only where this machine has that."""
+    address = ipaddress.ip_address(host)
+    if address.version == 6 and address.is_unspecified:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6):
+            return True
+        return False
+    return address.is_unspecified
 
 
-def _tls(web: Web, key: Path | None) -> ssl.SSLContext | None:
-    if web.certificate == Path():
-        return None
+def _secured(port: Listening, certificate: Path, key: Path | None) -> Listening:
+    """The port under its certificate, where there is one."""
+    if certificate == Path():
+        return port
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(web.certificate, key)
+        context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise DeviceError("web", f"certificate {web.certificate} with the credential web-tls-key: {error}") from error
-    return context
+        raise DeviceError("web", f"certificate {certificate} with the credential web-tls-key: {error}") from error
+    return replace(port, tls=context)

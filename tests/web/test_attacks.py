@@ -208,6 +208,10 @@ def test_under_tls_the_cookie_never_leaves_it(folder: Folder, run: Run) -> None:
                 assert [cookie.split("=")[0] for cookie in cookies] == ["__Host-edge-operator", "__Host-edge-browser"]
                 assert all("secure" in cookie.lower() for cookie in cookies)
                 assert (await client.get("/me")).json()["name"] == "anna"
+                ticket = client.cookies["__Host-edge-operator"]
+                client.cookies.clear()
+                client.cookies.set("edge-operator", ticket, domain="127.0.0.1")  # as anybody in the clear can set it
+                assert (await client.get("/me")).status_code == 401
 
     run(story())
 
@@ -599,6 +603,18 @@ def test_a_gate_that_does_not_answer_is_said_and_reading_goes_on(folder: Folder,
             assert answer.json()["no"] == "failed"
             stand.client.cookies.clear()
             assert (await stand.client.get("/me")).status_code == 401
+
+    run(story())
+
+
+def test_where_anyone_may_read_they_may_also_while_the_gate_does_not_answer(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand() as stand:
+            (folder.path / "operators.sock").unlink()
+            assert (await stand.client.get("/me")).status_code == 200
+            stand.client.cookies.set("edge-operator", "of-last-week", domain="127.0.0.1")
+            answer = await stand.client.get("/me")
+            assert (answer.status_code, answer.json()["role"]) == (200, "viewer")
 
     run(story())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import socket
 import ssl
@@ -32,8 +33,9 @@ from edge.passage import Indication
 from edge.settings import Web
 from edge.web import board as board_module
 from edge.web import pages as pages_module
+from edge.web import server as server_module
 from edge.web.panel import listen, understood
-from edge.web.server import serve
+from edge.web.server import ports_of, serve
 
 Folder = Any  # of conftest.py
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -349,6 +351,7 @@ def test_the_pages_speak_tls_where_they_have_a_certificate(folder: Folder, run: 
     [
         (Web("127.0.0.1", 8080), "http://127.0.0.1:8080"),
         (Web("192.168.1.9", 8080), "http://127.0.0.1:8080"),  # in the clear passwords are taken here only
+        (Web("127.0.0.1", 8080, certificate=Path("web.pem")), "http://127.0.0.1:8080"),  # no browser has to trust it
         (Web("192.168.1.9", 8080, certificate=Path("web.pem")), "https://192.168.1.9:8444"),
         (Web("fd00::9", 8080, certificate=Path("web.pem")), "https://[fd00::9]:8444"),
         (Web("0.0.0.0", 8080, ("gate.local",), certificate=Path("web.pem")), "https://gate.local:8444"),
@@ -359,17 +362,72 @@ def test_who_is_enrolled_is_told_an_address_that_takes_passwords(web: Web, addre
     assert operator._pages(web) == address
 
 
-def test_a_certificate_without_its_key_is_a_sentence_for_the_technician(
-    folder: Folder, run: Run, tmp_path: Path
+def test_a_certificate_that_cannot_be_used_keeps_nobody_from_the_screen_and_is_tried_again(
+    folder: Folder, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(server_module, "AGAIN_S", 0.1)
+
     async def story() -> None:
-        certificate, _ = certified(tmp_path)
-        async with folder.stand() as stand:
-            for key in (None, tmp_path / "none"):
-                with pytest.raises(DeviceError, match="web-tls-key"):
-                    await serve(stand.app, stand.board, Web("127.0.0.1", 0, certificate=certificate), None, key)
+        certificate, key = certified(tmp_path)
+        whole = key.read_bytes()
+        key.write_bytes(whole[:40])
+        web = Web("127.0.0.1", 0, certificate=certificate)
+        async with folder.stand(web, port=True, key=key) as stand, httpx.AsyncClient() as screen:
+            assert (await screen.get(stand.here + "/kiosk")).status_code == 200
+            await asyncio.sleep(0.3)
+            assert caplog.text.count("web-tls-key") == 1, "said once"
+            with pytest.raises(httpx.ConnectError):
+                await screen.get(stand.url.replace("https", "http") + "/login")  # never in the clear instead
+            key.write_bytes(whole)
+            trusting = ssl.create_default_context(cafile=str(certificate))
+            async with asyncio.timeout(5), httpx.AsyncClient(verify=trusting) as phone:
+                while True:
+                    with contextlib.suppress(httpx.ConnectError):
+                        assert (await phone.get(stand.url + "/login")).status_code == 200
+                        break
+                    await asyncio.sleep(0.05)
 
     run(story())
+
+
+@pytest.mark.parametrize("without", ["certificate", "key"])
+def test_a_certificate_that_is_not_there_is_a_sentence_for_the_technician(
+    without: str, folder: Folder, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        certificate, key = certified(tmp_path)
+        (certificate if without == "certificate" else key).unlink()
+        web = Web("127.0.0.1", 0, certificate=certificate)
+        async with folder.stand(web, port=True, key=key) as stand, httpx.AsyncClient() as screen:
+            assert (await screen.get(stand.here + "/kiosk")).status_code == 200
+
+    run(story())
+    assert "with the credential web-tls-key: [Errno 2]" in caplog.text
+
+
+def test_everywhere_without_ipv6_is_still_this_machine(
+    folder: Folder, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = socket.socket.__init__
+
+    def of_old(self: socket.socket, family: int = -1, *more: Any, **named: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        made(self, family, *more, **named)
+
+    monkeypatch.setattr(socket.socket, "__init__", of_old)
+
+    async def story() -> None:
+        async with folder.stand(Web("::", 0), port=True) as stand, httpx.AsyncClient() as screen:
+            assert (await screen.get(stand.here + "/kiosk")).status_code == 200
+
+    run(story())
+
+
+@pytest.mark.parametrize("host", ["::0", "0::", "0:0:0:0:0:0:0:0"])
+def test_everywhere_is_everywhere_however_it_is_written(host: str) -> None:
+    assert len(ports_of(Web(host, 8080))) == 1
+    assert operator._pages(Web(host, 8080, certificate=Path("web.pem"))) == "https://ADDRESS-OF-THIS-GATE:8444"
 
 
 def stranger(number: int, **more: Any) -> httpx.AsyncClient:
@@ -413,7 +471,7 @@ def test_the_screen_finds_its_page_in_the_clear_beside_a_port_under_tls(
     run(story())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.3", "0.0.0.0", "::", "localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["127.0.0.3", "0.0.0.0", "::", "127.0.0.1"])
 def test_the_screen_finds_its_page_wherever_others_do(host: str, folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand(Web(host, 0), port=True) as stand, httpx.AsyncClient() as client:

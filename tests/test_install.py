@@ -326,16 +326,59 @@ def test_nothing_is_done_that_a_read_only_system_forgets(script: str, dry: str, 
     assert "disable_overlayfs" in done.stderr and "    run" not in done.stdout
 
 
-ROUND = """set -e
-mount=/usr/bin/mount
-$mount --make-rprivate /
-mkdir -p etc lib/edge-gate lib/dpkg lib/systemd boot run
-cp -a /etc/. etc
-$mount --bind /var/lib/dpkg lib/dpkg
-$mount --rbind lib /var/lib
-$mount --bind etc /etc
-for place in /run /opt /usr/local/bin; do $mount -t tmpfs none $place; done
-touch /etc/of-this-test && test -e etc/of-this-test && test -d /var/lib/edge-gate && ! test -e /run/systemd
+APART = (ROOT / "tests" / "apart").read_text(encoding="utf-8")
+
+
+def mounts_of_its_own() -> None:
+    """Skip where there are none."""
+    if os.geteuid() or subprocess.run(["unshare", "--mount", "mount", "--make-rprivate", "/"], check=False).returncode:
+        pytest.skip("needs root and mounts of its own")
+
+
+def done_apart(folder: Path, text: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run this in a bash with mounts of its own."""
+    (folder / "round").write_text(text, encoding="utf-8")
+    return subprocess.run(
+        ["unshare", "--mount", "bash", "round", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | more,
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "$mount --bind etc /etc",
+        "$mount --rbind lib /var/lib",
+        'for place in /run /boot /media; do $mount -t tmpfs none "$place"; done',
+        '  if mountpoint -q "$place"; then $mount -o remount,bind,ro "$place"; fi',
+        "$mount -o remount,bind,ro lib/dpkg",
+    ],
+)
+def test_nothing_is_written_for_a_test_whose_place_apart_is_not_whole(tmp_path: Path, line: str) -> None:
+    """What these tests do as root would reach the machine that they run on."""
+    mounts_of_its_own()
+    assert APART.count(f"{line}\n") == 1
+    done = done_apart(tmp_path, APART.replace(f"{line}\n", "  true\n") + "touch reached")
+    assert done.returncode == 1, done.stderr
+    assert not (tmp_path / "reached").exists()
+
+
+def test_in_a_place_apart_nothing_of_the_machine_is_seen_or_written(tmp_path: Path) -> None:
+    mounts_of_its_own()
+    (tmp_path / "boot").mkdir()
+    text = "touch /etc/here /var/lib/here boot/here && ! touch /usr/here && ! touch /boot-here && ls -A /boot /media"
+    done = done_apart(tmp_path, APART + text)
+    assert (done.returncode, done.stdout) == (0, "/boot:\n\n/media:\n"), done.stderr
+    assert (tmp_path / "etc" / "here").exists() and not Path("/etc/here").exists()
+
+
+ROUND = """. $1/tests/apart
+for place in /opt /usr/local/bin; do $mount -t tmpfs none $place; done
 mkdir -p /etc/systemd/system/edge-gate.service.d /etc/chrony/conf.d /etc/chrony/sources.d /etc/rpi/swap.conf.d /run/lock
 touch /etc/systemd/system/edge-gate.service.d/lines.conf /etc/ssl/authority.pem
 listed() {
@@ -352,10 +395,11 @@ listed >after
 
 def test_what_is_installed_is_really_taken_away_again(machine: Machine) -> None:
     """Files, users, groups and enabled units, made and removed in a copy of /etc that nobody else sees."""
-    if os.geteuid() or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
-        pytest.skip("needs root and mounts of its own")
+    mounts_of_its_own()
+    if Path("/etc/systemd/system/edge-gate.service").exists():
+        pytest.skip("this machine is a gate: what it has already would be taken for what is left over")
     steps = ("users", "configuration", "limits", "boot", "swap", "updates", "units")
-    before = "on_a_pi() { true; }\nstate=/var/lib/edge-gate\nunits=/etc/systemd/system"
+    before = "on_a_pi() { true; }\nthere() { false; }\nstate=/var/lib/edge-gate\nunits=/etc/systemd/system"
     machine.does(before="exit 0")  # only lays the folder out
     text = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
     script = [text[: text.index("\nas_before\n")], before, *(f"install_{step}" for step in steps)]
@@ -364,15 +408,8 @@ def test_what_is_installed_is_really_taken_away_again(machine: Machine) -> None:
     (machine.folder / "boot").mkdir()
     for name in ("config.txt", "cmdline.txt"):
         (machine.folder / "boot" / name).write_text("console=tty1\n", encoding="ascii")
-    (machine.folder / "round").write_text(ROUND, encoding="utf-8")
-    done = subprocess.run(
-        ["unshare", "--mount", "bash", "round", ROOT],
-        cwd=machine.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"EDGE_BOOT": str(machine.folder / "boot"), "EDGE_CMDLINE": "/dev/null"},
+    done = done_apart(
+        machine.folder, ROUND, str(ROOT), EDGE_BOOT=str(machine.folder / "boot"), EDGE_CMDLINE="/dev/null"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lists = [

@@ -11,7 +11,7 @@ from edge.app.calibrated import calibration_of
 from edge.app.checks.credentials import secrets_of
 from edge.app.checks.finding import HERE, Finding, Machine, answers
 from edge.app.checks.machine import memory_of, watchdog_of
-from edge.app.checks.pins import pins_of
+from edge.app.checks.pins import LOOKS
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.chosen import policy_of
 from edge.app.manifest import manifest_of
@@ -53,7 +53,7 @@ def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         ("camera", _camera(settings)),
         ("models", _models(settings)),
         ("gallery", gallery_of(settings)),
-        ("gate", pins_of(settings, machine)),
+        *((name, look(settings, machine)) for name, look in LOOKS),
         ("watchdog", watchdog_of(settings, machine)),
         ("memory", memory_of(settings, machine)),
         ("controller", controller_of(settings, machine)),
@@ -74,7 +74,7 @@ _REMEDIES = {
     "trust": "trust.roots takes public keys, each as base64 of its SubjectPublicKeyInfo",
     "models": "edge models pull, then edge models selftest",
     "camera": "check the ribbon or USB cable and camera.kind and camera.source; rpicam-hello shows a Pi camera",
-    "gate": "check that this is a board with pins, and add the user to group gpio; gpiodetect lists the chips",
+    "pins": "check that this is a board with pins, and add the user to group gpio; gpiodetect lists the chips",
     "controller": "check controller.device, and edge provision secret osdp-key; systemd/README.md opens the line",
     "journal": "check that the data partition is mounted and writable; edge audit verify shows its state",
     "token": "plug the token in; check token.module, token.label and token.key_id",

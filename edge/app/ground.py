@@ -41,7 +41,8 @@ class Chosen:
         Raises:
             SettingsError: something in it is wrong.
         """
-        wired(settings)
+        if settings.gate.kind == "gpio":
+            wired(settings)
         return cls(settings, policy_of(settings), manifest_of(settings), secret(settings.paths, "site-key", least=16))
 
     @property

@@ -21,7 +21,7 @@ from edge.app.check import check, trust_known
 from edge.app.checks.credentials import in_memory, names_of, opened, secrets_of
 from edge.app.checks.finding import Finding, Machine
 from edge.app.checks.machine import memory_of, watchdog_of
-from edge.app.checks.pins import directives, firmware, pins_of
+from edge.app.checks.pins import LOOKS, directives, firmware
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.wiring import wires
 from edge.audit.entry import Event, Kind
@@ -104,11 +104,36 @@ def gate_at(settings: Settings) -> socket.socket:
 # --- pins
 
 
+def pins_of(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """All that is said of relay, library, pins and firmware."""
+    for name, look in LOOKS:
+        for finding in look(settings, machine):
+            assert finding.device == name
+            yield finding
+
+
 def test_pins_that_nobody_has_and_a_firmware_that_sets_them_low_are_well(settings: Settings, board: Board) -> None:
     board.put("boot/firmware/config.txt", GOOD_FIRMWARE)
-    [finding] = pins_of(settings, board.machine)
-    assert finding.well
-    assert "BCM 17" in finding.said
+    found = list(pins_of(settings, board.machine))
+    assert bad(found) == []
+    assert [finding.device for finding in found] == ["gate", "lgpio", "pins", "firmware"]
+    assert "BCM 17" in found[0].said
+
+
+def test_what_was_well_is_said_under_the_name_under_which_it_would_be_bad(settings: Settings, board: Board) -> None:
+    """An update goes back for a name that was well before: a new look must not answer for an old one."""
+    board.put("boot/firmware/config.txt", "dtparam=strict_gpiod\n")
+    board.taken[settings.gate.lock_pin] = b"fan"
+    without = replace(board.machine, package=lambda _: None)
+    found = list(pins_of(settings, without))
+    assert {finding.device for finding in bad(found)} == {"lgpio", "pins", "firmware"}
+    assert [finding.well for finding in found if finding.device == "gate"] == [True]
+
+
+def test_a_bench_on_which_no_relay_moves_is_asked_for_no_pins(settings: Settings, board: Board) -> None:
+    board.put("boot/firmware/config.txt", "")
+    bench = replace(settings, gate=replace(settings.gate, kind="simulated"))
+    assert [(finding.device, finding.well) for finding in pins_of(bench, board.machine)] == [("gate", True)]
 
 
 def test_a_pin_that_another_program_has_is_bad_while_the_gate_is_away(settings: Settings, board: Board) -> None:
@@ -155,7 +180,7 @@ def test_without_a_chip_or_without_lgpio_it_is_bad(settings: Settings, board: Bo
     assert "lgpio" in finding.said
     (board.root / "dev/gpiochip0").unlink()
     without = replace(board.machine, package=lambda _: None)
-    library, chip = bad(finding for finding in check(settings, without) if finding.device == "gate")
+    library, chip = bad(finding for finding in check(settings, without) if finding.device in ("lgpio", "pins"))
     assert "lgpio" in library.said
     assert "gpiochip0" in chip.said
 
@@ -163,7 +188,7 @@ def test_without_a_chip_or_without_lgpio_it_is_bad(settings: Settings, board: Bo
 def test_a_file_that_is_no_chip_is_bad(settings: Settings, board: Board) -> None:
     real = Machine(board.root, package=str)
     assert any(
-        "ioctl" in finding.said for finding in check(settings, real) if finding.device == "gate" and not finding.well
+        "ioctl" in finding.said for finding in check(settings, real) if finding.device == "pins" and not finding.well
     )
 
 
@@ -197,11 +222,12 @@ def test_strict_gpiod_is_seen_however_it_is_written(settings: Settings, line: st
 
 def test_an_output_that_the_firmware_leaves_alone_is_named_with_the_line_to_write(settings: Settings) -> None:
     moved = replace(settings, gate=replace(settings.gate, lock_pin=18, fill_pin=12, heartbeat_pin=4))
-    [finding] = firmware(GOOD_FIRMWARE, moved, keeps=False)
-    assert "BCM 18 (lock_pin), BCM 12 (fill_pin)" in finding.said
-    assert "heartbeat" not in finding.said
-    assert "gpio=18,22,23,24,25,12=op,dl" in finding.remedy
-    assert "reboot" in finding.remedy
+    lock, light = firmware(GOOD_FIRMWARE, moved, keeps=False)
+    assert "BCM 18 (lock_pin) low" in lock.said and not lock.well
+    assert "BCM 12 (fill_pin) low" in light.said and light.well  # opens nothing
+    for finding in (lock, light):
+        assert "gpio=18,22,23,24,25,12=op,dl" in finding.remedy
+        assert "reboot" in finding.remedy
     mended = GOOD_FIRMWARE + "gpio=18,22,23,24,25,12=op,dl\n"
     assert list(firmware(mended, moved, keeps=False)) == []
 
@@ -231,6 +257,7 @@ def test_of_the_firmware_s_lines_the_later_wins() -> None:
         "gpio=17,22-23=op,dl\n[pi4]\ngpio=22=dh\ngpio=23=a2\n#gpio=17=ip\ngpio=x=op\ngpio=5=pu\ngpio=-,9-=op\n"
     )
     assert said == {17: {"op", "dl"}, 22: {"op", "dh"}, 23: {"dl", "a2"}, 5: {"pu"}, 9: {"op"}}
+    assert directives("gpio=17=op,") == {17: {"op", ""}}
     assert directives("gpio=17=op,dl\ngpio=17=pd") == {17: {"op", "dl", "pd"}}
     assert directives("gpio=0-99999999999=op").keys() == set(range(64))
 
@@ -556,6 +583,7 @@ def test_every_device_is_looked_at_and_whatever_is_bad_has_a_remedy(settings: Se
     board.put("etc/systemd/system/edge-gate.service", "")
     found = list(check(made, board.machine))
     devices = {"profile", "secrets", "trust", "clock", "camera", "models", "gate", "watchdog", "memory", "controller"}
+    devices |= {"lgpio", "pins"}
     assert devices | {"journal", "token", "broker"} <= {finding.device for finding in found}
     assert {"secrets", "trust", "watchdog", "memory", "controller", "token"} <= {
         finding.device for finding in bad(found)

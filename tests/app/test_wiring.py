@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge.app.checks.finding import Machine
-from edge.app.checks.pins import pins_of
+from edge.app.checks.pins import relay_of
 from edge.app.chosen import plan_of
 from edge.app.ground import Chosen, say_persisting
 from edge.app.wiring import HEADER, POWER, ROLES, drawing, persisting, wires, wrong
@@ -69,7 +69,7 @@ def test_two_owners_of_a_pin_and_a_lock_that_opens_at_the_start_are_named(
     made = dataclasses.replace(settings, gate=dataclasses.replace(settings.gate, **changed))
     assert any(word in fault for fault in wrong(made))
     twin = dataclasses.replace(made, gate=dataclasses.replace(made.gate, kind="simulated"))
-    assert any(word in finding.said for finding in pins_of(twin, Machine(tmp_path)) if not finding.well)
+    assert any(word in finding.said for finding in relay_of(twin, Machine(tmp_path)) if not finding.well)
 
 
 def test_a_lock_that_opens_while_the_board_starts_does_not_start(settings: Settings, tmp_path: Path) -> None:
@@ -79,6 +79,8 @@ def test_a_lock_that_opens_while_the_board_starts_does_not_start(settings: Setti
     assert Chosen.of(placed).settings is placed
     with pytest.raises(SettingsError, match=r"edge\.toml: lock_pin: BCM 5 is pulled up"):
         Chosen.of(replace(placed, gate=replace(settings.gate, lock_pin=5, door_pin=17)))
+    bench = replace(placed, gate=replace(settings.gate, kind="simulated", lock_pin=5, door_pin=17))
+    assert Chosen.of(bench).settings is bench  # no relay moves
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_an_input_that_is_supervised_needs_no_pin(settings: Settings) -> None:
     assert plan_of(replace(settings, gate=replace(whole, door_pin=0, exit_door_pin=0))).name == "interlock"
 
 
-def test_pins_of_the_converter_and_of_the_serial_line_are_taken(settings: Settings) -> None:
+def test_relay_of_the_converter_and_of_the_serial_line_are_taken(settings: Settings) -> None:
     spi = replace(settings, gate=replace(settings.gate, supervised=("door:0",), fill_pin=11))
     assert any("fill_pin" in fault and "converter" in fault for fault in wrong(spi))
     line = Controller("osdp-output", Path("/dev/ttyAMA0"))

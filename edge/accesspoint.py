@@ -43,6 +43,7 @@ from edge.watch import Watch
 _log = logging.getLogger("edge.visit")
 _FORGET_TRIES_S = 600.0
 _LOOK_S = 0.2
+_UNWRITTEN = "the grant was not written in time"
 T = TypeVar("T")
 _FAULT = {
     "camera": Reason.CAMERA_FAULT,
@@ -119,7 +120,7 @@ class AccessPoint:
             if receipt is not None and decision.granted:
                 await self.let_through(shown, receipt, decision)
             elif receipt is not None and decision.reason is Reason.ASSISTING:
-                await self.assist(receipt)
+                await self.assist(receipt, decision)
             else:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
@@ -270,8 +271,8 @@ class AccessPoint:
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             if decision.granted:  # a disk that hangs may still write it: then the log says that nobody went
-                why = "the grant was not written in time"
-                self.watch.later(Event(Kind.NOT_TAKEN, {"why": why}, subject=decision.subject))
+                self.watch.later(Event(Kind.NOT_TAKEN, {"why": _UNWRITTEN}, subject=decision.subject))
+            self.premises.refused = None  # whoever was refused before is not who stands here
             self.panel.show(Indication.OUT_OF_SERVICE)
             _log.error("visit not written, refused: %s", error)
             return None
@@ -314,19 +315,25 @@ class AccessPoint:
             self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
         _log.info("passage visit=%d outcome=%s", receipt.index, outcome.name.lower().replace("_", "-"))
 
-    async def assist(self, badge: Receipt) -> None:
+    async def assist(self, badge: Receipt, shown: AccessDecision) -> None:
         """Let in whom the gate refused just before, by the badge of somebody who assists."""
-        refused = self.premises.refused
-        if refused is None:
-            return  # an operator was quicker
-        try:
-            event = overriding(self.policy, refused, badge.index, self.clock.monotonic())
-            receipt = await self.journal.append(event)
-        except DeviceError as error:
-            self.watch.lost("journal", error.message)
+        refused, self.premises.refused = self.premises.refused, None  # before it is written: nobody lets in twice
+        event = overriding(self.policy, refused, shown, badge.index, self.clock.monotonic())
+        receipt = None if event is None else await self._overridden(event)
+        if refused is None or receipt is None:  # an operator was quicker, or it is too late by now
+            await asyncio.sleep(self.result_s)
             return
         self.panel.show(Indication.WELCOME)
         await self.let_through(Refusal(Reason.ASSISTING), receipt, refused.decision)
+
+    async def _overridden(self, event: Event) -> Receipt | None:
+        try:
+            return await self.journal.append(event)
+        except DeviceError as error:
+            self.watch.lost("journal", error.message)
+            self.watch.later(Event(Kind.NOT_TAKEN, {"why": _UNWRITTEN}, subject=event.subject))
+            self.panel.show(Indication.OUT_OF_SERVICE)
+            return None
 
     async def forget(self) -> None:
         """Drop the pictures of this visit; a dead edge-vision has dropped them already."""

@@ -6,6 +6,7 @@ Rules:
    card, the right face. It never opens for its holder.
 2. What it overrules is the newest visit, of somebody else, and only what an operator could overrule, for as long.
 3. Once: whoever was let in, or came after, is refused no longer.
+4. Whether it may be overruled is asked when the badge is read, and again when its holder was looked at.
 """
 
 from __future__ import annotations
@@ -42,10 +43,16 @@ def offered(
     return refused.visit if stands is None else None
 
 
-def overriding(policy: Policy, refused: Refused, badge: int, now_s: float) -> Event:
-    """The entry by which that person is let in; ``badge``: the entry of the visit that showed it."""
-    written = entry(refused.decision, policy)
-    told: dict[str, Value] = {"by": "badge", "role": "assistant", "why": "identity-checked", "badge": badge}
-    told |= {"visit": refused.visit, "age_s": int(now_s - refused.at_s)}
+def overriding(
+    policy: Policy, refused: Refused | None, badge: AccessDecision, visit: int, now_s: float
+) -> Event | None:
+    """The entry by which that person is let in, by the badge that was shown in ``visit``; None for nobody by now."""
+    if refused is None or refused.visit != badge.facts.assists:
+        return None
+    written, age_s = entry(refused.decision, policy), int(now_s - refused.at_s)
+    if overruled(policy, written.fields, age_s) is not None:
+        return None
+    told: dict[str, Value] = {"by": "badge", "role": "assistant", "why": "identity-checked", "badge": visit}
+    told |= {"visit": refused.visit, "age_s": age_s}
     told |= {name: written.fields[name] for name in ("reason", "facts")}
     return Event(Kind.OVERRIDE, told, written.subject, written.issuer, written.trust, written.digests)

@@ -247,7 +247,8 @@ class Premises:
         """
         self.refused = None
         if subject is not None:
-            self._lots.settled(subject)
+            for name in self._named.get(subject, (subject,)):
+                self._lots.settled(name)
         try:
             outcome = await self.let_through(way, grant, subject, facts)
         except DeviceError as error:

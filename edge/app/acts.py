@@ -54,6 +54,8 @@ class Acts:
         *,
         stands: Callable[[Mapping[str, Value], int], Reason | None] = lambda _fields, _age_s: None,
         through: Callable[[Receipt, Entry], Awaitable[Kind]] | None = None,
+        begun: Callable[[], None] = lambda: None,
+        later: Callable[[Event], None] = lambda _: None,
         within_s: float = VISIT_S,
     ) -> None:
         """Set up.
@@ -68,12 +70,14 @@ class Acts:
             show: the panel.
             stands: whether a refusal, so many seconds ago, stands whatever an operator says; None when it does not.
             through: how a refused person is let in; None for as anybody.
+            begun: told before somebody is let in: nobody else lets them in, too.
+            later: writes down what cannot be written now.
             within_s: seconds after a refusal in which it may be overridden.
         """
         self._log, self._journal, self._clock = log, journal, clock
         self._clear, self._commands, self._show = clear, commands, show
         self._stands, self._through = stands, through or (lambda receipt, _: way.let_through(receipt))
-        self._within_s = within_s
+        self._begun, self._later, self._within_s = begun, later, within_s
         self._overridden: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -117,7 +121,13 @@ class Acts:
             told["facts"] = refused.fields["facts"]
         self._overridden = (refused.epoch, visit)
         event = Event(Kind.OVERRIDE, told, refused.subject, refused.issuer, refused.trust, refused.digests)
-        receipt = await self._journal.append(event)
+        self._begun()
+        try:
+            receipt = await self._journal.append(event)
+        except DeviceError:  # a disk that hangs may still write it: then the log says that nobody went
+            why = "the override was not written in time"
+            self._later(Event(Kind.NOT_TAKEN, {"why": why}, subject=refused.subject))
+            raise
         task = asyncio.ensure_future(self._let_through(receipt, refused))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -141,10 +151,12 @@ class Acts:
     async def _let_through(self, receipt: Receipt, refused: Entry) -> None:
         self._show(Indication.WELCOME)
         outcome = await self._through(receipt, refused)
+        event = Event(outcome, {"visit": receipt.index, "commit_us": receipt.commit_us})
         try:
-            await self._journal.append(Event(outcome, {"visit": receipt.index, "commit_us": receipt.commit_us}))
+            await self._journal.append(event)
         except DeviceError as error:
             _log.error("passage not written: %s", error)
+            self._later(event)
 
     async def _written(self, kind: Kind, fields: dict[str, Value]) -> int:
         return (await self._journal.append(Event(kind, fields))).index

@@ -157,6 +157,9 @@ def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premise
         known = (refused.subject, facts, on.clock.now())
         return await premises.open(doorway, receipt, *known, lost=on.watch.lost)
 
+    def begun() -> None:
+        premises.refused = None
+
     acts = Acts(
         on.follower,
         on.journal,
@@ -167,6 +170,8 @@ def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premise
         on.panel.show,
         stands=partial(overruled, chosen.policy),
         through=through,
+        begun=begun,
+        later=on.watch.later,
         within_s=chosen.policy.rules.overrule.within_s,
     )
     kept, gate = chosen.folder / "operators", chosen.settings.site.gate

@@ -27,7 +27,7 @@ from edge.devices.dispenser import CountInFile
 from edge.devices.ledgerkey import KeptLedgerKey
 from edge.devices.simulated import SimulatedClock, SimulatedGate, SimulatedJournal, SimulatedVision
 from edge.doorway import Doorway
-from edge.errors import Reason, Refusal
+from edge.errors import DeviceError, Reason, Refusal
 from edge.orders import Order, What, Why
 from edge.passage import PLANS
 from edge.policy.ledger import Ledger
@@ -195,7 +195,12 @@ class House:
         commands = Commands("g", Charter, self.journal, self.clock, None, self.stage / "commands")
         within_s = self.policy.rules.overrule.within_s
         parts = (cast(Log, self.journal), self.journal, self.clock, self.doorway, self.doorway.is_clear, commands)
-        return Acts(*parts, stands=partial(overruled, self.policy), through=through, within_s=within_s)
+
+        def begun() -> None:
+            self.premises.refused = None
+
+        stands = partial(overruled, self.policy)
+        return Acts(*parts, stands=stands, through=through, begun=begun, later=self.watch.later, within_s=within_s)
 
     async def let_in(self) -> str:
         """An operator lets the newest visitor in: what comes of it, or why not."""
@@ -549,6 +554,124 @@ def test_where_an_operator_was_quicker_a_badge_lets_nobody_in_twice(at: At) -> N
         assert house.kinds().count(Kind.OVERRIDE) == 1
 
     at("turnstile", story, rules)
+
+
+ASSISTED = replace(
+    POLICIES["turnstile"].rules,
+    groups=AGENTS,
+    assist=("agent",),
+    passback=Passback("off"),
+    overrule=Overruling(("no-match",), 120),
+)
+
+
+async def refused_once(house: House, number: str = "1") -> None:
+    """Somebody whom no camera knows, before an agent who is known."""
+    house.lists["a"] = {"agent"}
+    house.person.score = 0.2
+    assert await house.visit(number=number) == "no-match"
+    house.person.score = 0.95
+
+
+def test_a_badge_whose_holder_is_looked_at_until_it_is_too_late_lets_nobody_in(at: At) -> None:
+    async def story(house: House) -> None:
+        await refused_once(house)
+        house.clock.go(119)
+        real = house.person.compare
+
+        async def slow(reference: Reference, probe: Probe) -> Any:
+            house.clock.go(5)
+            return await real(reference, probe)
+
+        house.person.compare = slow  # type: ignore[method-assign] # a camera that takes its time
+        assert await house.visit(number="a") == "assisting"
+        house.person.compare = real  # type: ignore[method-assign]
+        assert await house.visit(number="2") == TAKEN
+        assert Kind.OVERRIDE not in house.kinds()
+
+    at("turnstile", story, ASSISTED)
+
+
+def test_after_a_visit_that_could_not_be_written_a_badge_lets_in_nobody_from_before_it(at: At) -> None:
+    async def story(house: House) -> None:
+        await refused_once(house)
+        house.journal.fault, forgotten = "the disk is full", house.person.forgotten
+        house.person.score = 0.2
+        house.person.shown.put_nowait(house.card("2"))
+        while house.person.forgotten == forgotten:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        house.journal.fault, house.person.score = "", 0.95
+        assert await house.visit(number="a") == TAKEN, "nobody to assist: the agent is anybody"
+        assert Kind.OVERRIDE not in house.kinds()
+
+    at("turnstile", story, ASSISTED)
+
+
+class Late:
+    """The journal of a disk that hangs: an override is written, and nobody is told so in time."""
+
+    def __init__(self, house: House) -> None:
+        self._append = house.journal.append
+        house.journal.append = self.append  # type: ignore[method-assign]
+
+    async def append(self, event: Event) -> Receipt:
+        receipt = await self._append(event)
+        if event.kind is Kind.OVERRIDE:
+            raise DeviceError("journal", "not in time")
+        return receipt
+
+
+@pytest.mark.parametrize("by", ["badge", "operator"])
+def test_an_override_that_is_not_written_in_time_is_nobody_s_passage_and_is_not_tried_again(at: At, by: str) -> None:
+    async def story(house: House) -> None:
+        await refused_once(house)
+        refused = house.decision()
+        Late(house)
+        if by == "badge":
+            assert await house.visit(number="a") == "assisting"
+        else:
+            with pytest.raises(DeviceError):
+                await house.let_in()
+        while Kind.NOT_TAKEN not in house.kinds():
+            await asyncio.sleep(0.005)
+        (ended,) = (event for event in house.journal.events if event.kind is Kind.NOT_TAKEN)
+        assert ended.subject == refused.subject
+        assert await house.visit(number="a") == TAKEN, "nobody to assist any more"
+        assert house.kinds().count(Kind.OVERRIDE) == 1
+        assert refused.subject not in {each.subject for each in passes(house.entries())}
+
+    at("turnstile", story, replace(ASSISTED, zones=(Zone("inside"),)))
+
+
+def test_an_operator_whose_override_is_written_together_with_the_badge_is_the_only_one(at: At) -> None:
+    async def story(house: House) -> None:
+        await refused_once(house)
+        real, written = house.person.compare, house.journal.append
+
+        async def batched(event: Event) -> Receipt:
+            receipt = await written(event)
+            while event.kind is Kind.OVERRIDE and house.decision().fields["reason"] != "assisting":
+                await asyncio.sleep(0)
+            if event.kind is Kind.OVERRIDE:
+                await asyncio.sleep(0.1)
+            return receipt
+
+        async def looked_at(reference: Reference, probe: Probe) -> Any:
+            orders.append(asyncio.ensure_future(house.let_in()))
+            await asyncio.sleep(0.02)
+            return await real(reference, probe)
+
+        orders: list[asyncio.Future[str]] = []
+        house.journal.append, house.person.compare = batched, looked_at  # type: ignore[method-assign]
+        house.person.shown.put_nowait(house.card("a"))
+        while house.decision().fields["reason"] != "assisting":
+            await asyncio.sleep(0.005)
+        await orders[0]
+        await asyncio.sleep(0.1)
+        assert [event.fields["by"] for event in house.journal.events if event.kind is Kind.OVERRIDE] == ["anna"]
+
+    at("turnstile", story, ASSISTED)
 
 
 def test_at_the_border_three_captures_of_any_kind_send_a_traveller_to_the_officer(at: At) -> None:
@@ -940,6 +1063,12 @@ def test_the_lot_of_the_last_evening_of_a_month_holds_after_midnight(at: At) -> 
         house.clock.go(HOUR)
         house.lot = 9_999
         assert await house.visit() == "secondary-check"
+        refused = house.decision()
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+        await house.premises.open(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        assert await house.visit() == TAKEN, "let in, under whatever name"
 
     at("turnstile", story, Rules(check_one_in=100))
 

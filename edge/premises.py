@@ -31,7 +31,7 @@ from edge.policy.facts import SiteFacts
 from edge.policy.hours import wall_minutes
 from edge.policy.lots import Lots
 from edge.policy.person import groups_of, untold_of
-from edge.policy.presence import Pass, Presence
+from edge.policy.presence import Pass, Presence, Steady
 from edge.policy.rules import Rules
 from edge.policy.telling import Statement
 from edge.ports import Receipt
@@ -139,7 +139,7 @@ class Premises:
         self._owed: dict[bytes, Due] = {}
         self.refused: Refused | None = None
         self._keep = keep
-        self._began: datetime | None = None
+        self._steady = Steady(monotonic, self.presence)
         self._months: dict[int, float] = {}
         self._named: dict[bytes, tuple[bytes, ...]] = {}
         self.news = asyncio.Event()
@@ -298,13 +298,8 @@ class Premises:
         return oldest_s, 0 if self._counter is None else self._counter.received()[0]
 
     def steady(self, now: Interval) -> datetime:
-        """Now, as passes are counted: the clock of the start and the stopwatch since.
-
-        A floor that is raised by hours makes nobody's pass older by so much.
-        """
-        stopwatch = timedelta(seconds=self._monotonic())
-        self._began = self._began or now.lower - stopwatch
-        return self._began + stopwatch
+        """Now, as passes are counted."""
+        return self._steady.at(now)
 
     def _counts_since(self, now: Interval) -> int:
         return int(self.steady(now).timestamp()) - self.rules.passback.counts_s

@@ -8,21 +8,26 @@ Rules:
 3. It is bounded in time (``forget``) and in number; the oldest goes first.
 4. The times of two gates are never compared, because their clocks may be days apart. A pass has a *turn*, greater than
    that of every pass of this holder that was known where it happened: the greater turn is newer, at every gate.
-5. Pseudonyms change with the month. Who goes through has moved under the other names: there they are nowhere any more.
+5. A pass since the start is as old as the stopwatch says; one from before it as the clock of the log says, once that is
+   known to be right. A floor that is raised makes none of them older.
+6. Pseudonyms change with the month. Who goes through has moved under the other names: there they are nowhere any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from edge.audit.entry import Entry, Kind
+from edge.trust.interval import ClockState, Interval
 
 MOST: Final = 50_000
 """Passes that are remembered: two days of the busiest gate that we know."""
 MOVED: Final = ""
 """The zone of whoever is known under another name meanwhile."""
+_STEP_S: Final = 2
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,17 @@ class Presence:
             told: by other gates before the restart, on the clock of this one.
         """
         self._last: dict[bytes, Pass] = {}
+        self._before: set[bytes] = set()
         both = [*((each.at_s, 1, each) for each in passed), *((each.at_s, 0, each) for each in told)]
         for _, here, each in sorted(both, key=lambda one: one[:2]):
             if here:
                 self.went((each.subject,), each.zone, each.at_s)
             else:
                 self.hear(each)
+        self._before = set(self._last)
 
     def went(self, names: Sequence[bytes], zone: str, at_s: int) -> tuple[Pass, ...]:
-        """Somebody went through here; the first of the names is theirs now. Rules 4 and 5."""
+        """Somebody went through here; the first of the names is theirs now. Rules 4 and 6."""
         known = [self._last[name].turn for name in names if name in self._last]
         turn = max([at_s, *(before + 1 for before in known)])
         passed = [Pass(name, MOVED if at else zone, at_s, turn) for at, name in enumerate(names)]
@@ -85,8 +92,15 @@ class Presence:
     def _put(self, each: Pass) -> None:
         self._last.pop(each.subject, None)
         self._last[each.subject] = each
+        self._before.discard(each.subject)
         if len(self._last) > MOST:
             del self._last[next(iter(self._last))]
+
+    def aged(self, by_s: int) -> None:
+        """The start was so much later than the clock said: what was known then is older."""
+        self._before &= self._last.keys()
+        for subject in self._before:
+            self._last[subject] = replace(known := self._last[subject], at_s=known.at_s - by_s)
 
     def forget(self, before_s: int) -> None:
         """Drop what is older: rule 3. What was heard late goes when what was noted before it is old."""
@@ -106,6 +120,26 @@ class Presence:
     def inside(self, zone: str, since_s: int) -> int:
         """How many went into the zone last, since that moment."""
         return sum(1 for each in self._last.values() if each.zone == zone and each.at_s >= since_s)
+
+
+class Steady:
+    """Now, as passes are counted: the clock of the start and the stopwatch since. Rule 5."""
+
+    def __init__(self, monotonic: Callable[[], float], presence: Presence) -> None:
+        self._monotonic, self._presence = monotonic, presence
+        self._began: datetime | None = None
+        self._aged_s = 0
+
+    def at(self, now: Interval) -> datetime:
+        """Now; whatever a clock that is right says about the start is taken in."""
+        stopwatch = timedelta(seconds=self._monotonic())
+        self._began = self._began or now.lower - stopwatch
+        steady = self._began + stopwatch
+        late_s = int((now.lower - steady).total_seconds()) - self._aged_s
+        if now.state is ClockState.SYNCED and abs(late_s) >= _STEP_S:
+            self._aged_s += late_s
+            self._presence.aged(late_s)
+        return steady
 
 
 def passes(entries: Iterable[Entry]) -> Iterator[Pass]:

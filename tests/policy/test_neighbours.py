@@ -327,6 +327,32 @@ def test_who_was_inside_before_a_restart_is_so_when_the_clock_is_set_right_after
     gate.heard.close()
 
 
+@pytest.mark.parametrize("first", [ClockState.FLOOR, ClockState.SYNCED])
+def test_after_a_night_switched_off_who_was_inside_is_so_no_longer_once_the_clock_is_right(
+    tmp_path: Path, first: ClockState
+) -> None:
+    gate = Gate(tmp_path, "north", 0)
+    gate.goes(b"anna")
+    gate.clock.go(600)
+    gate.clock.state = first
+    gate.restart()
+    assert gate.asked(b"anna") == (Reason.PASSED_BEFORE, 1), "nobody knows how long it was off"
+    gate.clock.go(60)
+    gate.goes(b"ben")
+    gate.clock.state = ClockState.HELD
+    gate.clock.go(60)
+    assert gate.asked(b"anna") == (Reason.PASSED_BEFORE, 2)
+    gate.clock.moment += timedelta(hours=14)
+    gate.clock.state = ClockState.SYNCED
+    assert gate.asked(b"anna") == (Reason.REFERRED, 1), "alone, and not inside"
+    assert gate.asked(b"ben") == (Reason.PASSED_BEFORE, 1), "two minutes by the stopwatch"
+    gate.clock.go(RESET_H * 3600 - 200)
+    assert gate.asked(b"ben") == (Reason.PASSED_BEFORE, 1)
+    gate.clock.go(200)
+    assert gate.asked(b"ben") == (Reason.REFERRED, 0)
+    gate.heard.close()
+
+
 class LongLobby(Lobby):
     """The same for longer."""
 

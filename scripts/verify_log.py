@@ -955,12 +955,16 @@ def number_of(epoch: int, index: int, leaf: bytes) -> str:
     return f"{epoch}-{index}-{base64.b32encode(leaf[:5]).decode()}"
 
 
+DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"))
+"""What word processors and telephones make of the minus sign."""
+
+
 def sought_by(text: str) -> Sought:
     """A receipt, or the number of one."""
     if text.startswith("GATE1:"):
         index, leaf, head = receipt_from(text)
         return Sought(number_of(head.epoch, index, leaf), head.epoch, index, leaf, head)
-    parts = "".join(text.upper().split()).split("-")
+    parts = "".join(text.upper().split()).translate(DASHES).split("-")
     whole = len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts[:2])
     if not whole:
         raise NoReceipt(USAGE, "a receipt begins with GATE1:, and its number is like 1-4711-ABCDEFGH")

@@ -346,7 +346,8 @@ def test_a_number_that_was_written_down_by_hand_is_read(log: Path) -> None:
     number = number_of(read_receipt(receipt_of(log, 13, 1)))
     epoch, index, letters = number.split("-")
     by_hand = f" {epoch} - {index} - {letters.lower().replace('o', '0').replace('i', '1').replace('b', '8')}"
-    assert verify_live(log, "--receipt", by_hand).returncode == VERIFIED
+    for dash in ("-", "\u2011", "\u2013", "\u2212"):
+        assert verify_live(log, "--receipt", by_hand.replace("-", dash)).returncode == VERIFIED
 
 
 def test_nothing_is_said_of_a_receipt_before_the_log_is_found_to_be_good(log: Path) -> None:

@@ -5,7 +5,9 @@ Rules:
 1. A request's head must come within the time and the length that its port gives it, a TLS handshake within
    ``HANDSHAKE_S``.
 2. A connection takes a place as it is accepted, before a byte of it is read. One address has ``each`` of them, all
-   strangers together leave ``KEPT`` for this machine; whoever comes beyond that is hung up on.
+   strangers together leave ``KEPT`` for this machine; whoever comes beyond that is hung up on. A caller who is gone
+   without a word, as one out of reach of the radio is, loses the place once nothing sent to him has arrived for
+   ``GONE_S``.
 3. Signals belong to the process, not to one of its parts.
 4. Nothing is written down about requests.
 """
@@ -37,6 +39,7 @@ BACKLOG = 1024
 """How many wait to be taken or hung up on, which takes a moment."""
 HEAD_S = 5.0
 HANDSHAKE_S = 5.0
+GONE_S = 30
 HERE = frozenset({"127.0.0.1", "::1"})
 """Where programs of this machine call from, unless they ask for another address."""
 
@@ -190,6 +193,7 @@ class Listening:
         with ear:
             ear.places = Places(CONNECTIONS, KEPT, self.each)
             ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            ear.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000)  # each connection inherits it
             if family is socket.AF_INET6:
                 ear.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is every address of either kind
             try:

@@ -8,6 +8,8 @@ Rules:
    further back only what stays true until something else is said (``LASTING``). Only what is written from then on
    reaches the kiosk. Another log (a new epoch, or one that
    was put in its place) begins like a restart.
+4. Whether the gate is locked down is what it said last, by itself or in an entry written since then: it closes first,
+   writes after, and the entry may never come.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from edge.passage import Indication
 from edge.ports import Checkpoints, Log
 from edge.web.charted import Charted
 from edge.web.kiosk import RECEIPT_S, REFUSED_S, Face, Kiosk, Screen
-from edge.web.standing import Device, Standing, Told
+from edge.web.standing import Device, Standing, Told, locks_down
 
 RECENT = 200
 HISTORY = 20_000
@@ -79,6 +81,7 @@ class Board:
         self._receipts = receipts
         self._refused: int | None = None
         self._called: dict[str, tuple[bool, str]] = {}
+        self._locked_down: bool | None = None
         self._kiosk = Kiosk(monotonic(), RECEIPT_S if receipts else REFUSED_S)
         self._face = self._kiosk.face(monotonic())
         self._poke = asyncio.Event()
@@ -127,10 +130,12 @@ class Board:
 
     def called(self, devices: Mapping[str, tuple[bool, str]], closed: bool | None = None) -> None:
         """The gate says how its devices are, and whether it is locked down; nothing when it does not answer."""
-        if closed is not None and self.standing.closed is None:  # what the log tells is never older
+        known = self.locked_down()
+        if closed is not None:
+            self._locked_down = closed
             self._kiosk.locked_down(closed)
             self._look()
-        if devices != self._called:
+        if devices != self._called or known is not self.locked_down():
             self._called = dict(devices)
             self._wake()
 
@@ -142,6 +147,10 @@ class Board:
             if logged is None or logged.ok != ok:
                 found[name] = Device(ok, None, detail)
         return dict(sorted(found.items()))
+
+    def locked_down(self) -> bool | None:
+        """Whether an operator closed the gate; None when neither the gate nor its log told. Rule 4."""
+        return self.standing.closed if self._locked_down is None else self._locked_down
 
     def now(self) -> datetime | None:
         """What the gate's clock says, as far as the log tells."""
@@ -226,13 +235,15 @@ class Board:
             self.recent.append(told)
             if live:
                 self._kiosk.told(told, self._monotonic())
+                if (closed := locks_down(told)) is not None:
+                    self._locked_down = closed
                 if told.kind is Kind.DENIED:
                     self._refused = told.index if self._receipts else None
                     self.receipt = None
         self._kiosk.burning(self.standing.fire)
         self._kiosk.without_cards(self.standing.lane)
-        if self.standing.closed is not None:
-            self._kiosk.locked_down(self.standing.closed)
+        if (known := self.locked_down()) is not None:
+            self._kiosk.locked_down(known)
         if entries:
             self._position = self.standing.size
         elif size > self._position:

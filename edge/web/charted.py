@@ -1,7 +1,8 @@
 """How busy the gate was lately, for a drawing: people a few minutes at a time. Pure, like ``standing.py``.
 
 Time here is the log's own: seconds since the machine started would end with it, and a wall clock may not be known. An
-entry without a time counts as being of the newest slot.
+entry without a time counts as being of the newest slot. After one whose clock stood hours ahead the drawing begins
+anew, so that nobody is left out until that time has come.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class Charted:
         if told.kind not in (Kind.GRANTED, Kind.DENIED):
             return self
         slot = int(told.at.timestamp()) // SLOT_S if told.at else self.newest
+        if slot <= self.newest - SLOTS:
+            return Charted(slot).after(told)
         newest = max(slot, self.newest)
-        if slot <= newest - SLOTS:
-            return self
         granted, denied = self.slots.get(slot, (0, 0))
         here = (granted + 1, denied) if told.kind is Kind.GRANTED else (granted, denied + 1)
         kept = {one: counts for one, counts in self.slots.items() if one > newest - SLOTS}

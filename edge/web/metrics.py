@@ -45,9 +45,9 @@ def _gate(board: Board) -> Iterator[str]:
     if (old := known.trust_old(board.now())) is not None:
         yield from _family("edge_trust_old", "gauge", "1 when the trust list is older than the profile likes.")
         yield f"edge_trust_old {int(old)}"
-    if known.closed is not None:
+    if (closed := board.locked_down()) is not None:
         yield from _family("edge_locked_down", "gauge", "1 when an operator locked the gate down.")
-        yield f"edge_locked_down {int(known.closed)}"
+        yield f"edge_locked_down {int(closed)}"
     if known.booted_at:
         yield from _family("edge_gate_start_timestamp_seconds", "gauge", "When edge-gate started.")
         yield f"edge_gate_start_timestamp_seconds {known.booted_at.timestamp():.3f}"

@@ -197,8 +197,8 @@ class Standing:
                 return replace(standing, trust=_trusted(told), trust_at=issued, status_at=oldest)
             case Kind.FIRE | Kind.FIRE_OVER:
                 return replace(standing, fire=told.kind is Kind.FIRE)
-            case Kind.COMMAND if told.text("what") == "lock-down" and told.text("outcome") == "obeyed":
-                return replace(standing, closed=told.flag("on") is not False)
+            case Kind.COMMAND if (closed := locks_down(told)) is not None:
+                return replace(standing, closed=closed)
             case _:
                 return standing
 
@@ -210,6 +210,12 @@ class Standing:
         for name, took_us in told.stages_us().items():
             stages[name] = stages.get(name, Times()).plus(took_us)
         return replace(self, refusals=refusals, stages=stages)
+
+
+def locks_down(told: Told) -> bool | None:
+    """Whether the gate was closed or opened again here; None when neither."""
+    lock_down = told.kind is Kind.COMMAND and told.text("what") == "lock-down" and told.text("outcome") == "obeyed"
+    return told.flag("on") is not False if lock_down else None
 
 
 def reason_of(told: Told) -> Reason | None:

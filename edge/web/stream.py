@@ -1,7 +1,7 @@
 """Server-sent events: what is new, to whoever keeps a page open.
 
 ``/events`` sends ``entry`` (id: index in the log; a page that comes back names the last one and gets what it missed),
-``gap`` when that is more than the board remembers, ``fresh`` when another log begins, and ``standing``.
+``gap`` when that is more than the board remembers, ``fresh`` when another log than the page's begins, and ``standing``.
 ``/kiosk/events`` sends ``kiosk``, the newest state only. An id is the index of the entry in the log, with the epoch
 before it: ``1-4711``.
 """
@@ -52,7 +52,7 @@ async def entries(
         if turn != board.turn:
             turn = board.turn
             if log != board.log and board.epoch is not None:
-                if log:
+                if log or (seen is not None and not _goes_on(board, seen)):
                     yield event("fresh", {})
                 log, position = board.log, 0 if log else _first(board, seen)
             news = [told for told in board.recent if told.index >= position] if board.epoch is not None else []
@@ -69,9 +69,14 @@ async def entries(
 
 def _first(board: Board, seen: tuple[int, int] | None) -> int:
     """Where a page goes on, or begins."""
-    if seen is not None and seen[0] == board.epoch and seen[1] < board.standing.size:
+    if seen is not None and _goes_on(board, seen):
         return seen[1] + 1
     return max(board.standing.size - FIRST, board.recent[0].index if board.recent else 0)
+
+
+def _goes_on(board: Board, seen: tuple[int, int]) -> bool:
+    """Whether what the page has seen is of the log that is read now."""
+    return seen[0] == board.epoch and seen[1] < board.standing.size
 
 
 async def kiosk(board: Board, languages: Sequence[Language], aloud: Aloud) -> AsyncIterator[bytes]:
@@ -160,7 +165,7 @@ def standing(board: Board, health: Health) -> dict[str, Any]:
         "status_age_s": _age_s(known.status_at, now),
         "overrule_s": known.overrule_s,
         "clock": known.clock,
-        "closed": known.closed,
+        "closed": board.locked_down(),
         "celsius": health.celsius,
         "free_bytes": health.free_bytes,
         "used": health.used,

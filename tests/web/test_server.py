@@ -505,10 +505,10 @@ async def served(stand: Any, phone: httpx.AsyncClient, url: str = "") -> bool:
         return (await phone.get((url or stand.here) + "/me")).status_code == 200
 
 
-async def carried(stand: Any, phone: httpx.AsyncClient) -> None:
-    """Log an operator in, and have his browser keep what it was given."""
+async def carried(stand: Any, phone: httpx.AsyncClient, *, under: str = "") -> None:
+    """Log an operator in, and have his browser keep what it was given; ``under``: what TLS has before the names."""
     await stand.logged_in(await stand.enrolled())
-    phone.cookies.update(dict(stand.client.cookies.items()))
+    phone.cookies.update({under + name: kept for name, kept in stand.client.cookies.items()})
 
 
 def test_screens_that_a_stranger_keeps_open_take_nobodys_place(folder: Folder, run: Run) -> None:
@@ -549,7 +549,7 @@ def test_half_a_handshake_takes_nobodys_place_and_ends(
         trusting = ssl.create_default_context(cafile=str(certificate))
         web = Web("127.0.0.1", 0, certificate=certificate)
         async with folder.stand(web, port=True, key=key) as stand, stranger(3, verify=trusting) as phone:
-            await carried(stand, phone)
+            await carried(stand, phone, under="__Host-")
             lines = await held(stand.url, 200)
             assert await served(stand, phone, stand.url)
             await asyncio.sleep(1.2)
@@ -576,6 +576,15 @@ def test_a_place_is_given_back_however_a_connection_ends() -> None:
     places.leave("127.0.0.1")
     assert not places.take("fd00::3"), "a machine has a whole network of IPv6 addresses"
     assert len(places) == 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_who_is_gone_without_a_word_holds_no_place_for_long(host: str) -> None:
+    port = listening.Listening("web", host, 0, 1024, 1)
+    with port._ear() as ear, socket.create_connection(("127.0.0.1", ear.getsockname()[1]), timeout=2):
+        line, _ = ear.accept()
+        with line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
 
 
 def test_a_taken_port_is_a_sentence_for_the_technician(folder: Folder, run: Run) -> None:

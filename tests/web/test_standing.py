@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from edge.audit.entry import Entry, Kind, Quality, Value
@@ -118,6 +119,14 @@ def test_the_drawing_ends_now_and_not_at_the_last_visit() -> None:
     assert charted.rows(None) == {"now": None, "rows": [[slot, 1, 1]]}
     assert charted.rows(NOON + timedelta(hours=3)) == {"now": slot + 3 * 3600, "rows": [[slot, 1, 1]]}
     assert charted.rows(NOON + timedelta(hours=4)) == {"now": slot + 4 * 3600, "rows": []}
+
+
+def test_one_entry_whose_clock_stood_ahead_leaves_nobody_out_of_the_drawing() -> None:
+    ahead = replace(told(Kind.GRANTED, 1), at=NOON + timedelta(days=400))
+    charted = (
+        Charted().after(told(Kind.GRANTED, 0)).after(ahead).after(told(Kind.DENIED, 2)).after(told(Kind.DENIED, 3))
+    )
+    assert charted.rows(NOON)["rows"] == [[int(NOON.timestamp()) // 300 * 300, 0, 2]]
 
 
 def test_what_the_gate_tells_is_said_in_words() -> None:

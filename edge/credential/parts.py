@@ -4,7 +4,7 @@ Rules:
 
 1. The parts come in any order and may come more than once. The whole is there when each has come.
 2. The digest of the whole is in every part, so that parts of two files are never put together. A stray code of another
-   file in view costs nothing.
+   file in view costs nothing: where too many files are in view, the one with the fewest parts goes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Collected:
             raise Refusal(Reason.UNREADABLE, "this code is a part that the file has not")
         content = base45.decode(found[4])
         if (name, of) not in self._files and len(self._files) == _FILES:
-            self._files.pop(next(iter(self._files)))
+            del self._files[min(self._files, key=lambda file: len(self._files[file]))]
         seen = self._files.setdefault((name, of), {})
         seen[number] = content
         if len(seen) < of:

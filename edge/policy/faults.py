@@ -88,7 +88,7 @@ def _numbers(rules: Rules) -> Iterator[str]:
         yield f"check_one_in: at most one in {SCALE:,}"
     if rules.passback.kind != "off" and not rules.passback.reset_h:
         yield "passback: reset_h = 0 lets everybody in at once again; use kind = 'off'"
-    if 0 < rules.passback.silent_s < SILENT_S:
+    if rules.passback.kind != "off" and 0 < rules.passback.silent_s < SILENT_S:
         yield f"passback: gates speak every few seconds; with silent_s below {SILENT_S} they are alone now and then"
     if rules.passback.kind != "hard" and rules.passback.alone == "refer":
         yield "passback: alone = 'refer' goes with kind = 'hard'"

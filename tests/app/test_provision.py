@@ -256,6 +256,19 @@ def test_parts_of_two_files_are_never_put_together_and_a_stray_one_costs_nothing
     assert collected.add(wanted[-1]) == second
 
 
+def test_stray_codes_push_no_file_away_that_is_nearly_complete() -> None:
+    import random
+
+    content = random.Random(4).randbytes(9_000)
+    texts = parts(content)
+    collected = Collected(1 << 20)
+    for text in texts[:-1]:
+        collected.add(text)
+    for number in range(9):
+        collected.add(parts(random.Random(number).randbytes(3_000))[0])
+    assert collected.add(texts[-1]) == content
+
+
 def test_a_forged_part_is_forgotten_with_its_file() -> None:
     import random
 

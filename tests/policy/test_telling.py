@@ -70,6 +70,7 @@ def test_a_zone_whose_name_no_neighbour_would_read_is_a_fault() -> None:
     for name in ("", "z" * (LONGEST + 1), "\u12a0" * LONGEST):
         assert any("bytes long" in fault for fault in faults(Rules(zones=(Zone(name),))))
     assert any("silent_s" in fault for fault in faults(Rules(passback=Passback("hard", silent_s=5))))
+    assert not faults(Rules(passback=Passback("off", silent_s=5))), "nobody asks"
 
 
 @given(at=st.integers(0, 2_000), bit=st.integers(0, 7))

@@ -45,6 +45,7 @@ POSES = {
     "alarm": Face(Screen.ALARM),
     "fire": Face(Screen.FIRE),
     "out-of-service": Face(Screen.OUT_OF_SERVICE),
+    "closed": Face(Screen.CLOSED),
 }
 _SIZES = {"": (1280, 800), "-phone": (390, 844)}
 

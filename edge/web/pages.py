@@ -66,7 +66,7 @@ class Pages:
     def routes(self) -> list[Route]:
         """Everything that can be asked for."""
         return [
-            Route("/", self._for_readers(_file("operator.html", self._named))),
+            Route("/", self._for_readers(_file("operator.html", self._for_operators))),
             Route("/login", _file("login.html", self._named)),
             Route("/enrol", _file("enrol.html", self._named)),
             Route("/kiosk", self._at_the_gate(_file("kiosk.html", self._connecting))),
@@ -125,11 +125,14 @@ class Pages:
         """The page for the screen of this machine; for others where the site says so: it tells why who was refused."""
 
         async def answer(request: Request) -> Response:
-            if not self._screens_open and _caller(request) not in HERE:
+            if not self._may_see_screens(request):
                 return PlainTextResponse("the kiosk page is for the screen of the gate\n", 403)
             return await page(request)
 
         return answer
+
+    def _may_see_screens(self, request: Request) -> bool:
+        return self._screens_open or _caller(request) in HERE
 
     async def _while_known(self, request: Request, events: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
         """These events for as long as whoever asked for them may read; an open page is nobody at it."""
@@ -161,8 +164,13 @@ class Pages:
             return PlainTextResponse("too many pages are open\n", 503, headers={"Retry-After": "5"})
         return _Stream(events, partial(places.leave, address))
 
+    def _for_operators(self, page: str, request: Request) -> str:
+        """The operator page, with a way to the kiosk page for whoever is shown that."""
+        way = '<a href="/kiosk">Kiosk page</a> · ' if self._may_see_screens(request) else ""
+        return self._named(page.replace("{kiosk}", way), request)
+
     def _named(self, page: str, _: Request) -> str:
-        """The operator page with the gate's name."""
+        """A page with the gate's name."""
         return page.replace("{gate}", _escaped(f"{self._site.site} · {self._site.gate}"))
 
     def _connecting(self, page: str, request: Request) -> str:

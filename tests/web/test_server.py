@@ -494,6 +494,34 @@ def test_a_network_that_is_not_there_keeps_nobody_from_the_screen(
     assert "cannot listen on 203.0.113.77" in caplog.text
 
 
+@pytest.mark.parametrize("kiosk", ["here", "network"])
+def test_the_operator_page_leads_to_the_kiosk_page_whoever_is_shown_that(kiosk: Any, folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        web = Web("127.0.0.1", 0, readers="anyone", kiosk=kiosk)
+        async with folder.stand(web, port=True) as stand, stranger(2) as other, httpx.AsyncClient() as screen:
+            for browser in (other, screen):
+                shown = (await browser.get(stand.here + "/kiosk")).status_code == 200
+                page = (await browser.get(stand.here + "/")).text
+                assert ('href="/kiosk"' in page, "{" in page) == (shown, False)
+            assert (await screen.get(stand.here + "/kiosk")).status_code == 200
+
+    run(story())
+
+
+def test_a_proxy_of_this_machine_at_another_address_of_it_is_a_stranger(folder: Folder, run: Run) -> None:
+    async def story() -> None:
+        async with folder.stand(port=True) as stand, stranger(2) as behind:
+            assert (await behind.get(stand.here + "/login")).status_code == 200
+            assert (await behind.get(stand.here + "/kiosk")).status_code == 403
+            lines = await held(stand.here, 16, by=2)
+            with pytest.raises(httpx.TransportError):
+                async with stranger(2) as another:
+                    await another.get(stand.here + "/login")
+            let_go(lines)
+
+    run(story())
+
+
 async def served(stand: Any, phone: httpx.AsyncClient, url: str = "") -> bool:
     """Whether the screen of this machine and an operator on another one get what they want."""
     async with following(stand.here + "/kiosk/events") as screen, httpx.AsyncClient(timeout=3) as client:

@@ -189,8 +189,9 @@ def test_somebody_else_s_partition_is_not_taken(machine: Machine, found: dict[st
     assert "mkfs" not in done.stdout
 
 
-def test_a_partition_of_which_nobody_knows_what_it_holds_is_not_taken(machine: Machine) -> None:
-    machine.stands_in("blkid", "exit 8")
+@pytest.mark.parametrize("status", [1, 4, 8, 127])
+def test_a_partition_of_which_nobody_knows_what_it_holds_is_not_taken(machine: Machine, status: int) -> None:
+    machine.stands_in("blkid", f"exit {status}")
     done = machine.does("install_data", before=DATA, words="--data /dev/nowhere")
     assert done.returncode == 1 and "not the gate's" in done.stderr
 
@@ -423,15 +424,113 @@ def test_what_is_installed_is_really_taken_away_again(machine: Machine) -> None:
     assert (machine.folder / "boot" / "cmdline.txt").read_text(encoding="ascii") == "console=tty1\n"
 
 
+def test_what_cannot_be_taken_away_keeps_nothing_else_back(tmp_path: Path) -> None:
+    mounts_of_its_own()
+    places = "for place in /opt /usr/local/bin; do $mount -t tmpfs none $place; done\n"
+    text = "mkdir -p /boot/choice /opt/edge-gate && touch /boot/choice/kept\nbash $1/scripts/uninstall\nls -d /opt/*"
+    done = done_apart(tmp_path, APART + places + text, str(ROOT), EDGE_BOOT=str(tmp_path), EDGE_CMDLINE="/dev/null")
+    assert "/boot/choice is not empty and stays" in done.stderr
+    assert "restart to be rid of the rest" in done.stdout
+    assert "cannot access '/opt/*'" in done.stderr, done.stdout
+
+
+def test_a_screen_in_use_is_not_taken_away_for_nothing(machine: Machine) -> None:
+    """A seatd that starts again ends the browser."""
+    machine.stands_in("systemctl", 'echo "systemctl $*"')
+    before = "booted() { true; }\nsysctl() { :; }\nudevadm() { :; }\nput() { cp $1 $2; }"
+    (machine.folder / "units" / "seatd.service.d").mkdir(parents=True)
+    for times in (1, 0):
+        done = machine.does("install_units", "apply", before=before, words="--kiosk")
+        assert done.stdout.count("systemctl restart seatd.service") == times, done.stderr
+
+
 def test_no_network_card_comes_in_over_usb() -> None:
-    modules = (ROOT / "systemd" / "edge-gate.modprobe").read_text(encoding="utf-8")
+    modules = (ROOT / "systemd" / "edge-usb-network.modprobe").read_text(encoding="utf-8")
     killed = set(re.findall(r"^install (\S+) /bin/false$", modules, re.MULTILINE))
     assert {"cdc_ether", "cdc_ncm", "cdc_mbim", "rndis_host", "r8152", "asix", "ax88179_178a", "qmi_wwan"} <= killed
     assert not killed & {"lan78xx", "smsc95xx"}, "the socket on the board of a Pi 3"
-    rules = (ROOT / "systemd" / "edge-gate.udev").read_text(encoding="utf-8")
+    rules = (ROOT / "systemd" / "edge-usb-network.udev").read_text(encoding="utf-8")
     for kind in ('DRIVER=="r8152|asix|', 'ATTR{bInterfaceSubClass}=="06|0c|0d|0e"', 'ATTR{bInterfaceClass}=="e0"'):
         [rule] = [line for line in rules.splitlines() if kind in line]
         assert rule.endswith('ATTR{authorized}="0"')
+
+
+@pytest.mark.parametrize(
+    ("cards", "words", "status"),
+    [
+        ({"usb0": "r8152"}, "", 1),
+        ({"usb0": "r8152"}, "--usb-network", 0),
+        ({"usb0": "r8152"}, "--dry-run", 0),
+        ({"usb0": "r8152", "eth0": "macb"}, "", 0),
+        ({"usb0": "r8152", "wwan0": "qmi_wwan"}, "", 1),
+        ({"eth0": "lan78xx"}, "", 0),
+        ({}, "", 0),
+    ],
+)
+def test_a_gate_that_is_reached_over_usb_alone_is_not_cut_off_unasked(
+    machine: Machine, cards: dict[str, str], words: str, status: int
+) -> None:
+    routes = "".join(f"echo 'default via 192.0.2.1 dev {card} proto dhcp metric 100'\n" for card in cards)
+    machine.stands_in("ip", f'[ "$1" = -6 ] || {{ :\n{routes}}}')
+    for card, driver in cards.items():
+        (machine.folder / "drivers" / driver).mkdir(parents=True)
+        (machine.folder / "net" / card / "device").mkdir(parents=True)
+        (machine.folder / "net" / card / "device" / "driver").symlink_to(machine.folder / "drivers" / driver)
+    before = "booted() { true; }\nid() { echo 0; }"
+    more = {"EDGE_NETWORK": str(machine.folder / "net"), "EDGE_CMDLINE": "/dev/null"}
+    done = machine.does("check_machine", before=before, words=words, **more)
+    if "neither" in done.stderr or "is needed" in done.stderr:
+        pytest.skip("neither Bookworm nor Trixie")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert ("usb0 (r8152)" in done.stdout or "wwan0 (qmi_wwan)" in done.stdout) is (status == 1 or "dry" in words)
+    assert ("--usb-network" in done.stderr) is (status == 1)
+
+
+def test_a_network_over_usb_that_was_asked_for_stays_asked_for(machine: Machine) -> None:
+    modules = machine.folder / "modules"
+    modules.mkdir()
+    before = f'modules={modules}\nput() {{ echo "put $2"; }}\nrun() {{ echo "run $*"; }}'
+
+    def again(words: str = "") -> str:
+        done = machine.does("as_before", "install_usb_network", before=before, words=words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "put" in again() and again("--usb-network") == ""
+    (modules / "edge-gate.conf").write_text("# of a version that turned none away by itself\n", encoding="ascii")
+    assert f"put {modules}/edge-usb-network.conf" in again()
+    (modules / "edge-gate.conf").write_text(
+        (ROOT / "systemd" / "edge-gate.modprobe").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    assert again() == ""
+    (modules / "edge-usb-network.conf").touch()
+    assert "put" in again() and "run rm -f" in again("--usb-network")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_settings_that_the_new_program_does_not_take_are_said_before_a_restart(machine: Machine, status: int) -> None:
+    """The one that runs still serves; a restart would end that."""
+    machine.stands_in("systemctl", "echo systemctl $*")
+    edge = machine.folder / "program" / ".venv" / "bin" / "edge"
+    edge.parent.mkdir(parents=True)
+    edge.write_text(f"#!/bin/sh\necho told $*\nexit {status}\n", encoding="utf-8")
+    edge.chmod(0o755)
+    before = f"program={machine.folder}/program\nbooted() {{ true; }}\nsysctl() {{ :; }}\nudevadm() {{ :; }}"
+    done = machine.does("read_settings", "apply", before=before, words="--start")
+    assert done.returncode == 0, done.stderr
+    assert ("    told check --settings --config /etc/edge-gate/edge.toml" in done.stdout) is (status == 1)
+    assert ("systemctl restart edge.target" in done.stdout) is (status == 0)
+    assert ("systemctl start edge.target" in done.stdout) is (status == 0)
+
+
+def test_a_pi_without_its_boot_partition_is_installed_all_the_same(machine: Machine) -> None:
+    before = "on_a_pi() { true; }"
+    done = machine.does("install_boot", "echo on", before=before, EDGE_BOOT=str(machine.folder / "nowhere"))
+    assert done.stdout.endswith("on\n") and "not held low" in done.stdout, done.stderr
+    (machine.folder / "config.txt").touch()
+    done = machine.does("install_boot", "echo on", before=before, EDGE_BOOT=str(machine.folder))
+    assert done.stdout.endswith("on\n"), done.stderr
+    assert (machine.folder / "config.txt").read_text(encoding="ascii") == ""
 
 
 def test_no_line_kills_the_host_that_camera_and_token_hang_on() -> None:

@@ -585,6 +585,40 @@ def test_what_a_site_decides_goes_with_it(tmp_path: Path) -> None:
     assert [path for path in paths if not (new / path).exists()] == []
 
 
+def test_whoever_built_the_image_does_not_log_in_as_root_here(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    (new / "root" / ".ssh").mkdir(parents=True)
+    (new / "root" / ".ssh" / "authorized_keys").write_text("of the builder\n", encoding="ascii")
+    (tmp_path / "running").mkdir()
+    assert after("carry", new, EDGE_ROOT=str(tmp_path / "running")).returncode == 0
+    assert not (new / "root" / ".ssh").exists()
+
+
+USB = ("etc/modprobe.d/edge-usb-network.conf", "etc/udev/rules.d/71-edge-usb-network.rules")
+
+
+@pytest.mark.parametrize(
+    ("said", "here", "built", "then"),
+    [
+        ("edge-usb-network", False, True, False),
+        ("edge-usb-network", True, False, True),
+        ("edge-usb-network", True, True, True),
+        ("of a version that did not ask", False, True, True),
+    ],
+)
+def test_a_network_card_that_was_asked_for_is_there_after_an_update(
+    tmp_path: Path, said: str, here: bool, built: bool, then: bool
+) -> None:
+    """And one that was not asked for does not come in with an image whose builder has one."""
+    for name, there in (("running", here), ("new", built)):
+        for path in ("etc/modprobe.d/edge-gate.conf", *USB):
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            if there or path not in USB:
+                (tmp_path / name / path).write_text(f"# {said}\n", encoding="ascii")
+    assert after("usb_network", tmp_path / "new", EDGE_ROOT=str(tmp_path / "running")).returncode == 0
+    assert [(tmp_path / "new" / path).exists() for path in USB] == [then, then]
+
+
 # the card with room for both
 
 
@@ -613,7 +647,7 @@ SMALL = ("--yes", "--choice", "4M", "--boot", "8M", "--root", "16M")
 
 
 def test_a_card_has_six_parts_and_the_system_that_was_there(source: Path, tmp_path: Path) -> None:
-    image, boot = tmp_path / "image", source.with_name("system-boot")
+    image, boot = source / "var" / "card[1]", source.with_name("system-boot")  # not copied into itself
     made = ran(ROOT / "scripts" / "card", *SMALL, image, source, boot)
     assert made.returncode == 0, made.stderr
     table = re.findall(r'start= *(\d+), size= *(\d+).*name="(\S+)"', ran("sfdisk", "--dump", image).stdout)
@@ -635,6 +669,7 @@ def test_a_card_has_six_parts_and_the_system_that_was_there(source: Path, tmp_pa
     with image.open("rb") as file, root.open("wb") as out:
         file.seek(parts["edge-root-a"][0])
         out.write(file.read(parts["edge-root-a"][1]))
+    assert ran("debugfs", "-R", "ls -p /var", root).stdout.count("/card") == 0
     fstab = ran("debugfs", "-R", "cat /etc/fstab", root).stdout
     assert [line.split()[:2] for line in fstab.splitlines()] == [
         ["proc", "/proc"],

@@ -14,9 +14,10 @@ from edge.app.checks.machine import memory_of, watchdog_of
 from edge.app.checks.pins import LOOKS
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.chosen import policy_of
+from edge.app.ground import fitting
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path
-from edge.app.site import lists_missing
+from edge.app.site import count_left, lists_missing
 from edge.app.standing import trust_of
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
@@ -40,6 +41,15 @@ def check_storage(settings: Settings) -> Finding:
     except DeviceError as error:
         return Finding("storage", False, error.message, "check that the data partition is mounted and writable")
     return Finding("storage", storage.good, str(storage), "" if storage.good else _SLOW)
+
+
+def check_settings(settings: Settings) -> Finding:
+    """Whether edge-gate starts with this configuration: after an update of the program, before it is started again."""
+    try:
+        policy = fitting(settings)
+    except SettingsError as error:
+        return Finding("settings", False, str(error), "mend it before edge-gate starts again")
+    return Finding("settings", True, f"profile {policy.name}, {settings.gate.kind} gate: edge-gate starts with it")
 
 
 def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
@@ -95,13 +105,20 @@ def _profile(settings: Settings) -> Iterator[Finding]:
 
 
 def rules_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
-    """What the rules of the site need of this machine and do not find; nothing where they find everything."""
+    """What the rules of the site need of this machine, and whether they find it.
+
+    Lists that are missing keep everybody out: that is said of the profile, so that an update which brings it goes back.
+    """
     rules = policy_of(settings).rules
     if rules.passback.kind != "off" and rules.passback.silent_s and not settings.mqtt.tell:
         told = "rules.passback.silent_s waits for other gates, and this one hears none"
         yield Finding("rules", False, told, "set mqtt.tell = true at every gate of the site, or silent_s = 0")
+    else:
+        yield Finding("rules", True, "what they ask of other gates is told here")
     if told := lists_missing(settings, rules):
-        yield Finding("rules", False, told, "edge policy enlist, then edge trust publish")
+        yield Finding("profile", False, told, "edge policy enlist, then edge trust publish")
+    if rules.programme and (told := count_left(settings)):
+        yield Finding("dispenser", False, told, "name the file in gate.counter, or take it away")
     kept = settings.paths.journal.parent / "ledger-key"
     given = credential_path(settings.paths, "ledger-key").exists() or (machine.store / "edge-gate.ledger-key").exists()
     if rules.programme and not kept.exists() and not given:

@@ -25,6 +25,17 @@ from edge.settings import Settings
 from edge.watch import Watch
 
 
+def fitting(settings: Settings) -> Policy:
+    """The rules, of a configuration with which a gate starts; where no relay moves, nothing need be wired right.
+
+    Raises:
+        SettingsError: a gate does not start with it.
+    """
+    if settings.gate.kind == "gpio":
+        wired(settings)
+    return policy_of(settings)
+
+
 @dataclass(frozen=True)
 class Chosen:
     """What was configured, read before anything is touched."""
@@ -41,9 +52,7 @@ class Chosen:
         Raises:
             SettingsError: something in it is wrong.
         """
-        if settings.gate.kind == "gpio":
-            wired(settings)
-        return cls(settings, policy_of(settings), manifest_of(settings), secret(settings.paths, "site-key", least=16))
+        return cls(settings, fitting(settings), manifest_of(settings), secret(settings.paths, "site-key", least=16))
 
     @property
     def folder(self) -> Path:

@@ -15,11 +15,12 @@ def add(commands: Any) -> None:
     check.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
     check.add_argument("--json", action="store_true", help="one JSON object a device")
     check.add_argument("--storage", action="store_true", help="only: measure the disk under the log, for commissioning")
+    check.add_argument("--settings", action="store_true", help="only: whether the gate starts with this configuration")
     check.set_defaults(act=_check)
 
 
 def _check(args: argparse.Namespace) -> int:
-    from edge.app.check import check, check_storage
+    from edge.app.check import check, check_settings, check_storage
     from edge.settings import SettingsError, load
 
     try:
@@ -28,7 +29,8 @@ def _check(args: argparse.Namespace) -> int:
         print(f"edge check: {error}", file=sys.stderr)
         return 2
     well = True
-    for finding in (check_storage(settings),) if args.storage else check(settings):
+    only = check_storage if args.storage else check_settings if args.settings else None
+    for finding in check(settings) if only is None else (only(settings),):
         well &= finding.well
         if args.json:
             print(json.dumps(vars(finding)))

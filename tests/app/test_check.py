@@ -612,3 +612,23 @@ def test_the_command_says_it_in_lines_or_in_json(
     assert "→ " in said
     config.write_text(text.replace("lock_pin", "look_pin"), encoding="utf-8")
     assert main(["check", "--config", str(config)]) == 2
+
+
+def test_whether_the_gate_starts_with_a_configuration_is_said_without_a_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "config" / "edge.toml").read_text(encoding="utf-8")
+    config = tmp_path / "edge.toml"
+    (tmp_path / "profiles").symlink_to(ROOT / "config" / "profiles")
+    wrong = text.replace("lock_pin = 17", "lock_pin = 5")
+    assert wrong != text
+    for made, status, said in (
+        (text, 0, "ok   settings"),
+        (wrong, 1, "BAD  settings"),
+        (wrong.replace('kind = "gpio"', 'kind = "simulated"', 1), 0, "simulated gate"),
+        (text.replace('profile = "', 'profile = "no-'), 1, "no-"),
+        (text.replace("lock_pin", "look_pin"), 2, ""),
+    ):
+        config.write_text(made, encoding="utf-8")
+        assert main(["check", "--settings", "--config", str(config)]) == status, said
+        assert said in capsys.readouterr().out

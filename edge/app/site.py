@@ -214,6 +214,14 @@ def dispenser_of(settings: Settings) -> Dispenser:
     return Uncounted() if settings.gate.counter == Path() else CountInFile(settings.gate.counter)
 
 
+def count_left(settings: Settings) -> str:
+    """A count that a driver keeps where nobody reads it any more; empty for none."""
+    left = settings.paths.run / "dispenser-count"
+    if settings.gate.counter != Path() or settings.gate.kind == "simulated" or not left.exists():
+        return ""
+    return f"a count of portions lies in {left} and gate.counter names none: what a power cut leaves open stays unsure"
+
+
 def entries_of(log: Log, kinds: Set[Kind], first: int = 0) -> Iterator[Entry]:
     """The entries of some kinds, in order.
 

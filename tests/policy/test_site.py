@@ -16,6 +16,7 @@ from edge.app.check import rules_of
 from edge.app.chosen import policy_of
 from edge.app.site import (
     checked,
+    count_left,
     counter_of,
     dispenser_of,
     entries_of,
@@ -440,7 +441,11 @@ def test_edge_check_says_what_the_rules_need_and_do_not_find(settings: Settings,
         site = dataclasses.replace(settings.site, profile=name)
         told = dataclasses.replace(settings.mqtt, **mqtt)  # type: ignore[arg-type] # truths
         here = dataclasses.replace(settings, gate=gate, site=site, mqtt=told, source=tmp_path / "edge.toml")
-        return [finding.said for finding in rules_of(here)]
+        findings = [*rules_of(here)]
+        assert [each.well for each in findings if each.device == "rules"] == [told.tell or name == "benefit"], (
+            "always said"
+        )
+        return [finding.said for finding in findings if not finding.well]
 
     assert found("turnstile") == ["rules.passback.silent_s waits for other gates, and this one hears none"]
     assert found("turnstile", tell=True) == []
@@ -451,3 +456,30 @@ def test_edge_check_says_what_the_rules_need_and_do_not_find(settings: Settings,
     assert found("benefit") == ["the key of the first cycle is still here as the credential ledger-key"]
     (settings.paths.credentials / "ledger-key").unlink()
     assert found("benefit") == []
+
+
+def test_a_profile_that_keeps_everybody_out_for_want_of_a_list_is_found_under_a_name_that_was_asked_before(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """What ``updates/good`` compares: a device that the version before asked for, well then and not well now."""
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    text = (ROOT / "config" / "profiles" / "turnstile.toml").read_text(encoding="utf-8")
+    text = text.replace("[rules]\n", '[rules]\ndeny = ["barred"]\n', 1)
+    listed = '\n[[rules.groups]]\nname = "barred"\nlisted = "barred"\n'
+    (profiles / "turnstile.toml").write_text(text + listed, encoding="utf-8")
+    trust = dataclasses.replace(settings.trust, anchor=tmp_path / "anchor.json")
+    site = dataclasses.replace(settings.site, profile="turnstile")
+    here = dataclasses.replace(settings, site=site, trust=trust, source=tmp_path / "edge.toml")
+    said = {(each.device, each.well): each.said for each in rules_of(here)}
+    assert "no lists of" in said["profile", False]
+
+
+def test_a_count_that_a_driver_keeps_where_nobody_reads_it_is_said(settings: Settings) -> None:
+    gate = dataclasses.replace(settings.gate, kind="gpio", counter=Path())
+    here = dataclasses.replace(settings, gate=gate)
+    assert count_left(here) == ""
+    left = settings.paths.run / "dispenser-count"
+    left.write_text("1500", encoding="ascii")
+    assert str(left) in count_left(here)
+    assert count_left(dataclasses.replace(here, gate=dataclasses.replace(gate, counter=left))) == ""

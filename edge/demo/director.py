@@ -27,7 +27,7 @@ from edge.demo.layers import Pixels
 from edge.demo.planned import Around, Card, Flaw, Visit, said
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import Stage
-from edge.errors import Reason
+from edge.errors import DeviceError, Reason
 from edge.passage import Indication
 
 T = TypeVar("T")
@@ -174,7 +174,7 @@ class Director:
             took_s = time.monotonic() - began
             passage = None
             if visit.around is Around.OVERRULED:
-                self._stage.guard.let_in(decision.index)
+                self._overrule(decision)
             if decision.kind is Kind.GRANTED or visit.around is Around.OVERRULED:
                 passage = self._await_entry((Kind.TAKEN, Kind.NOT_TAKEN), _PASSAGE_S)
             self._stage.play("nobody")
@@ -190,6 +190,12 @@ class Director:
         actual = said(refused, _kind(passage), overruled=visit.around is Around.OVERRULED)
         pictures = prepared.pictures if asked else prepared.pictures[:1]
         return Outcome(visit, actual, refused, decision, passage, took_s, tuple(notes), pictures)
+
+    def _overrule(self, decision: Entry) -> None:
+        try:
+            self._stage.guard.let_in(decision.index)
+        except DeviceError as error:
+            raise Stuck(f"the operator to be obeyed ({error.message})") from error
 
     def _show(self, name: str, visit: Visit) -> bool:
         """Hold the card up until the gate answers; then look into the camera, if it asks for that. Whether it did."""

@@ -27,7 +27,8 @@ MOST: Final = 50_000
 """Passes that are remembered: two days of the busiest gate that we know."""
 MOVED: Final = ""
 """The zone of whoever is known under another name meanwhile."""
-_STEP_S: Final = 2
+_STEP_S: Final = 300
+"""A smaller step is none: the moment that we are told may be that of a visit which ends only now."""
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,19 @@ def test_after_a_night_switched_off_who_was_inside_is_so_no_longer_once_the_cloc
     gate.heard.close()
 
 
+def test_a_visit_that_takes_its_time_moves_nobody_s_pass(tmp_path: Path) -> None:
+    gate = Gate(tmp_path, "north", 0)
+    gate.clock.state = ClockState.SYNCED
+    gate.goes(b"anna")
+    gate.restart()
+    before = gate.premises.presence.known()
+    began = gate.clock.now()
+    gate.clock.go(90)
+    gate.premises.passed(pseudonym(b"ben", began), began)
+    assert [each.at_s for each in gate.premises.presence.known()[:1]] == [each.at_s for each in before]
+    gate.heard.close()
+
+
 class LongLobby(Lobby):
     """The same for longer."""
 

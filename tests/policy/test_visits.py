@@ -644,6 +644,25 @@ def test_an_override_that_is_not_written_in_time_is_nobody_s_passage_and_is_not_
     at("turnstile", story, replace(ASSISTED, zones=(Zone("inside"),)))
 
 
+def test_that_somebody_went_whom_an_operator_let_in_is_written_when_the_disk_is_back(at: At) -> None:
+    async def story(house: House) -> None:
+        await refused_once(house)
+        written = house.journal.append
+        failed: list[Event] = []
+
+        async def once(event: Event) -> Receipt:
+            if event.kind is Kind.TAKEN and not failed:
+                failed.append(event)
+                raise DeviceError("journal", "full for a moment")
+            return await written(event)
+
+        house.journal.append = once  # type: ignore[method-assign] # a disk that fails once
+        assert await house.let_in() == TAKEN
+        assert failed
+
+    at("turnstile", story, ASSISTED)
+
+
 def test_an_operator_whose_override_is_written_together_with_the_badge_is_the_only_one(at: At) -> None:
     async def story(house: House) -> None:
         await refused_once(house)

@@ -19,7 +19,7 @@ from edge.errors import Reason
 
 TEXT_LIMIT = 200
 _YEAR_3000_MS = 32_503_680_000_000
-BUCKETS_S = (0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,17 @@ function cell(words, place) {
   return element;
 }
 
+// The upper edge of a bucket, in words; null is above the last.
+function edge(upper) {
+  return upper === null ? "over 10 s" : upper < 1 ? Math.round(upper * 1000) + " ms" : upper + " s";
+}
+
 // Half of them, and 95 of 100, were done within: the upper edge of the bucket that reaches it.
 function within(row, part) {
   let sum = 0;
   for (const [upper, count] of row.buckets) {
     sum += count;
-    if (sum >= part * row.count) return upper === null ? "over 10 s" : upper + " s";
+    if (sum >= part * row.count) return edge(upper);
   }
   return "–";
 }
@@ -72,12 +77,12 @@ function within(row, part) {
 function latency(row) {
   const line = document.createElement("tr");
   const most = Math.max(1, ...row.buckets.map(([, count]) => count));
-  const bars = row.buckets.map(([, count], place) => shape("rect", { x: place * 11, y: 20 - (20 * count) / most, width: 9, height: (20 * count) / most, class: "plain-bar" }));
-  const spread = row.buckets.filter(([, count]) => count).map(([upper, count]) => count + (upper === null ? " over 10 s" : " within " + upper + " s")).join(", ");
+  const bars = row.buckets.map(([, count], place) => shape("rect", { x: place * 7, y: 20 - (20 * count) / most, width: 5, height: (20 * count) / most, class: "plain-bar" }));
+  const spread = row.buckets.filter(([, count]) => count).map(([upper, count]) => count + " × " + edge(upper)).join(", ");
   const cells = [row.name === "whole" ? "code to open gate" : row.name, row.mean_ms.toLocaleString() + " ms", within(row, 0.5), within(row, 0.95)].map(cell);
   const drawing = document.createElement("td");
   drawing.className = "spread";
-  drawing.append(picture(99, 20, spread, ...bars));
+  drawing.append(picture(row.buckets.length * 7, 20, spread, ...bars));
   line.append(...cells, drawing);
   return line;
 }

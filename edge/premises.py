@@ -140,7 +140,7 @@ class Premises:
         self.refused: Refused | None = None
         self._keep = keep
         self._steady = Steady(monotonic, self.presence)
-        self._months: dict[int, float] = {}
+        self._months, self._been = dict[int, float](), dict[int, float]()
         self._named: dict[bytes, tuple[bytes, ...]] = {}
         self.news = asyncio.Event()
 
@@ -152,11 +152,18 @@ class Premises:
         """
         counts_s, heard_at = self.rules.passback.counts_s, self._monotonic()
         self._months = {month: at for month, at in self._months.items() if heard_at - at <= counts_s}
-        self._months[_month(now.lower)] = heard_at
-        others = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in self._months]
-        steady, counts = self.steady(now), timedelta(seconds=counts_s)
+        months = dict.fromkeys((*self._been_in(now), *self._months))
+        others = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in months]
+        counts, steady = timedelta(seconds=counts_s), self.steady(now)
         moments = [now.lower - counts, steady, steady - counts, *others]
         return tuple(dict.fromkeys((named(now), *(named(Interval(each, None, now.state)) for each in moments))))
+
+    def _been_in(self, now: Interval) -> tuple[int, ...]:
+        """The months that this clock was in while passes count, the newest first."""
+        counts_s, at_s = self.rules.passback.counts_s, self._monotonic()
+        been = {month: at for month, at in self._been.items() if at_s - at <= counts_s}
+        self._been = been | {_month(now.lower): at_s}
+        return tuple(sorted(self._been, key=self._been.__getitem__, reverse=True))
 
     async def facts(self, credential: Credential | None, subjects: Sequence[bytes], now: Interval) -> SiteFacts:
         """What the rules ask for about one holder; ``subjects`` as ``names`` gives them.
@@ -288,7 +295,7 @@ class Premises:
     def to_tell(self, now: Interval) -> tuple[tuple[int, ...], tuple[Pass, ...], int, tuple[bytes, ...]]:
         """What other gates should hear of: months and passes that count, the open cycle and the marks of it."""
         before = now.lower - timedelta(seconds=self.rules.passback.counts_s)
-        months = dict.fromkeys(map(_month, (now.lower, before)))
+        months = dict.fromkeys((_month(now.lower), _month(before), *self._been_in(now)))
         cycle, marks = (0, ()) if self._counter is None else self._counter.received()
         return tuple(months), self.presence.known(self._counts_since(now)), cycle, marks
 

@@ -33,7 +33,7 @@ from edge.trust.cbor import decode, encode
 LIMIT: Final = 4096
 MOST: Final = 40
 ANSWERS: Final = 32
-MONTHS: Final = 2
+MONTHS: Final = 4
 WORD: Final = 8
 LATE_S: Final = 15.0
 """An answer to an older word is none: three times as long as a gate is silent."""

@@ -295,6 +295,17 @@ def test_a_gate_in_another_month_knows_its_neighbours_names_of_before_the_turn()
     lobby.teardown()
 
 
+def test_a_gate_that_starts_again_is_told_every_month_that_a_neighbours_clock_was_in() -> None:
+    lobby = Lobby()
+    lobby.begin(behind=(0, 3, 108_000))
+    lobby.a_clock_is_set_right(name="north", hours=1200)
+    lobby.somebody_comes(person=b"ben", name="north")
+    lobby.a_clock_is_set_right(name="north", hours=1200)
+    lobby.a_gate_starts_again(name="east", lost=False, played=[])
+    lobby.all_gates_know_who_is_inside_and_who_received()
+    lobby.teardown()
+
+
 @pytest.mark.parametrize("hours", [2, 20, 24 * 50])
 def test_a_clock_that_is_set_right_lets_nobody_in_twice(hours: int) -> None:
     lobby = Lobby()

@@ -98,6 +98,7 @@ def run(
         if (found.attacks_detected or not visit.needs_detector)
         and (tasks or not visit.needs_tasks)
         and (wanted.light or not visit.fed_in)
+        and not (wanted.light and visit.swapped_in)  # its code takes longer than the photo stays in this clip
         and visit.frames <= (frames if found.attacks_detected else 1)
         and (visit.shows is None) == lane
         and (not visit.profiles or wanted.profile in visit.profiles)

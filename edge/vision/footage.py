@@ -49,7 +49,7 @@ class FootageCamera:
         how = (self._line or "").split()[1]
         last = self._footage.count - 1
         picture = self._footage.frame(0 if how == "freeze" else min(self._at, last))
-        if self._footage.lit is not None and self._light():
+        if how != "freeze" and self._footage.lit is not None and self._light():
             picture = np.asarray(cv2.add(picture, cv2.multiply(picture, self._footage.lit, scale=0.01)), np.uint8)
         if (how == "once" and self._at > last) or (how == "loop" and last == 0):
             picture = self._grain(picture)

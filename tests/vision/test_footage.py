@@ -46,6 +46,19 @@ def test_freeze_is_exactly_one_picture(stage: Path) -> None:
     assert all(np.array_equal(device.read().colour(), first) for _ in range(5))
 
 
+def test_what_is_frozen_answers_no_light(stage: Path) -> None:
+    shape = np.load(stage / "scene.npy").shape[1:3]
+    np.save(stage / "scene.light.npy", np.full(shape, 40, np.uint8))
+    (stage / "light").write_text("0\n")
+    play(stage, "scene.npy freeze")
+    device = FootageCamera(str(stage), 200.0)
+    dark = device.read().colour()
+    (stage / "light").write_text("1\n")
+    assert np.array_equal(device.read().colour(), dark)
+    play(stage, "scene.npy loop")
+    assert device.read().colour().mean() > dark.mean()
+
+
 def test_a_changed_line_starts_at_the_first_frame(stage: Path) -> None:
     device = FootageCamera(str(stage), 200.0)
     levels(device, 2)

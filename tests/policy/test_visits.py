@@ -251,6 +251,14 @@ class House:
         """The newest decision."""
         return [e for e in self.journal.events[seen:] if e.kind in (Kind.GRANTED, Kind.DENIED)][-1]
 
+    async def overruled(self) -> None:
+        """An operator lets in whom the newest decision refused."""
+        refused = self.decision()
+        facts = refused.fields["facts"]
+        assert isinstance(facts, dict)
+        grant = await self.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
+        await self.premises.open(self.doorway, grant, refused.subject, facts_of(facts), self.clock.now())
+
     def kinds(self) -> list[Kind]:
         """What is in the log, in order, without devices and models."""
         return [event.kind for event in self.journal.events if event.kind is not Kind.CONFIGURATION]
@@ -1082,11 +1090,7 @@ def test_the_lot_of_the_last_evening_of_a_month_holds_after_midnight(at: At) -> 
         house.clock.go(HOUR)
         house.lot = 9_999
         assert await house.visit() == "secondary-check"
-        refused = house.decision()
-        facts = refused.fields["facts"]
-        assert isinstance(facts, dict)
-        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
-        await house.premises.open(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        await house.overruled()
         assert await house.visit() == TAKEN, "let in, under whatever name"
 
     at("turnstile", story, Rules(check_one_in=100))
@@ -1097,11 +1101,7 @@ def test_who_was_checked_and_let_in_by_an_operator_is_drawn_no_longer(at: At, re
     async def story(house: House) -> None:
         house.lot = 3
         assert await house.visit() == "secondary-check"
-        refused = house.decision()
-        facts = refused.fields["facts"]
-        assert isinstance(facts, dict)
-        grant = await house.journal.append(Event(Kind.OVERRIDE, refused.fields, refused.subject))
-        await house.premises.open(house.doorway, grant, refused.subject, facts_of(facts), house.clock.now())
+        await house.overruled()
         house.lot = 9_999
         if restart:
             house.premises = house.started()

@@ -218,8 +218,8 @@ class OsdpReader:
 class Wiegand:
     """The fixed card on two wires, pulled low bit by bit; nobody answers on them.
 
-    A pulse is as long as a look at the clock makes it. It begins right after a sleep, when this thread has just been
-    given the interpreter and nobody can ask for it back within half a millisecond (``app/gate.py``).
+    A pulse is as long as a look at the clock makes it, never shorter. It begins right after a sleep, when this thread
+    has just been given the interpreter and nobody can ask for it back within half a millisecond (``app/gate.py``).
     """
 
     def __init__(self, chosen: Controller, output: Callable[[int], Any]) -> None:
@@ -258,10 +258,10 @@ class Wiegand:
 
 
 def _pulse(wire: Any) -> None:
-    """Pull the wire low for one bit."""
-    began = time.perf_counter()
+    """Pull the wire low for one bit, measured once it is low: a thread that waited for the pin makes none shorter."""
     try:
         wire.on()
+        began = time.perf_counter()
         while time.perf_counter() - began < _PULSE_S:
             pass
     finally:

@@ -185,6 +185,24 @@ def test_how_long_the_pulses_are_beside_other_work_is_told() -> None:
     assert wide[0] >= 20, "shorter than controllers read"
 
 
+def test_a_thread_kept_waiting_at_the_pin_makes_no_pulse_shorter() -> None:
+    fell, rose = list[float](), list[float]()
+
+    class Slow(Wire):
+        def on(self) -> None:
+            time.sleep(0.001)  # the interpreter is somebody else's just before the wire falls
+            fell.append(time.perf_counter())
+
+        def off(self) -> None:
+            rose.append(time.perf_counter())
+
+    wiegand = Wiegand(replace(CHOSEN, kind="wiegand"), lambda _pin: Slow("", []))
+    wiegand.opened(5.0)
+    soon(lambda: len(rose) == 26)
+    wiegand.close()
+    assert min(up - down for down, up in zip(fell, rose, strict=True)) >= 50e-6
+
+
 def test_a_card_that_could_not_be_shown_is_said_and_the_wire_let_go() -> None:
     seen: list[str] = []
 

@@ -472,7 +472,9 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(key=st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 169, 65535]), value=VALUES, inner=st.integers(0, 70) | st.none())
 def test_any_signed_claims_give_a_credential_or_a_refusal(mint: Mint, key: int, value: Any, inner: int | None) -> None:
     claims = {**GOOD, 169: {**GOOD[169]}}
@@ -487,7 +489,9 @@ def test_any_signed_claims_give_a_credential_or_a_refusal(mint: Mint, key: int, 
         assert refusal.reason in Reason
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     at=st.integers(0, 260),
     length=st.integers(0, 30),

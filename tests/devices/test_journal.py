@@ -145,7 +145,7 @@ def test_followers_hear_of_new_entries(path: Path, follower: Follower) -> None:
         listening = asyncio.create_task(listen())
         for _ in range(4):
             await journal.append(Event(Kind.DENIED))
-        await asyncio.wait_for(listening, 5)
+        await asyncio.wait_for(listening, 60)
         journal.close()
         return heard
 
@@ -164,7 +164,7 @@ def test_a_follower_goes_on_behind_what_was_pruned(written: Path, follower: Foll
                 return heard
         return heard
 
-    assert asyncio.run(asyncio.wait_for(story(), 5)) == [18, 19, 20]
+    assert asyncio.run(asyncio.wait_for(story(), 60)) == [18, 19, 20]
     journal.close()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,7 +66,7 @@ class Shim:
         noted = self.control.with_name(self.control.name + ".calls")
         return noted.read_text().split().count(name) if noted.exists() else 0
 
-    def token(self, deadline_s: float = 5.0, pin: str = PIN) -> Pkcs11Token:
+    def token(self, deadline_s: float = 60.0, pin: str = PIN) -> Pkcs11Token:
         place = TokenPlace(self.module, "gate", "", "01")
         return Pkcs11Token(place, pin, self.point, ORIGIN, self.refused, deadline_s)
 
@@ -108,11 +110,23 @@ def a_statement(point: bytes, size: int = 5) -> bytes:
 
 def come_back(token: Pkcs11Token) -> None:
     """Wait until the call that hung has ended."""
-    for _ in range(100):
-        if not token.stuck:
-            return
+    end = time.monotonic() + 60
+    while token.stuck:
+        assert time.monotonic() < end, "still stuck"
         time.sleep(0.05)
-    pytest.fail("still stuck")
+
+
+def works_again(token: Pkcs11Token, shim: Shim) -> None:
+    """Wait until it signs: its deadline is short here, and a busy machine may miss it."""
+    end = time.monotonic() + 60
+    while True:
+        come_back(token)
+        try:
+            works(token, shim)
+        except DeviceError:
+            assert time.monotonic() < end, "it does not sign"
+        else:
+            return
 
 
 def works(token: Pkcs11Token, shim: Shim, size: int = 5) -> None:
@@ -140,31 +154,31 @@ def test_any_error_before_in_or_after_a_signature_is_said_and_passes(shim: Shim,
 
 
 def test_the_gate_goes_on_during_a_slow_signature(shim: Shim) -> None:
-    """F04: half a second per signature, and the loop is never held up for long."""
+    """F04: half a second, which the loop counts in turns; the signature ends when the loop says so, and not before."""
     token = shim.token()
 
-    async def story() -> float:
+    async def story() -> None:
         await token.public_key()
-        shim.do(sign_ms=500)
+        shim.do(hang=1)
         signing = asyncio.create_task(token.sign(a_statement(shim.point)))
-        longest, before = 0.0, time.perf_counter()
-        while not signing.done():
+        while not shim.calls("sign") and not signing.done():  # noqa: ASYNC110 -- the shim tells in a file
             await asyncio.sleep(0.01)
-            now = time.perf_counter()
-            longest, before = max(longest, now - before), now
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+            assert not signing.done()
+        shim.do()
         await signing
-        return longest
 
     try:
-        assert asyncio.run(story()) < 0.4
+        asyncio.run(story())
     finally:
         token.close()
 
 
 def test_a_signature_of_ten_seconds_is_waited_for(shim: Shim) -> None:
     """F04: as long as the deadline allows, which by default is longer."""
-    place = TokenPlace(shim.module, "gate", "", "01")
-    token = Pkcs11Token(place, PIN, shim.point, ORIGIN, shim.refused)
+    assert inspect.signature(Pkcs11Token).parameters["deadline_s"].default > 12
+    token = shim.token()
     try:
         asyncio.run(token.public_key())
         shim.do(sign_ms=10_000)
@@ -174,35 +188,31 @@ def test_a_signature_of_ten_seconds_is_waited_for(shim: Shim) -> None:
 
 
 def test_a_signature_past_its_deadline_is_given_up_and_the_next_works(shim: Shim) -> None:
-    """F04: ten times slower than allowed."""
+    """F04: slower than allowed; it does not end before it was given up."""
     token = shim.token(deadline_s=1.5)
     try:
-        asyncio.run(token.public_key())
-        shim.do(sign_ms=4000)
-        asked = time.perf_counter()
+        shim.do(hang=1)
         with pytest.raises(DeviceError, match="no answer"):
             asyncio.run(token.sign(a_statement(shim.point)))
-        assert time.perf_counter() - asked < 3.5
         with pytest.raises(DeviceError, match="still does not answer"):
             asyncio.run(token.public_key())
         assert token.stuck
         shim.do()
-        come_back(token)
-        works(token, shim)
+        works_again(token, shim)
     finally:
         token.close()
 
 
-def test_a_token_that_hangs_does_not_keep_the_process_from_ending(shim: Shim) -> None:
+def test_a_token_that_hangs_does_not_keep_the_process_from_ending(shim: Shim, monkeypatch: pytest.MonkeyPatch) -> None:
     """F05: the signer says that it is stuck, so that its watchdog ends it; nothing else waits for it."""
-    token = shim.token(deadline_s=1.5)
-    asyncio.run(token.public_key())
+    token, waited = shim.token(deadline_s=1.5), list[float | None]()
     shim.do(hang=1)
     with pytest.raises(DeviceError):
         asyncio.run(token.sign(a_statement(shim.point)))
-    asked = time.perf_counter()
-    token.close()
-    assert time.perf_counter() - asked < 1.0
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", lambda _thread, timeout=None: waited.append(timeout))
+        token.close()
+    assert waited == [0.0]
     assert token.stuck
     shim.do()
     come_back(token)

@@ -65,20 +65,31 @@ def comparison(**changes: Any) -> Comparison:
     return Comparison(**values | changes)
 
 
+SILENCE = 0.0
+"""An answer that does not come for as long as the client stays."""
+
+
 @asynccontextmanager
-async def answering(path: Path, *answers: wire.Message | bytes | float | None) -> AsyncIterator[VisionClient]:
-    """A vision that gives these answers whatever it is asked: a message, bytes, a silence in seconds, or goodbye."""
+async def answering(
+    path: Path, *answers: wire.Message | bytes | float | None, grace_s: float = 20.0, answer_s: float = 20.0
+) -> AsyncIterator[VisionClient]:
+    """A vision that gives these answers whatever it is asked: a message, bytes, silence, or goodbye.
+
+    The client's deadlines are long, so that a slow machine is not taken for a silent vision.
+    """
     script = iter(answers)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
+                answer = next(script, None)  # drawn first: a client that gave up before it asked has had its silence
                 await wire.receive(reader)
-                match next(script, None):
+                match answer:
                     case None:
                         return
-                    case float(seconds):
-                        await asyncio.sleep(seconds)
+                    case float():
+                        await reader.read()
+                        return
                     case bytes(noise):
                         writer.write(noise)
                     case message:
@@ -89,7 +100,7 @@ async def answering(path: Path, *answers: wire.Message | bytes | float | None) -
             writer.close()
 
     server = await asyncio.start_unix_server(talk, path)
-    client = VisionClient(path, grace_s=0.1, answer_s=0.2)
+    client = VisionClient(path, grace_s=grace_s, answer_s=answer_s)
     try:
         yield client
     finally:
@@ -137,7 +148,7 @@ def test_a_whole_visit(run: Run, path: Path) -> None:
         async with answering(path, code(10), ModelSet("m", {}), probe(), comparison(), wire.Done()) as client:
             shown = await client.code()
             assert (await client.models()).name == "m"
-            seen = await client.probe(WANTED, shown.frame, 1.0)
+            seen = await client.probe(WANTED, shown.frame, 20.0)
             assert (await client.compare(Picture(b""), seen)).score == 0.9
             await client.forget()
 
@@ -150,7 +161,7 @@ def test_hints_on_the_way_are_passed_on_and_are_no_answer(run: Run, path: Path) 
     async def story() -> None:
         async with answering(path, hints + wire_bytes(probe())) as client:
             client._hinted = heard.append
-            assert (await client.probe(WANTED, 10, 1.0)).number == 5
+            assert (await client.probe(WANTED, 10, 20.0)).number == 5
 
     hints = wire_bytes(wire.Hinted(Hint.CLOSER)) + wire_bytes(wire.Hinted(Hint.STILL))
     run(story())
@@ -165,7 +176,7 @@ def wire_bytes(message: wire.Message) -> bytes:
 def test_a_refusal_comes_through(run: Run, path: Path) -> None:
     async def story() -> None:
         async with answering(path, wire.Refused("several-faces", "2 faces")) as client:
-            await client.probe(WANTED, 0, 1.0)
+            await client.probe(WANTED, 0, 20.0)
 
     with pytest.raises(Refusal) as caught:
         run(story())
@@ -191,19 +202,33 @@ def test_nobody_at_the_socket_is_a_device_error(run: Run, path: Path) -> None:
         run(story())
 
 
-@pytest.mark.parametrize("answer", [5.0, None, b"\xff" * 8, b"\0\0\0\2\x81\x00"])
-def test_a_vision_that_hangs_leaves_or_babbles_is_a_device_error(run: Run, path: Path, answer: Any) -> None:
-    began = time.monotonic()
+def test_a_vision_that_hangs_is_a_device_error_after_our_own_deadline(run: Run, path: Path) -> None:
+    async def story() -> None:
+        async with answering(path, SILENCE, grace_s=0.1, answer_s=0.2) as client:
+            await client.models()  # the silence lasts until we leave
+
+    with pytest.raises(DeviceError) as caught:
+        run(story())
+    assert (caught.value.device, caught.value.message) == ("camera", "edge-vision does not answer")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(None, "ended the connection"), (b"\xff" * 8, "in our language"), (b"\0\0\0\2\x81\x00", "in our language")],
+)
+def test_a_vision_that_leaves_or_babbles_is_a_device_error_at_once(
+    run: Run, path: Path, answer: Any, told: str
+) -> None:
     error = failing(run, path, lambda client: client.models(), answer)
     assert "does not answer" in error.message
-    assert time.monotonic() - began < 2
+    assert told in error.message  # the answer, and no deadline, is the reason
 
 
 def test_after_a_failure_the_next_question_connects_anew(run: Run, path: Path) -> None:
     async def story() -> None:
-        async with answering(path, 5.0, ModelSet("m", {})) as client:
+        async with answering(path, SILENCE, ModelSet("m", {}), grace_s=0.1) as client:
             with pytest.raises(DeviceError):
-                await client.models()
+                await client.probe(WANTED, 0, 0.1)
             assert (await client.models()).name == "m"
 
     run(story())
@@ -211,9 +236,9 @@ def test_after_a_failure_the_next_question_connects_anew(run: Run, path: Path) -
 
 def test_forgetting_cannot_fail(run: Run, path: Path) -> None:
     async def story() -> None:
-        async with answering(path, ModelSet("m", {}), 5.0) as client:
+        async with answering(path, probe(), SILENCE, grace_s=0.1, answer_s=0.1) as client:
             await client.forget()
-            await client.models()
+            await client.probe(WANTED, 10, 20.0)
             await client.forget()
 
     run(story())
@@ -221,7 +246,7 @@ def test_forgetting_cannot_fail(run: Run, path: Path) -> None:
 
 def test_whoever_stops_waiting_leaves_no_answer_behind_for_the_next_question(run: Run, path: Path) -> None:
     async def story() -> None:
-        async with answering(path, 0.2, code(9), ModelSet("m", {})) as client:
+        async with answering(path, SILENCE, code(9), ModelSet("m", {})) as client:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await client.code()
@@ -245,7 +270,7 @@ def test_whoever_stops_waiting_leaves_no_answer_behind_for_the_next_question(run
     ],
 )
 def test_a_probe_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
-    assert "gave" in failing(run, path, lambda client: client.probe(WANTED, 10, 1.0), lie).message
+    assert "gave" in failing(run, path, lambda client: client.probe(WANTED, 10, 20.0), lie).message
 
 
 @pytest.mark.parametrize(
@@ -290,9 +315,8 @@ def started(stage: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
     def start() -> subprocess.Popen[bytes]:
         children.append(subprocess.Popen([sys.executable, "-c", textwrap.dedent(VISION), str(stage)]))
-        for _ in range(500):
-            if (stage / "vision.sock").exists():
-                break
+        end = time.monotonic() + 60
+        while not (stage / "vision.sock").exists() and time.monotonic() < end:
             time.sleep(0.02)
         return children[-1]
 
@@ -303,15 +327,17 @@ def started(stage: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
 
 async def comes_back(client: VisionClient) -> None:
-    """The old conversation ends first, and a new process binds before it listens: a few tries."""
-    for _ in range(20):
+    """The old conversation ends first, and a new process binds before it listens: as many tries as it takes."""
+    end = time.monotonic() + 40
+    while True:
         try:
             assert (await client.models()).name == "paint"
         except DeviceError:
+            if time.monotonic() > end:
+                raise
             await asyncio.sleep(0.1)
         else:
             return
-    pytest.fail("edge-vision did not come back")
 
 
 def test_a_killed_vision_is_a_device_error_and_a_new_one_is_found(
@@ -320,7 +346,7 @@ def test_a_killed_vision_is_a_device_error_and_a_new_one_is_found(
     child = started()
 
     async def story() -> None:
-        client = VisionClient(stage / "vision.sock", answer_s=1.0)
+        client = VisionClient(stage / "vision.sock")
         await comes_back(client)
         asking = asyncio.create_task(client.probe(WANTED, 0, 30.0))
         await asyncio.sleep(0.2)
@@ -345,10 +371,9 @@ def test_a_hung_vision_is_a_device_error_within_the_deadline(
         client = VisionClient(stage / "vision.sock", grace_s=0.2, answer_s=0.5)
         await comes_back(client)
         os.kill(child.pid, signal.SIGSTOP)
-        began = time.monotonic()
         with pytest.raises(DeviceError, match="does not answer"):
-            await client.probe(WANTED, 0, 0.5)
-        assert time.monotonic() - began < 1.5
+            async with asyncio.timeout(30):  # it stands still for good: the end is the client's own, or this one
+                await client.probe(WANTED, 0, 0.5)
         os.kill(child.pid, signal.SIGCONT)
         await comes_back(client)
         await client.close()

@@ -3,9 +3,9 @@
     python virtual_piv.py PORT KEY.pem CERTIFICATE.der STATE_FILE
 
 It is in the reader for as long as it runs. STATE_FILE keeps the tries left, one digit, the delay of a signature in
-milliseconds, and the status word that a signature ends with (9000, unless it is to fail), as a real card keeps them
-while it is out of the reader. STATE_FILE.signs gets a line for each signature that was asked for. SP 800-73-4 part 2,
-as much of it as OpenSC asks.
+milliseconds, which may be shortened while it lasts, and the status word that a signature ends with (9000, unless it is
+to fail), as a real card keeps them while it is out of the reader. STATE_FILE.signs gets a line for each signature that
+was asked for. SP 800-73-4 part 2, as much of it as OpenSC asks.
 """
 
 from __future__ import annotations
@@ -96,10 +96,12 @@ class Card:
         if not self.verified:
             return b"\x69\x82"
         place = content.index(b"\x81\x20")
-        _, delay, word = self.numbers()
+        began = time.monotonic()
         with self.state.with_suffix(".signs").open("a") as signs:
             signs.write("asked\n")
-        time.sleep(delay / 1000)
+        while time.monotonic() < began + self.numbers()[1] / 1000:
+            time.sleep(0.02)
+        word = self.numbers()[2]
         if word != "9000":
             return bytes.fromhex(word)
         digest = content[place + 2 : place + 34]
@@ -141,7 +143,7 @@ def _exactly(reader: socket.socket, count: int) -> bytes:
 
 def _reader(port: int) -> socket.socket:
     """The card slot, as soon as it is there."""
-    for _ in range(100):
+    for _ in range(600):
         try:
             return socket.create_connection(("127.0.0.1", port), timeout=10)
         except ConnectionRefusedError:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import selectors
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,98 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
         return asyncio.run(bounded())
 
     return within_a_minute
+
+
+class _Hours(selectors.DefaultSelector):
+    """Whoever sleeps is woken as soon as nobody has anything to do: the hours in between take no time.
+
+    While a thread works for the loop no time goes by, as long as that may take.
+    """
+
+    now_s = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.helpers = _Helpers(1)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has happened; the next timer's hour has come where nothing has."""
+        if timeout is None or self.helpers.busy:
+            return super().select(timeout)
+        found = super().select(0)
+        if not found:
+            self.now_s += max(0.0, timeout)
+        return found
+
+
+class _Helpers(ThreadPoolExecutor):
+    """Threads that work for a loop, and whether one does."""
+
+    busy = 0
+
+    def submit(self, *told: Any, **named: Any) -> Future[Any]:
+        """Begin something."""
+        self.busy += 1
+        begun = super().submit(*told, **named)
+        loop = asyncio.get_running_loop()
+        begun.add_done_callback(lambda _: loop.call_soon_threadsafe(self._ended))
+        return begun
+
+    def _ended(self) -> None:
+        self.busy -= 1
+
+
+@pytest.fixture
+def hours() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Run one story in a time of its own: what sleeps for seconds does so in order, and no machine is too slow for it.
+
+    For stories that wait for nothing but the loop's timers and the threads it sends for itself.
+    """
+
+    def at_once(story: Coroutine[Any, Any, Any]) -> Any:
+        def loop() -> asyncio.AbstractEventLoop:
+            told = _Hours()
+            made = asyncio.SelectorEventLoop(told)
+            made.time = lambda: told.now_s  # type: ignore[method-assign] # the loop's own clock
+            made.set_default_executor(told.helpers)
+            return made
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            return runner.run(story)
+
+    return at_once
+
+
+@pytest.fixture
+def later() -> Callable[[float], None]:
+    """Let so many seconds pass at once for everything that waits in the running loop."""
+
+    def jump(seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        before = loop.time
+        loop.time = lambda: before() + seconds  # type: ignore[method-assign] # the loop's own clock
+
+    return jump
+
+
+@pytest.fixture
+def free_port() -> Iterator[Callable[[], int]]:
+    """Ports of this machine that nobody else is given until the test is over; a server of the test may take them.
+
+    A port that was only asked for and let go may be somebody's by the time the server wants it.
+    """
+    kept: list[socket.socket] = []
+
+    def another() -> int:
+        place = socket.socket()
+        kept.append(place)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
+
+    yield another
+    for place in kept:
+        place.close()
 
 
 @pytest.fixture

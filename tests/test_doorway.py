@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,12 @@ from edge.settings import Gate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 GRANT = SimulatedJournal().written(Event(Kind.GRANTED))
+
+
+@pytest.fixture
+def run(hours: Run) -> Run:
+    """Releases and people take seconds, and no machine is too slow for them."""
+    return hours
 
 
 def doorway(
@@ -157,9 +162,9 @@ def test_somebody_standing_in_the_gate_is_held_and_then_locked(pins: Gate, run: 
             passing = asyncio.ensure_future(door.let_through(GRANT))
             await asyncio.sleep(0.05)
             gate.sense(pins.beam_1_pin, broken=True)
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             assert await passing is Kind.NOT_TAKEN
-            assert time.monotonic() - began < 1.0
+            assert asyncio.get_running_loop().time() - began < 1.0
             assert not gate.unlocked
             await asyncio.sleep(0.05)
 
@@ -576,9 +581,9 @@ def test_who_needs_longer_has_it_to_come_and_to_go_through(pins: Gate, run: Run,
             for pin in (pins.beam_1_pin, pins.beam_2_pin):
                 gate.sense(pin, broken=False)
             await door.clear()
-            began = time.monotonic()
+            began = asyncio.get_running_loop().time()
             assert await door.let_through(GRANT) is Kind.NOT_TAKEN
-            assert time.monotonic() - began < 0.5, "the next one has as long as anybody"
+            assert asyncio.get_running_loop().time() - began < 0.5, "the next one has as long as anybody"
 
         await beside(door, slowly())
         assert journal.events == []

@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
 
 from edge.biometric.values import LightCode
-from edge.devices.clock import SystemClock
-from edge.devices.simulated import SimulatedGate
+from edge.devices.simulated import SimulatedClock, SimulatedGate
 from edge.errors import DeviceError
 from edge.fill import Fill
-from edge.settings import Clock, Gate
+from edge.settings import Gate
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -32,15 +30,28 @@ class Lamp:
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
-        self.switched.append((monotonic(), lit))
+        self.switched.append((asyncio.get_running_loop().time(), lit))
+
+
+class Stopwatch(SimulatedClock):
+    """The running loop's, by which the light is switched."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> SystemClock:
-    return SystemClock(Clock("system", 1.0), tmp_path / "floor")
+def clock() -> SimulatedClock:
+    return Stopwatch()
 
 
-def test_it_shines_the_code_that_it_tells_and_goes_out(clock: SystemClock, run: Run) -> None:
+@pytest.fixture
+def run(hours: Run) -> Run:
+    """A slot of a code is a tenth of a second, which a busy machine does not keep."""
+    return hours
+
+
+def test_it_shines_the_code_that_it_tells_and_goes_out(clock: SimulatedClock, run: Run) -> None:
     lamp = Lamp()
 
     async def look() -> LightCode:
@@ -57,7 +68,7 @@ def test_it_shines_the_code_that_it_tells_and_goes_out(clock: SystemClock, run: 
     assert all(code.lit_at(at + 0.01) is lit for at, lit in shone)
 
 
-def test_each_look_has_a_code_of_its_own(clock: SystemClock, run: Run) -> None:
+def test_each_look_has_a_code_of_its_own(clock: SimulatedClock, run: Run) -> None:
     async def look() -> set[tuple[bool, ...]]:
         fill, codes = Fill(Lamp(), clock), set()
         for _ in range(40):
@@ -69,7 +80,7 @@ def test_each_look_has_a_code_of_its_own(clock: SystemClock, run: Run) -> None:
     assert len(run(look())) > 5
 
 
-def test_where_no_light_is_fitted_nothing_shines(clock: SystemClock, run: Run) -> None:
+def test_where_no_light_is_fitted_nothing_shines(clock: SimulatedClock, run: Run) -> None:
     async def look() -> None:
         async with Fill(None, clock).shining() as code:
             assert code is None
@@ -77,7 +88,7 @@ def test_where_no_light_is_fitted_nothing_shines(clock: SystemClock, run: Run) -
     run(look())
 
 
-def test_a_light_that_cannot_be_switched_is_a_device_error_and_no_picture(clock: SystemClock, run: Run) -> None:
+def test_a_light_that_cannot_be_switched_is_a_device_error_and_no_picture(clock: SimulatedClock, run: Run) -> None:
     lamp = Lamp()
     lamp.fault = DeviceError("gate", "GPIO: gone")
 
@@ -90,7 +101,7 @@ def test_a_light_that_cannot_be_switched_is_a_device_error_and_no_picture(clock:
     assert caught.value.device == "light"
 
 
-def test_the_light_goes_out_when_the_look_fails(clock: SystemClock, run: Run) -> None:
+def test_the_light_goes_out_when_the_look_fails(clock: SimulatedClock, run: Run) -> None:
     lamp = Lamp()
 
     async def look() -> None:

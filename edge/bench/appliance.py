@@ -27,7 +27,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.bench.figures import percentiles
+from edge.bench.figures import least, most, percentiles
 from edge.demo import footage
 from edge.demo.director import Director, Stuck, shown
 from edge.demo.footage import Hold, Stand
@@ -87,22 +87,14 @@ def measure(console: Console, minutes: float = 1.0) -> dict[str, Any]:
 def _targets(found: dict[str, Any]) -> list[dict[str, Any]]:
     crowd, page = found["throughput"], found["page"]
     targets = [
-        _least("people a minute", "1/min", 0.95 * PER_MINUTE, crowd["per_minute"]),
-        _most("screen after the decision, p95", "ms", 100.0, found["screen_ms"].get("p95")),
-        _most("operator page complete", "ms", 1000.0, page["complete_ms"]),
-        _most("operator page", "kB", 300.0, page["kb"]),
+        least("people a minute", "1/min", 0.95 * PER_MINUTE, crowd["per_minute"]),
+        most("screen after the decision, p95", "ms", 100.0, found["screen_ms"].get("p95")),
+        most("operator page complete", "ms", 1000.0, page["complete_ms"]),
+        most("operator page", "kB", 300.0, page["kb"]),
     ]
     return targets + [
-        _most(f"exposure of edge-{name}", "", EXPOSURE[name], found["exposure"].get(name)) for name in EXPOSURE
+        most(f"exposure of edge-{name}", "", EXPOSURE[name], found["exposure"].get(name)) for name in EXPOSURE
     ]
-
-
-def _most(name: str, unit: str, most: float, found: float | None) -> dict[str, Any]:
-    return {"name": name, "unit": unit, "most": most, "found": found, "met": found is not None and found <= most}
-
-
-def _least(name: str, unit: str, least: float, found: float) -> dict[str, Any]:
-    return {"name": name, "unit": unit, "least": least, "found": found, "met": found >= least}
 
 
 def _state_on(disk: Path, stage: Stage) -> None:

@@ -1,10 +1,11 @@
-"""Figures of a measurement: percentiles, memory and processor time of processes."""
+"""Figures of a measurement: percentiles, targets, memory and processor time of processes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,16 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
         return {"n": 0}
     p50, p95 = np.percentile(np.array(values, np.float64), (50, 95))
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "n": len(values)}
+
+
+def most(name: str, unit: str, limit: float, found: float | None) -> dict[str, Any]:
+    """A target that is met by no more than so much."""
+    return {"name": name, "unit": unit, "most": limit, "found": found, "met": found is not None and found <= limit}
+
+
+def least(name: str, unit: str, limit: float, found: float) -> dict[str, Any]:
+    """A target that is met by no less than so much."""
+    return {"name": name, "unit": unit, "least": limit, "found": found, "met": found >= limit}
 
 
 def memory_kb(pid: int) -> dict[str, int]:

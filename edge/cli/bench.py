@@ -13,7 +13,9 @@ def add(commands: Any) -> None:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures into FILE")
     bench.add_argument("--only", metavar="NAME", help="only this measurement: a module of edge.bench, such as walk")
     bench.add_argument("--models", choices=("best", "default", "standard"), default="best", help="for walk: which set")
-    bench.add_argument("--minutes", type=float, default=1.0, help="for appliance: how long people come (default: 1)")
+    bench.add_argument(
+        "--minutes", type=float, default=1.0, help="for appliance, lanes: how long people come (default: 1)"
+    )
     bench.set_defaults(act=_act)
 
 
@@ -40,7 +42,7 @@ def _act(args: argparse.Namespace) -> int:
     console = Console()
     try:
         measure = importlib.import_module(f"edge.bench.{name}").measure
-        chosen = {"walk": (args.models,), "appliance": (args.minutes,)}.get(name, ())
+        chosen = {"walk": (args.models,), "appliance": (args.minutes,), "lanes": (args.minutes,)}.get(name, ())
         found = measure(console, *chosen)
     except (DeviceError, NotReady, Stuck, FileNotFoundError, SettingsError) as error:
         print(f"edge bench: {error}", file=sys.stderr)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 from edge.audit.entry import Kind
 from edge.demo.acting import Acts
@@ -132,6 +134,48 @@ def under_tasks(visit: Visit) -> Visit:
     if visit.refused is Reason.PRESENTATION_ATTACK and not visit.fed_in:
         return replace(visit, refused=Reason.TASK_NOT_DONE)
     return visit
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What a lane's profile asks of those who come, as far as it decides which visits it can get right.
+
+    Attributes:
+        profile: its name.
+        frames: of a probe that it judges.
+        tasks: whether it asks people to do something.
+        cards: whether people show cards; else it knows who is enrolled.
+        detector: whether its models tell a picture from a person.
+        light: whether there is a fill light.
+    """
+
+    profile: str
+    frames: int
+    tasks: bool
+    cards: bool
+    detector: bool
+    light: bool
+
+    @classmethod
+    def of(cls, profile: str, written: Mapping[str, Any], *, detector: bool, light: bool) -> Lane:
+        """The lane of a profile as it stands in its file."""
+        frames = written["attack_frames"] if detector else 1
+        return cls(profile, frames, bool(written.get("tasks")), written["lane"] != "gallery", detector, light)
+
+    def chosen(self, visits: Iterable[Visit]) -> tuple[Visit, ...]:
+        """Those of the visits that it can get right, with the outcome that is right here."""
+        return tuple(under_tasks(visit) if self.tasks else visit for visit in visits if self._can(visit))
+
+    def _can(self, visit: Visit) -> bool:
+        return (
+            (self.detector or not visit.needs_detector)
+            and (self.tasks or not visit.needs_tasks)
+            and (self.light or not visit.fed_in)
+            and not (self.light and visit.swapped_in)  # its code takes longer than the photo stays in this clip
+            and visit.frames <= self.frames
+            and (visit.shows is not None) == self.cards
+            and (not visit.profiles or self.profile in visit.profiles)
+        )
 
 
 def said(refused: Reason | None, passage: Kind | None, *, overruled: bool = False) -> str:

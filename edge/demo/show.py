@@ -21,7 +21,7 @@ from rich.table import Table
 
 from edge.demo import sheet, shots
 from edge.demo.director import Director, Outcome
-from edge.demo.planned import Card, Visit, under_tasks
+from edge.demo.planned import Card, Lane, Visit
 from edge.demo.screen import ScreenReader
 from edge.demo.stage import ROOT, Stage, Wanted, models_of
 from edge.demo.visits import ENROLLED, VISITS
@@ -90,29 +90,18 @@ def run(
     """
     found = Run(wanted.profile, *models_of(wanted))
     profile = read_toml(ROOT / "config" / "profiles" / f"{wanted.profile}.toml")
-    frames = profile["attack_frames"] if found.attacks_detected else 1
-    tasks, lane = bool(profile.get("tasks")), profile["lane"] == "gallery"
-    found.planned = tuple(
-        under_tasks(visit) if tasks else visit
-        for visit in visits
-        if (found.attacks_detected or not visit.needs_detector)
-        and (tasks or not visit.needs_tasks)
-        and (wanted.light or not visit.fed_in)
-        and not (wanted.light and visit.swapped_in)  # its code takes longer than the photo stays in this clip
-        and visit.frames <= (frames if found.attacks_detected else 1)
-        and (visit.shows is None) == lane
-        and (not visit.profiles or wanted.profile in visit.profiles)
-    )
+    lane = Lane.of(wanted.profile, profile, detector=found.attacks_detected, light=wanted.light)
+    found.planned = lane.chosen(visits)
     if not found.planned:
         raise DeviceError(
             "demo", f"none of these visits can be got right with profile {wanted.profile} and {found.models}"
         )
-    wanted = replace(wanted, enrolled=ENROLLED if lane else _enrolled(found.planned))
+    wanted = replace(wanted, enrolled=_enrolled(found.planned) if lane.cards else ENROLLED)
     logging.getLogger("edge").addHandler(logging.NullHandler())  # the collector's words are not for this screen
     with _told_to_stop(), Stage(wanted) as stage:
         web = stage.settings.web
         with ScreenReader(web.host, web.port) as screen:
-            director = Director(stage, screen if tasks else None)
+            director = Director(stage, screen if lane.tasks else None)
             director.open()
             _begin(stage, found, console)
             _play(director, stage, found, console)

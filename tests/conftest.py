@@ -8,6 +8,7 @@ import select
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -52,16 +53,55 @@ def pins() -> Gate:
     )
 
 
+class _Unhurried(asyncio.SelectorEventLoop):
+    """A loop for which no time passes while the machine leaves it alone, but what it waited on purpose.
+
+    Whoever walks through is told here, and so is the lock's timer: a machine that is busy elsewhere for a second
+    shortens neither. Its own work counts, a hundredth of a second at once at most.
+    """
+
+    def __init__(self) -> None:
+        self._seen, self._passed = time.monotonic(), 0.0
+        super().__init__(_Counted(self))
+
+    def time(self) -> float:
+        """Seconds that passed."""
+        self.count(0.0)
+        return self._passed
+
+    def count(self, meant_s: float) -> None:
+        """What passed since the last count, when so many seconds were waited on purpose."""
+        now = time.monotonic()
+        self._passed += min(now - self._seen, meant_s + 0.01)
+        self._seen = now
+
+
+class _Counted(selectors.DefaultSelector):
+    """Tells its loop how long it was meant to wait."""
+
+    def __init__(self, loop: _Unhurried) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What has happened."""
+        self._loop.count(0.0)
+        events = super().select(timeout)
+        self._loop.count(float("inf") if timeout is None else max(0.0, timeout))
+        return events
+
+
 @pytest.fixture
 def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Run one story to its end, for at most a minute."""
+    """Run one story to its end, for at most a minute of its own: while this machine does something else none passes."""
 
     def within_a_minute(story: Coroutine[Any, Any, Any]) -> Any:
         async def bounded() -> Any:
             async with asyncio.timeout(60):
                 return await story
 
-        return asyncio.run(bounded())
+        with asyncio.Runner(loop_factory=_Unhurried) as runner:
+            return runner.run(bounded())
 
     return within_a_minute
 

@@ -34,13 +34,13 @@ def act(args: argparse.Namespace) -> int:
     ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.append(1))
-    deadline = float("inf") if args.once is None else time.monotonic() + args.once
     connection = Connection(Link(args.host, args.port, args.ca, args.certificate, args.key), args.name)
     word = "taken back" if args.forget else "announced"
     try:
         connection.open()
         bridge = HomeAssistant(connection, lambda name: print(f"{name}: {word}", flush=True), forget=args.forget)
         bridge.listen()
+        deadline = float("inf") if args.once is None else time.monotonic() + args.once
         while not ended and time.monotonic() < deadline:
             bridge.turn(0.2)
     except DeviceError as error:

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge.demo.port import free_port
 from edge.errors import DeviceError
 
 HOST = "127.0.0.1"
@@ -39,7 +40,7 @@ OPERATOR = "operator"
 PUBLISHER = "publisher"
 BRIDGE = "bridge"
 HOME = "home-assistant"
-_READY_S = 10.0
+_READY_S = 30.0
 _TRIES = 5
 
 COLLECTORS = (COLLECTOR, "collector-2")
@@ -174,7 +175,7 @@ class Broker:
             DeviceError: it does not start.
         """
         for _ in range(_TRIES):
-            chosen = self.port or _free_port()
+            chosen = self.port or free_port()
             if self._started(chosen):
                 self.port = chosen
                 return
@@ -309,13 +310,6 @@ def _named(name: str) -> x509.Name:
 
 def _file(name: str) -> str:
     return name.replace("/", "_")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _program() -> str:

@@ -15,7 +15,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from edge.demo import broker, configuration, desk, keeper, people, processes
 from edge.demo.cards import Issuers
 from edge.demo.guard import Guard
 from edge.demo.office import GALLERY, Office
+from edge.demo.port import free_port
 from edge.demo.processes import Processes
 from edge.demo.token import SoftToken
 from edge.devices.follower import Follower
@@ -190,7 +190,7 @@ class Stage:
         return started
 
     def _office(self) -> Office:
-        return Office(self.folder / "office", self.broker.authority, self.folder / "credentials", _free_port())
+        return Office(self.folder / "office", self.broker.authority, self.folder / "credentials", free_port())
 
     def _settings(self) -> Settings:
         site = self.broker.identities[configuration.NAME]
@@ -211,7 +211,7 @@ class Stage:
             root=self.issuers.root,
             module=self.token.module,
             mqtt=mqtt,
-            port=_free_port(),
+            port=free_port(),
             fps=self.wanted.fps,
         )
         if self.office is not None:
@@ -316,9 +316,3 @@ def _replace(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".new")
     part.write_text(text, encoding="ascii")
     part.replace(path)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((configuration.HOST, 0))
-        return int(probe.getsockname()[1])

@@ -92,8 +92,12 @@ def test_a_controller_reads_the_gate_s_own_card_and_no_person_s(line: tuple[Path
     controller.start()
     reader = OsdpReader(replace(CHOSEN, kind="osdp-reader", device=ours), KEY)
     try:
-        # Shown again where the line was down when it was shown: a machine that stands still brings it down
-        read = soon(lambda: reader.opened(5.0) or controller.get_event(CHOSEN.address, timeout=1))
+
+        def shown() -> Any:
+            reader.opened(5.0)  # again where the line was down: a machine that stands still brings it down
+            return controller.get_event(CHOSEN.address, timeout=1)
+
+        read = soon(shown)
         assert read["event"] == osdp.Event.CardRead
         assert read["length"] == 26
         bits = "".join(f"{byte:08b}" for byte in read["data"])[:26]

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from edge.audit.checkpoint import Head, key_id, statement, verify_es256
 from edge.audit.tree import EMPTY
+from edge.demo.port import free_port
 from edge.devices.enrolment import status
 from edge.devices.token import Pkcs11Token, TokenPlace, reinitialise
 from edge.errors import DeviceError
@@ -110,9 +111,7 @@ def address() -> Iterator[Path]:
 @pytest.fixture
 def reader(address: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     """A pcscd with a virtual reader and a socket of its own, handed over as systemd would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "readers").mkdir()
     (tmp_path / "readers" / "vpcd").write_text(
         f'FRIENDLYNAME "Gate Test"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {DRIVER}\nCHANNELID {port:#x}\n'

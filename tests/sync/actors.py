@@ -77,7 +77,7 @@ def address_of(asked: dict[str, Any]) -> Address:
 
 def link_of(asked: dict[str, Any]) -> Link:
     ca, certificate, key = (Path(asked[name]) for name in ("ca", "certificate", "key"))
-    return Link("127.0.0.1", asked["port"], ca, certificate, key, keepalive_s=5, patience_s=3.0)
+    return Link("127.0.0.1", asked["port"], ca, certificate, key, keepalive_s=60, patience_s=20.0)
 
 
 async def device(asked: dict[str, Any]) -> None:

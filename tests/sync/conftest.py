@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 GATES = tuple(f"demo/lobby/gate-{number}" for number in range(1, 9))
+# Who has a certificate is waited for: a busy machine is no lost broker. Where a test is about silence it says so itself
 FAST = Pace(connect_s=0.05, connect_most_s=0.4, retry_s=0.3, retry_most_s=1.0, state_s=0.1)
 
 
@@ -47,18 +48,20 @@ class Site:
 
     def link(self, name: str) -> Link:
         identity = self.broker.identities[name]
-        return Link(self.broker.host, self.broker.port, self.broker.ca, identity.certificate, identity.key, 5, 3.0)
+        return Link(self.broker.host, self.broker.port, self.broker.ca, identity.certificate, identity.key, 60, 20.0)
 
     def log(self, name: str, entries: int = 0, sealed_every: int = 0) -> SimulatedLog:
         made = self.logs.setdefault(name, SimulatedLog(self.address(name).origin))
         made.grow(entries, sealed_every)
         return made
 
-    def sender(self, name: str, *, link: Link | None = None, collector_key: Path | None = None) -> Sender:
+    def sender(
+        self, name: str, *, link: Link | None = None, collector_key: Path | None = None, pace: Pace = FAST
+    ) -> Sender:
         key = pinned(collector_key or self.broker.collector_key)
         log = self.log(name)
         outbox = self.folder / name / "sync.db"
-        sender = Sender(self.address(name), link or self.link(name), key, log, log, outbox, pace=FAST)
+        sender = Sender(self.address(name), link or self.link(name), key, log, log, outbox, pace=pace)
         self._ends.append(sender.stop)
         sender.start()
         return sender
@@ -120,7 +123,7 @@ def false_broker(site: Site) -> Callable[..., AbstractContextManager[Link]]:
                     caller, _ = listening.accept()
                 except TimeoutError:
                     continue
-                caller.settimeout(2)
+                caller.settimeout(30)
                 try:
                     connected = context.wrap_socket(caller, server_side=True) if tls else caller
                 except OSError:
@@ -133,7 +136,7 @@ def false_broker(site: Site) -> Callable[..., AbstractContextManager[Link]]:
         thread.start()
         mine = site.link(GATES[0])
         try:
-            yield Link(HOST, listening.getsockname()[1], mine.ca, mine.certificate, mine.key, 5, 1.0)
+            yield Link(HOST, listening.getsockname()[1], mine.ca, mine.certificate, mine.key, 60, 20.0)
         finally:
             ended.set()
             thread.join()

@@ -63,7 +63,7 @@ def trusted(settings: Settings) -> set[str]:
     return set() if trust.current is None else {issuer.name for issuer in trust.current.issuers}
 
 
-async def while_it_runs(settings: Settings, wanted: set[str], within_s: float = 20) -> None:
+async def while_it_runs(settings: Settings, wanted: set[str], within_s: float = 60) -> None:
     running = asyncio.ensure_future(sync.run(settings))
     deadline = time.monotonic() + within_s
     try:

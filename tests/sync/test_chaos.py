@@ -94,7 +94,7 @@ class Scene:
         """Start everybody, kill as often as wanted, and let it come to rest; returns the kills."""
         for who in self._wishes:
             self.start(who)
-        self._await(lambda: all((self._of(name) / "journal.db").exists() for name in self.campaign.names), 30)
+        self._await(lambda: all((self._of(name) / "journal.db").exists() for name in self.campaign.names), 120)
         victims = ["broker", "broker", "collector", "collector", *self._wishes]
         for _ in range(self.campaign.kills):
             time.sleep(self.chance.uniform(0.2, 0.9))
@@ -190,7 +190,7 @@ def played(campaign: Campaign, folder: Path) -> Iterator[Scene]:
         scene = Scene(campaign, broker, folder)
         try:
             scene.run()
-            scene.rest(within_s=60)
+            scene.rest(within_s=120)
             yield scene
         finally:
             scene.end()

@@ -69,16 +69,17 @@ def test_an_operator_asks_and_the_gate_answers(site: Any, tmp_path: Any) -> None
     try:
         while sender.condition():
             time.sleep(0.01)
-        assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"unlock") == b"kcolnu"
+        assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"unlock", 60.0) == b"kcolnu"
         retained = Connection(site.link(OPERATOR), OPERATOR)
         retained.open()
         retained.publish(command(b"old", retain=True))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not sender.ignored and time.monotonic() < deadline:
             retained.turn(0.05)
         assert sender.condition() == "ignored: a retained command"
         retained.publish(command(b"", retain=True))
-        retained.turn(0.2)
+        while retained.in_flight:
+            retained.turn(0.05)
         retained.close()
     finally:
         sender.stop()

@@ -89,12 +89,14 @@ def test_two_collectors_and_a_database_that_dies_lose_nothing(database: Database
     senders = [site.sender(name) for name in (GATE, OTHER)]
     for collector in collectors:
         collector.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     killed = False
-    while any(sender.position.acked < 3000 for sender in senders):
+    while not killed or any(sender.position.acked < 3500 for sender in senders):
         assert time.monotonic() < deadline, [sender.position.acked for sender in senders]
         if not killed and all(sender.position.acked > 200 for sender in senders):
             database.kill()
+            for log in logs:
+                log.grow(500)  # however far they were: something comes while it is dead
             time.sleep(0.3)
             database.start()
             killed = True
@@ -102,9 +104,8 @@ def test_two_collectors_and_a_database_that_dies_lose_nothing(database: Database
     for collector in collectors:
         collector.stop()
     found = counted(database.where)
-    assert killed
-    assert [found[log.origin] for log in logs] == [3000, 3000]
-    assert [sender.position.root for sender in senders] == [log.root(3000) for log in logs]
+    assert [found[log.origin] for log in logs] == [3500, 3500]
+    assert [sender.position.root for sender in senders] == [log.root(3500) for log in logs]
 
 
 def test_no_gate_loads_it() -> None:
@@ -124,7 +125,7 @@ def test_a_database_that_is_not_there_is_said(site: Any) -> None:
         pace=PACE,
     )
     collector.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "cannot be kept" not in collector.condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "edge" / "sync" / "README.md").read_text(encoding="utf-8")
 GATE = "demo/lobby/gate-1"
 FAST = Pace(connect_s=0.05, connect_most_s=0.4, retry_s=0.3, retry_most_s=1.0, state_s=0.1)
-HASTE = Haste(spread_s=0, least_s=0, absent_s=0.15)
+HASTE = Haste(spread_s=0, least_s=0, absent_s=0.15, again_s=0.1, again_most_s=0.3)
 
 
 def steps(name: str) -> list[str]:
@@ -55,7 +55,7 @@ def walk(name: str, folder: Path, **instead: str) -> str:
     return out
 
 
-def until(true: Callable[[], object], within_s: float = 15) -> None:
+def until(true: Callable[[], object], within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not come to that"

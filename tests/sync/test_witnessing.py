@@ -82,7 +82,7 @@ class Gate:
         """On the network."""
         identity = self.site.broker.identities[self.address.name]
         broker = self.site.broker
-        link = Link(broker.host, broker.port, broker.ca, identity.certificate, identity.key, 5, 3.0)
+        link = Link(broker.host, broker.port, broker.ca, identity.certificate, identity.key, 60, 20.0)
         pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         policy = neighbourhood(self.site.folder / "witnesses.toml")
         store = self.folder / "neighbours.db"
@@ -162,7 +162,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
             gate.close()
 
 
-def until(holds: Callable[[], bool], within_s: float = 15.0) -> None:
+def until(holds: Callable[[], bool], within_s: float = 60) -> None:
     end = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < end
@@ -242,7 +242,7 @@ def test_forged_and_foreign_messages_change_nothing(site: Site) -> None:
     identity = site.broker.identities[west.address.name]
     broker = site.broker
     liar = Connection(
-        Link(broker.host, broker.port, broker.ca, identity.certificate, identity.key, 5, 3.0), west.address.name
+        Link(broker.host, broker.port, broker.ca, identity.certificate, identity.key, 60, 20.0), west.address.name
     )
     liar.open()
     for topic, payload in (

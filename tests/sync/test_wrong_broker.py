@@ -28,7 +28,7 @@ CONNACK = bytes.fromhex("2003000000")
 MANY = 10_000
 
 
-def until(true: Callable[[], object], within_s: float = 20) -> None:
+def until(true: Callable[[], object], within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not come to that"

@@ -3,21 +3,23 @@
 benefit   all visits of the demo that belong there, over and over, kills, jams and an empty dispenser among them: how
           many have an outcome, which is a decision in the log and, where somebody was admitted, what came of it; how
           many were as they must be; seconds from the card in view to the decision
-egate     travellers one after the other, each with a card of their own, who do what the screen asks: how many an hour;
-          seconds from the card in view to the decision, and from the decision until the gate is ready again
+egate     travellers one after the other, each with a card of their own, who do what the screen asks: how many are
+          through both doors in an hour; seconds from the card in view to the decision
 
 Nobody here walks as slowly as people do: a simulated person is through both doors in about a second. So what an hour
-holds is what the gate itself leaves room for; the seconds beside it say how long people may take.
+holds is what the gate itself leaves room for; ``spare_s`` is what it leaves each traveller for looking up and walking.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from edge.audit.entry import Kind
 from edge.bench.figures import least, most, percentiles
 from edge.demo.director import Director, Outcome
 from edge.demo.planned import Card, Lane, Visit
@@ -48,15 +50,19 @@ class Played:
         """For people and programs."""
         decided = [outcome.took_s for outcome in self.outcomes if outcome.decision is not None]
         known = [outcome for outcome in self.outcomes if _ended(outcome)]
+        through = [each for each in self.outcomes if each.passage is not None and each.passage.kind is Kind.TAKEN]
         others = (f"{each.visit.name}: {each.actual}" for each in self.outcomes if not each.as_expected)
         return {
             "visits": len(self.outcomes),
             "with_an_outcome": len(known),
             "share": round(100 * len(known) / len(self.outcomes), 2),
+            "surely": round(100 * surely(len(known), len(self.outcomes)), 2),
             "as_expected": sum(outcome.as_expected for outcome in self.outcomes),
             "otherwise": sorted(set(others)),
             "decided_s": percentiles(decided),
-            "per_hour": round(3600 * len(self.outcomes) / self.took_s),
+            "through": len(through),
+            "per_hour": round(3600 * len(through) / self.took_s),
+            "spare_s": round(3600 / PER_HOUR - self.took_s / len(self.outcomes), 1),
         }
 
 
@@ -75,6 +81,10 @@ def measure(console: Console, minutes: float = 1.0) -> dict[str, Any]:
     targets = [
         least("benefit: visits with an outcome", "%", OUTCOMES, benefit["share"]),
         least("egate: people an hour", "1/h", PER_HOUR, egate["per_hour"]),
+        *(
+            least(f"{name}: visits as they must be", "", found["visits"], found["as_expected"])
+            for name, found in (("benefit", benefit), ("egate", egate))
+        ),
     ]
     for name, found in (("benefit", benefit), ("egate", egate)):
         for which, limit in zip(("p50", "p95"), DECIDED_S[name], strict=True):
@@ -118,6 +128,13 @@ def in_round(visit: Visit, turn: int) -> Visit:
     if isinstance(card, Card) and card.holder:
         card = replace(card, holder=f"{card.holder}-{turn}")
     return replace(visit, name=f"{visit.name} {turn}", shows=card)
+
+
+def surely(good: int, of: int) -> float:
+    """The least share that so many good ones of so many speak for, at 95 % (Wilson's bound)."""
+    z, share = 1.645, good / of
+    spread = z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
+    return (share + z * z / (2 * of) - spread) / (1 + z * z / of)
 
 
 def _ended(outcome: Outcome) -> bool:

@@ -27,12 +27,19 @@ def test_a_visit_whose_passage_is_not_in_the_log_has_no_outcome() -> None:
     silent = Outcome(VISIT, "waited for an answer")
     found = lanes.Played([GOOD, stuck, refused, silent], took_s=36.0).figures()
     assert (found["visits"], found["with_an_outcome"], found["share"]) == (4, 2, 50.0)
-    assert (found["as_expected"], found["per_hour"]) == (1, 400)
+    assert (found["as_expected"], found["through"]) == (1, 1)
+    assert (found["per_hour"], found["spare_s"]) == (100, 11.0), "who was refused is not through"
     assert found["otherwise"] == [
         "comes: denied: expired",
         "comes: waited for an answer",
         "comes: waited for an entry",
     ]
+
+
+def test_a_few_visits_speak_for_less_than_many() -> None:
+    assert round(lanes.surely(26, 26), 3) == 0.906
+    assert round(lanes.surely(600, 600), 4) == 0.9955
+    assert lanes.surely(599, 600) < lanes.surely(600, 600)
 
 
 def test_who_comes_twice_in_a_round_is_somebody_else_in_the_next() -> None:

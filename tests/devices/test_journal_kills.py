@@ -158,7 +158,7 @@ def test_killed_at_every_step_the_log_still_verifies(capsys: pytest.CaptureFixtu
         folder = Path(place)
         # A process of its own: threads of other tests do not survive a fork.
         done = subprocess.run(
-            [sys.executable, str(Path(__file__)), place], capture_output=True, text=True, timeout=110, cwd=ROOT
+            [sys.executable, str(Path(__file__)), place], capture_output=True, text=True, timeout=200, cwd=ROOT
         )
         assert done.returncode == 0, done.stderr
         (folder / "gate.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, KEY).enrolled))

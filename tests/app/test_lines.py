@@ -18,7 +18,7 @@ def heard(path: Path, *said: tuple[int, str]) -> list[dict[str, str]]:
     """What a journal hears, read naively."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(path))
-        ear.settimeout(2)
+        ear.settimeout(30)
         sending = Journald("edge-gate", logging.NullHandler(), str(path))
         log = logging.Logger("edge.visit")
         log.addHandler(sending)

@@ -83,7 +83,7 @@ def test_the_heartbeat_moves_while_the_gate_serves_and_not_after_its_end(
             entrance = await entrance_of(chosen, on, closing)
             assert not wire.state
             serving = asyncio.create_task(serve(settings, on, entrance))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 for level in (True, False):
                     while bool(wire.state) is not level:  # noqa: ASYNC110 -- a pin has no event
                         await asyncio.sleep(0.01)

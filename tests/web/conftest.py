@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +35,7 @@ from edge.ports import Receipt
 from edge.settings import Site, Web
 from edge.trust import operators as known
 from edge.trust.charter import Charter
+from edge.web import kiosk
 from edge.web.board import Board
 from edge.web.counter import Counter
 from edge.web.desk import Desk
@@ -73,10 +73,15 @@ class Clock(SimulatedClock):
     """A wall clock that goes only when it is told to, and a stopwatch that goes on by itself, as the machine's does."""
 
     gone: Callable[[], None] = staticmethod(lambda: None)
+    held_s: float | None = None
 
     def monotonic(self) -> float:
         """Seconds since the machine started, and those that were told."""
-        return time.monotonic() + self.ticks
+        return (time.monotonic() if self.held_s is None else self.held_s) + self.ticks
+
+    def hold(self) -> None:
+        """From now on the stopwatch too goes only when it is told to: however long something takes, no time passes."""
+        self.held_s = time.monotonic()
 
     def go(self, seconds: float) -> None:
         """Let time pass, in which the gate goes on saying what its panel shows."""
@@ -105,7 +110,7 @@ class Stand:
     board: Board
     app: Guard
     client: httpx.AsyncClient
-    clock: SimulatedClock
+    clock: Clock
     way: Way
     commands: Commands
     operators: Operators
@@ -169,7 +174,7 @@ class Stand:
         """Write many entries at once."""
         await self.journal.append_all(list(events))
 
-    async def until(self, true: Callable[[], bool], within_s: float = 5.0) -> None:
+    async def until(self, true: Callable[[], bool], within_s: float = 45.0) -> None:
         """Wait for the board to know."""
         async with asyncio.timeout(within_s):
             while not true():
@@ -198,20 +203,14 @@ class Stand:
             await asyncio.sleep(1.0)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Folder:
     """Where one gate keeps its log; opened as often as a test likes."""
 
     package = Path(edge.web.__file__).parent
+    sequence: Callable[[Path, Path, str], Iterator[bytes]] = staticmethod(exported)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, free_port: Callable[[], int]) -> None:
+        self.path, self.free_port = path, free_port
 
     @contextlib.asynccontextmanager
     async def stand(
@@ -244,7 +243,7 @@ class Folder:
         counter = Counter(self.path / "operators.sock")
         desk = Desk(counter, open_to_read=web.readers == "anyone")
         paths = (self.path / "journal.db", self.path / "checkpoints.db")
-        taking = Taking(desk, follower, lambda: exported(*paths, ORIGIN), SITE.gate)
+        taking = Taking(desk, follower, lambda: self.sequence(*paths, ORIGIN), SITE.gate)
         machine = Machine(self.path, self.path / "thermal")
         app = application(board, SITE, web, desk, machine, taking.routes(), dispenser=dispenser)
         transport = httpx.ASGITransport(app)
@@ -267,9 +266,9 @@ class Folder:
                     journal, follower, board, app, client, clock, way, commands, operators, self.path, devices
                 )
                 clock.gone = stand.again
+                tasks.append(asyncio.create_task(stand.say_again()))
                 if port:
-                    tasks.append(asyncio.create_task(stand.say_again()))
-                    web, ready = replace(web, port=free_port(), tls_port=free_port()), asyncio.Event()
+                    web, ready = replace(web, port=self.free_port(), tls_port=self.free_port()), asyncio.Event()
                     tasks.append(asyncio.create_task(serve(app, board, web, ready, key)))
                     await ready.wait()
                     stand.here = f"http://127.0.0.1:{web.port}"
@@ -291,6 +290,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    """An empty place for a log."""
-    return Folder(tmp_path)
+def folder(tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> Folder:
+    """An empty place for a log, beside a panel that may be kept waiting: when silence is told is tested elsewhere."""
+    monkeypatch.setattr(kiosk, "SILENT_S", 60.0)
+    return Folder(tmp_path, free_port)

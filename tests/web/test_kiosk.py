@@ -171,7 +171,7 @@ def test_a_lock_down_from_before_the_start_is_asked_for(
     async def story() -> None:
         async with folder.stand(roll=True) as stand:
             await stand.commands.close(True)  # as it is read at a start; the log since then tells nothing of it
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(45):
                 while stand.board.face() != Face(Screen.CLOSED):
                     stand.show(Indication.READY)
                     await asyncio.sleep(0.05)

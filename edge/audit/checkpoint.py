@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from edge.audit.entry import LogError, Quality, deterministic, strict
+from edge.audit.entry import COUNT, LogError, Quality, deterministic, strict
 from edge.audit.tree import HASH, verify_consistency
 
 CONTENT_TYPE = "application/gate-checkpoint+cose"
@@ -300,7 +300,8 @@ def _head(protected: object, root: object) -> tuple[Head, bytes]:
         same = _protected(head, kid) == protected
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise LogError("not a checkpoint: protected header") from error
-    whole = all(type(n) is int and n >= 0 for n in (size, previous_size, oldest_body, boot, longest_tail, head.at_s))
+    counts = (epoch, size, previous_size, oldest_body, boot, longest_tail, head.at_s)
+    whole = all(type(number) is int and 0 <= number < COUNT for number in counts)
     if not same or not whole or not isinstance(claims[1], str) or not isinstance(kid, bytes) or len(kid) != 8:
         raise LogError("not a checkpoint: protected header")
     if not isinstance(previous_digest, bytes) or len(previous_digest) not in (0, HASH):

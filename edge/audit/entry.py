@@ -4,7 +4,7 @@ Rules:
 
 1. An entry is a map with small integer keys; its ``fields`` are a map with text keys, so that a log explains itself.
 2. Values are integers, text, byte strings, booleans, None, arrays and maps. No floats (a score is an integer 0 to
-   10000), no tags.
+   10000), no tags; so an integer has at most 64 bits, since longer ones are written with a tag.
 3. No image, template, code text or plain identifier, ever. Kinds are added, never renamed or renumbered.
 4. One entry has one encoding. Bytes that are not exactly that encoding are not an entry.
 """
@@ -23,6 +23,9 @@ Value = int | str | bytes | bool | None | list["Value"] | Mapping[str, "Value"]
 VERSION = 1
 LIMIT = 64 * 1024
 """Bytes of the largest entry; a decision takes about 500."""
+COUNT = 1 << 63
+"""Indices, epochs, times and the like are below it: databases keep them in eight bytes, with a sign."""
+_WHOLE = 1 << 64
 
 
 class LogError(ValueError):
@@ -198,10 +201,10 @@ def decode(encoded: bytes) -> Entry:
     plain = strict(encoded)
     if not isinstance(plain, dict) or not set(range(10)) <= set(plain) <= set(range(15)):
         raise LogError("not an entry: wrong keys")
-    if plain[0] != VERSION:
-        raise LogError(f"entry of version {plain[0]!r}")
-    if not all(type(plain[key]) is int and plain[key] >= 0 for key in range(1, 8)):
+    if not all(type(plain[key]) is int and 0 <= plain[key] < COUNT for key in range(8)):
         raise LogError("not an entry: numbers missing")
+    if plain[0] != VERSION:
+        raise LogError(f"entry of version {plain[0]}")
     if not isinstance(plain[8], str) or not isinstance(plain[9], dict):
         raise LogError("not an entry: gate or fields missing")
     _allowed(plain[9])
@@ -284,12 +287,15 @@ def _optional(plain: dict[int, Any]) -> None:
         values = plain.get(key, [])
         if not isinstance(values, list) or not all(type(value) is kind for value in values):
             raise LogError(f"not an entry: key {key}")
+        _allowed(values)
 
 
 def _allowed(value: object, depth: int = 0) -> Value:
     """The value, if rule 2 allows it."""
     if depth > 8:
         raise LogError("fields nest too deeply")
+    if type(value) is int and not -_WHOLE <= value < _WHOLE:
+        raise LogError("an integer of more than 64 bits does not belong into a log")
     if value is None or type(value) in (int, str, bytes, bool):
         return cast(Value, value)
     if isinstance(value, list | tuple):

@@ -5,7 +5,8 @@ Rules:
 1. Each gate publishes its newest checkpoints on ``head`` (retained). A neighbour that misses steps in between says so
    on ``wish`` and gets them on ``head`` too. Cosignatures come on ``cosign``, evidence on ``fork`` (retained).
 2. Everything is verified by whoever receives it, under the keys of the policy file. A broker that changes or forges
-   messages reaches nothing; one that keeps them back is noticed when cosignatures stay away.
+   messages reaches nothing; one that keeps them back is noticed when cosignatures stay away. Retained wishes and
+   cosignatures are passed over: nobody sends them so, and they would come again with each connection.
 3. What was seen is on disk before it is cosigned.
 4. A fork is evidence for ever: it is kept, told to everybody, and shown to the technicians of all gates of the site.
 5. No more than one message of each kind in ``_PAUSE_S`` to each neighbour, whatever comes in.
@@ -32,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from edge.audit.checkpoint import Checkpoint, key_id, parse
-from edge.audit.entry import LogError, deterministic, strict
+from edge.audit.entry import COUNT, LogError, deterministic, strict
 from edge.audit.witness import Fork, Witness, cosign_statement, cosigned, cosigners, fork_of
 from edge.errors import DeviceError
 from edge.sync.connection import Connection, Message
@@ -40,6 +41,7 @@ from edge.sync.topics import PREFIX, Address, addressed
 from edge.sync.witnessed import Witnessed
 
 KINDS = ("head", "wish", "cosign", "fork")
+_PASSING = ("wish", "cosign")
 _STEPS = 32
 _LIMIT = 128 * 1024
 _PAUSE_S = 1.0
@@ -191,6 +193,8 @@ class Neighbours:
         try:
             if len(message.payload) > _LIMIT:
                 raise LogError("too long")
+            if message.retain and kind in _PASSING:
+                raise LogError("retained, and only for now")
             told = strict(message.payload)
             match kind:
                 case "head":
@@ -201,7 +205,7 @@ class Neighbours:
                     self._cosigned(told)
                 case "fork":
                     self._accused(told)
-        except (LogError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (LogError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             _log.info("from %s on %s: %s", sender.gate, kind, error)
         return True
 
@@ -261,7 +265,7 @@ class Neighbours:
         if told["origin"] != self._address.origin or sender.origin not in self._logs:
             return
         if self._may("head", sender.origin, f"{told['epoch']}/{told['size']}"):
-            steps = self._checkpoints.after(int(told["epoch"]), int(told["size"]), _STEPS)
+            steps = self._checkpoints.after(_count(told["epoch"]), _count(told["size"]), _STEPS)
             self._publish(connection, "head", [_plain(step) for step in steps])
 
     def _cosign(self, connection: Connection, checkpoint: Checkpoint) -> None:
@@ -283,11 +287,12 @@ class Neighbours:
             return
         if told["kid"] not in self._policy.witnesses:
             raise LogError("the policy does not know this witness")
-        own = self._checkpoints.after(int(told["epoch"]), int(told["size"]) - 1, 1)
+        own = self._checkpoints.after(_count(told["epoch"]), _count(told["size"]) - 1, 1)
         if not own or (own[0].head.epoch, own[0].head.size) != (told["epoch"], told["size"]):
             raise LogError("we have no such checkpoint")
-        cosigners(cosigned(own[0].bare(), told["kid"], told["at"], told["signature"]), self._policy.witnesses)
-        self._opened().cosigned(own[0], told["kid"], told["at"], told["signature"])
+        at_s = _count(told["at"])
+        cosigners(cosigned(own[0].bare(), told["kid"], at_s, told["signature"]), self._policy.witnesses)
+        self._opened().cosigned(own[0], told["kid"], at_s, told["signature"])
 
     def _accused(self, told: Any) -> None:
         """Somebody shows two heads of one log, perhaps ours; the signatures decide."""
@@ -326,6 +331,13 @@ class Neighbours:
 
     def _publish(self, connection: Connection, kind: str, told: object, *, retain: bool = False) -> None:
         connection.publish(Message(self._address.topic(kind), deterministic(told), retain=retain))
+
+
+def _count(number: Any) -> int:
+    """A number that a neighbour says, as databases keep it."""
+    if type(number) is not int or not 0 <= number < COUNT:
+        raise LogError("a number out of range")
+    return number
 
 
 def _plain(checkpoint: Checkpoint) -> bytes:

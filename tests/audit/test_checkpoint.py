@@ -126,6 +126,7 @@ def test_malformed_checkpoints_are_refused() -> None:
         {**header, -70000: [20, 7, b"short", 0, 0, 0, 0]},
         {**header, 15: {1: ORIGIN, 2: "epoch/x", 6: 1}},
         {**header, 15: {1: ORIGIN, 2: "epoch/01", 6: SECOND.at_s}},
+        {**header, 15: {1: ORIGIN, 2: "epoch/-1", 6: SECOND.at_s}},
         {**header, 4: b"long key id"},
         [],
     ]
@@ -145,6 +146,14 @@ def test_damage_gives_a_log_error_and_nothing_else(start: int, length: int, junk
     good = sign(SECOND, PATH).encode()
     with suppress(LogError):
         parse(good[:start] + junk + good[start + length :])
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64], ids=["64 bits", "65"])
+@pytest.mark.parametrize("which", ["epoch", "size", "at_s", "boot", "longest_tail", "oldest_body"])
+def test_a_checkpoint_says_no_number_that_no_database_keeps(which: str, number: int) -> None:
+    told: dict[str, Any] = {which: number}
+    with pytest.raises(LogError):
+        parse(replace(sign(FIRST), head=replace(FIRST, **told)).encode())
 
 
 def test_the_guard_admits_only_what_continues() -> None:

@@ -24,7 +24,7 @@ FULL = replace(
     body=bytes(32),
 )
 VALUES: Any = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=5) | st.binary(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
@@ -52,6 +52,24 @@ def test_keys_are_the_numbers_that_were_promised() -> None:
 def test_what_does_not_belong_into_a_log_is_refused(value: Any) -> None:
     with pytest.raises(LogError):
         encode(replace(PLAIN, fields={"x": value}))
+
+
+@pytest.mark.parametrize("key", range(8))
+@pytest.mark.parametrize("number", [-1, 2**63, 2**64, 10**5000], ids=["less than nothing", "64 bits", "65", "a lot"])
+def test_a_number_that_no_database_keeps_is_no_entrys(key: int, number: int) -> None:
+    plain = cbor2.loads(encode(PLAIN)) | {key: number}
+    with pytest.raises(LogError):
+        decode(cbor2.dumps(plain, canonical=True))
+
+
+@pytest.mark.parametrize(
+    "number", [2**64, -(2**64) - 1, 10**5000, -(10**5000)], ids=["65 bits", "-65", "a lot", "-a lot"]
+)
+@pytest.mark.parametrize("key", [9, 12])
+def test_an_integer_that_takes_a_tag_does_not_belong_into_a_log(key: int, number: int) -> None:
+    plain = cbor2.loads(encode(FULL)) | {key: {"size": [number]} if key == 9 else [number]}
+    with pytest.raises(LogError):
+        decode(cbor2.dumps(plain, canonical=True))
 
 
 def test_a_flood_in_one_entry_is_refused() -> None:

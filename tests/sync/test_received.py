@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.sync.batch import Batch
+from edge.audit.checkpoint import Checkpoint, Head, key_id
+from edge.sync.batch import Batch, pack, unpack
 from edge.sync.received import Received, Taken, Tampered, counted
 from edge.sync.simulated import SimulatedLog
 
@@ -115,6 +117,20 @@ def test_an_entry_under_another_number_is_refused(store: Received, log: Simulate
 def test_what_is_no_entry_is_refused(store: Received, log: SimulatedLog) -> None:
     with pytest.raises(Tampered, match="entry 0: not"):
         take(store, log, Batch(ORIGIN, 1, 0, (b"\xa0",)))
+
+
+@pytest.mark.parametrize("number", [2**63, 10**5000], ids=["64 bits", "a lot"])
+def test_numbers_without_end_are_refused_like_anything_else(store: Received, log: SimulatedLog, number: int) -> None:
+    """Nobody's signature is needed to send them: they may not end the collector."""
+    entry = cbor2.dumps(cbor2.loads(log.read(0, 1)[0]) | {1: number}, canonical=True)
+    head = Head(ORIGIN, 1, number, bytes(32), 0, b"", 0)
+    for entries, checkpoints in (
+        ((entry,), ()),
+        ((), (Checkpoint(head, key_id(log.point), (), bytes(64)).encode(),)),
+    ):
+        with pytest.raises(Tampered):
+            take(store, log, unpack(pack(Batch(ORIGIN, 1, 0, entries, checkpoints))))
+    assert take(store, log, batch(log, 0, 20)).known.tree.size == 20
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["with its entries", "after them"])

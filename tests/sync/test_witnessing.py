@@ -12,13 +12,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from edge.audit.checkpoint import Checkpoint
+from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import Event, Kind
 from edge.audit.export import sequence
 from edge.audit.sealing import SealingPolicy
@@ -35,7 +37,7 @@ from edge.sync.connection import Connection, Link, Message
 from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.topics import Address
 from edge.sync.witnessed import Witnessed, joined
-from edge.sync.witnessing import Neighbours, neighbourhood, witness_key
+from edge.sync.witnessing import Neighbours, _encoded, neighbourhood, witness_key
 from edge.trust.interval import Interval
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,6 +266,63 @@ def test_forged_and_foreign_messages_change_nothing(site: Site) -> None:
     west.connect()
     until(lambda: north.cosigned_by(again) == 2)
     assert south.neighbours.condition() == north.neighbours.condition() == ""
+
+
+def beside(folder: Path) -> list[Gate]:
+    """Two gates without a network, under one policy."""
+    site = cast(Site, SimpleNamespace(folder=folder))
+    gates = [Gate(site, name) for name in ("north", "south")]
+    logs = "\n".join(f'"{gate.address.origin}" = "{gate.name}.token.pem"' for gate in gates)
+    (folder / "witnesses.toml").write_text(f'quorum = 1\nkeys = ["south.witness.pem"]\n\n[logs]\n{logs}\n')
+    for gate in gates:
+        gate.open()
+    return gates
+
+
+def listening(gate: Gate) -> Neighbours:
+    policy = neighbourhood(gate.site.folder / "witnesses.toml")
+    return Neighbours(gate.address, policy, gate.key, gate.checkpoints, gate.folder / "neighbours.db")
+
+
+@pytest.mark.parametrize("retained", [False, True])
+@pytest.mark.parametrize("number", [-1, 1 << 63, 1 << 64, 10**5000], ids=["-1", "64 bits", "65", "a lot"])
+def test_numbers_without_end_from_a_neighbour_end_nothing(tmp_path: Path, number: int, retained: bool) -> None:
+    """A retained one would come again with each connection, and nothing else would ever be served."""
+    north, south = beside(tmp_path)
+    kid, signature = key_id(_encoded(south.key.public_key())), bytes(64)
+    place = {"origin": north.address.origin, "epoch": 1, "size": north.write(5).head.size}
+    heard = listening(north)
+    nobody = cast(Connection, SimpleNamespace(publish=lambda _: None))
+    for kind, told in (
+        ("wish", place | {"epoch": number}),
+        ("wish", place | {"size": number}),
+        ("cosign", place | {"epoch": number, "kid": kid, "at": 0, "signature": signature}),
+        ("cosign", place | {"size": number, "kid": kid, "at": 0, "signature": signature}),
+        ("cosign", place | {"kid": kid, "at": number, "signature": signature}),
+    ):
+        message = Message(south.address.topic(kind), cbor2.dumps(told, canonical=True), retain=retained)
+        assert heard.hear(nobody, message)
+    assert heard.condition() == ""
+    heard.close()
+    north.close()
+    south.close()
+
+
+def test_what_is_only_for_now_is_passed_over_when_it_is_retained(tmp_path: Path) -> None:
+    north, south = beside(tmp_path)
+    north.write(5)
+    heard = listening(north)
+    wish = {"origin": north.address.origin, "epoch": 0, "size": 0}
+    said = cbor2.dumps(wish, canonical=True)
+    out: list[Message] = []
+    connection = SimpleNamespace(publish=out.append)
+    assert heard.hear(cast(Connection, connection), Message(south.address.topic("wish"), said, retain=True))
+    assert out == []
+    assert heard.hear(cast(Connection, connection), Message(south.address.topic("wish"), said))
+    assert [message.topic for message in out] == [north.address.topic("head")]
+    heard.close()
+    north.close()
+    south.close()
 
 
 def test_a_policy_that_cannot_be_read_is_said(tmp_path: Path) -> None:

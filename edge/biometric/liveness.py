@@ -4,7 +4,8 @@ Rules:
 
 1. The networks' probability is the ground; each cue that needs no model shifts its log-odds: ``weight`` times what lies
    beyond ``neutral``, never more than ``limit``. So no cue decides alone, and what cannot be seen shifts nothing. One
-   exception: no face before this camera leaves the fill light's code without any answer.
+   exception: no face before this camera leaves the fill light's code without any answer. What does is no person,
+   however sure the networks are: they never saw this camera, and a film that is fed in passes them.
 2. Without the networks there is no score: a missing detector is a reason against, whatever the cues say.
 3. Weights, neutral values and limits stand in the manifest with the data behind them; a camera's own are measured with
    ``edge face calibrate``.
@@ -45,6 +46,8 @@ class Cue:
 
 def fused(passive: float, found: Mapping[str, float], cues: Mapping[str, Cue]) -> float:
     """Probability of a real person from the networks' and from the cues that could be seen."""
+    if "light" in cues and found.get("light") == NO_ANSWER:
+        return 0.0
     shift = 0.0
     for name, value in found.items():
         if name in cues:

@@ -42,6 +42,15 @@ def test_no_cue_decides_alone() -> None:
     assert fused(0.6, {"parallax": 0.0}, CUES) < 0.5
 
 
+@pytest.mark.parametrize("networks", [0.5, 0.9999, 1.0])
+def test_a_face_that_leaves_the_light_without_any_answer_is_no_person_however_sure_the_networks_are(
+    networks: float,
+) -> None:
+    cues = CUES | {"light": Cue(1.6, 3.0, 8.0, 1.0)}
+    assert fused(networks, {"light": NO_ANSWER, "parallax": 0.3}, cues) == 0.0
+    assert fused(networks, {"light": NO_ANSWER}, CUES) == networks, "where no light is fitted, it says nothing"
+
+
 def test_what_cannot_be_seen_shifts_nothing() -> None:
     assert fused(0.7, {}, CUES) == 0.7
     assert fused(0.7, {"moire": 0.5, "unheard-of": 9.0}, CUES) == 0.7

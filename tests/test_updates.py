@@ -24,7 +24,7 @@ def ran(*command: object, env: dict[str, str] | None = None) -> Said:
     """What a program says and how it ends."""
     words = [str(word) for word in command]
     return subprocess.run(
-        words, capture_output=True, text=True, timeout=60, check=False, env=os.environ | (env or {}), encoding="utf-8"
+        words, capture_output=True, text=True, timeout=240, check=False, env=os.environ | (env or {}), encoding="utf-8"
     )
 
 
@@ -425,7 +425,7 @@ def test_systemd_finds_nothing_to_say_about_the_units() -> None:
         cwd=ROOT / "systemd",
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     ).stderr
     assert [line for line in told.splitlines() if "edge" in line and "is not executable" not in line] == []
@@ -719,9 +719,9 @@ export DBUS_SYSTEM_BUS_ADDRESS="unix:path=$at/bus"
 rauc --conf="$at/system.conf" --override-boot-slot=A service >"$at/service.log" 2>&1 &
 service=$!
 trap 'kill $service $(cat "$at/bus.pid")' EXIT
-for _ in 1 2 3 4 5 6 7 8; do timeout 1 rauc --conf="$at/system.conf" status >/dev/null 2>&1 && break; done
+for _ in $(seq 100); do timeout 20 rauc --conf="$at/system.conf" status >/dev/null 2>&1 && break; sleep 0.2; done
 for bundle; do
-  timeout 40 rauc --conf="$at/system.conf" install "$bundle" 2>&1 && echo TAKEN || echo REFUSED
+  timeout 90 rauc --conf="$at/system.conf" install "$bundle" 2>&1 && echo TAKEN || echo REFUSED
 done
 """
 

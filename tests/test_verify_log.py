@@ -962,7 +962,7 @@ def test_the_verifier_runs_where_there_is_nothing_of_the_gate(log: Path) -> None
     copy.write_text(source)
     files = ("--journal", log / "journal.db", "--checkpoints", log / "checkpoints.db", "--key", log / "gate.pem")
     command = [sys.executable, "-I", str(copy), *map(str, files)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd="/")
     assert (result.returncode, result.stderr) == (VERIFIED, "")
     assert "import edge" not in source
     assert "from edge" not in source

@@ -143,7 +143,7 @@ def test_the_walk_makes_a_gate_that_trusts_its_first_card(scratch: Path) -> None
         cwd=scratch,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
         env=os.environ
         | {

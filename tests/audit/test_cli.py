@@ -355,14 +355,18 @@ def test_the_disk_under_the_log_is_measured_before_a_gate_goes_into_service(
     config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commissioning: p50 and p99 of durable commits where the log is going to be; a slow card is refused."""
-    assert main(["check", "--storage", "--config", str(config)]) == 0
+    status = main(["check", "--storage", "--config", str(config)])  # good or not is this machine's to say
     said = capsys.readouterr().out
-    found = re.fullmatch(r"ok +storage +([0-9.]+) ms, 99 % within ([0-9.]+) ms, (\d+) entries/s\n", said)
+    found = re.match(r"(ok|BAD) +storage +([0-9.]+) ms, 99 % within ([0-9.]+) ms, (\d+) entries/s", said)
     assert found is not None, said
-    assert 0 < float(found[1]) <= float(found[2]) <= 250
-    assert main(["check", "--storage", "--json", "--config", str(config)]) == 0
+    assert (status, found[1]) in ((0, "ok"), (1, "BAD"))
+    assert 0 < float(found[2]) <= float(found[3])
+    main(["check", "--storage", "--json", "--config", str(config)])
     assert json.loads(capsys.readouterr().out)["device"] == "storage"
     assert not (config.parent / "state").exists()  # nothing of it stays
+    monkeypatch.setattr("edge.app.check.selftest", lambda folder: Storage(80, 250, 300, 9))
+    assert main(["check", "--storage", "--config", str(config)]) == 0
+    assert re.fullmatch(r"ok +storage +80(\.0)? ms, 99 % within 250(\.0)? ms, 9 entries/s\n", capsys.readouterr().out)
     assert (Storage(80, 250.0, 300, 9).good, Storage(80, 250.1, 300, 9).good) == (True, False)
     monkeypatch.setattr("edge.app.check.selftest", lambda folder: Storage(80, 251, 300, 9))
     assert main(["check", "--storage", "--config", str(config)]) == 1

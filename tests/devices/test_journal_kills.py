@@ -164,7 +164,7 @@ def test_killed_at_every_step_the_log_still_verifies(capsys: pytest.CaptureFixtu
         (folder / "gate.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, KEY).enrolled))
         command = [sys.executable, "-I", str(ROOT / "scripts" / "verify_log.py"), "--journal", f"{place}/journal.db"]
         command += ["--checkpoints", f"{place}/checkpoints.db", "--key", f"{place}/gate.pem"]
-        verified = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        verified = subprocess.run(command, capture_output=True, text=True, timeout=90)
         with capsys.disabled():
             sys.stdout.write(f"\nkill -9: {done.stdout.strip()}; {verified.stdout.splitlines()[-1]}\n")
         assert (verified.returncode, verified.stderr) == (0, "")

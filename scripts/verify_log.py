@@ -56,13 +56,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-import cbor2
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+try:
+    import cbor2
+    from cryptography.exceptions import InvalidSignature, InvalidTag
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    cbor2.loads(b"\x00", max_depth=1, allow_indefinite=False, allow_duplicate_keys=False)
+except (ImportError, TypeError) as error:
+    print(f"verify_log: {error}: it needs cbor2 (6.1 or newer) and cryptography (46 or newer).", file=sys.stderr)
+    print(
+        "On a gate: /opt/edge-gate/.venv/bin/python verify_log.py ...; else: pip install cbor2 cryptography",
+        file=sys.stderr,
+    )
+    sys.exit(64)
 
 VERIFIED, TAMPERED, INCOMPLETE, UNKNOWN_KEY, USAGE = 0, 1, 2, 3, 64
 HEAD, WITNESSED, PROOFS, RECEIPTS, COUNTERSIGNATURE = -70000, -70001, 396, 394, 11

@@ -966,3 +966,20 @@ def test_the_verifier_runs_where_there_is_nothing_of_the_gate(log: Path) -> None
     assert (result.returncode, result.stderr) == (VERIFIED, "")
     assert "import edge" not in source
     assert "from edge" not in source
+
+
+@pytest.mark.parametrize(
+    "cbor", ["raise ImportError('No module named cbor2')", "def loads(encoded): pass"], ids=["none", "an old one"]
+)
+def test_a_missing_package_is_no_verdict_about_the_log(tmp_path: Path, cbor: str) -> None:
+    (tmp_path / "cbor2.py").write_text(f"{cbor}\n")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--help"],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == USAGE
+    assert "pip install cbor2 cryptography" in done.stderr
+    assert "Traceback" not in done.stderr

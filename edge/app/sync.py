@@ -123,17 +123,20 @@ async def _carry(settings: Settings, keeper: Callable[[], Keeper]) -> None:
     ended, told = threading.Event(), {"bundles": ""}
 
     def look() -> None:
-        keeping = keeper()
-        bundles = Bundles(settings.trust.bundles, keeping)
+        keeping: Keeper | None = None
+        bundles: Bundles | None = None
         try:
             while not ended.wait(Haste.bundles_s):
                 try:
+                    keeping = keeping or keeper()
+                    bundles = bundles or Bundles(settings.trust.bundles, keeping)
                     bundles.look()
                     told["bundles"] = bundles.trouble
                 except DeviceError as error:
                     told["bundles"] = error.message
         finally:
-            keeping.close()
+            if keeping is not None:
+                keeping.close()
 
     looking = asyncio.ensure_future(asyncio.to_thread(look))
     reporting = asyncio.ensure_future(report_health(settings.paths.health_socket, lambda: told))

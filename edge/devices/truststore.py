@@ -5,8 +5,8 @@ Rules:
 1. One SQLite file, one writing process. What is in it was complete and verified when it was committed; a power cut
    leaves the one before or the one after, never something between (WAL, synchronous = FULL).
 2. Whoever reads it verifies again what it uses; this file proves nothing by itself.
-3. The metadata in it is the memory of what was newest. A damaged file is said and put aside, never taken for empty
-   without a word.
+3. The metadata in it is the memory of what was newest. A damaged file is said and put aside with what belongs to
+   it, never taken for empty without a word. A file that merely cannot be used now (disk full, not ours to read) stays.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.devices import readonly
+from edge.devices.logfile import is_corrupt, sync_directory
 from edge.errors import DeviceError
 from edge.trust.stored import Stored
 
@@ -77,17 +78,30 @@ class TrustStore:
     def _opened(self) -> sqlite3.Connection:
         try:
             base = self._prepared()
-            if base.execute("PRAGMA quick_check").fetchone() == ("ok",):
-                return base
+            try:
+                if base.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                    return base
+            except BaseException:
+                base.close()
+                raise
             base.close()
-        except sqlite3.DatabaseError:
-            pass
+        except sqlite3.DatabaseError as error:
+            if not is_corrupt(error):
+                raise
+        self._put_aside()
+        return self._prepared()
+
+    def _put_aside(self) -> None:
+        """Rename the file and what belongs to it; one that was put aside before makes room."""
         aside = self._path.with_suffix(".damaged")
         _log.error("%s is damaged; put aside as %s, trust is fetched anew", self._path.name, aside.name)
-        for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self._path.replace(aside)
-        return self._prepared()
+        for suffix in ("", "-wal", "-shm"):
+            part, kept = (path.with_name(path.name + suffix) for path in (self._path, aside))
+            if part.exists():
+                part.replace(kept)
+            else:
+                kept.unlink(missing_ok=True)
+        sync_directory(self._path.parent)
 
     def _prepared(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path, isolation_level=None, timeout=5)

@@ -8,7 +8,8 @@ Rules:
 2. Verified in RAM as a whole, then one commit. What was wrong changes nothing, is said once, and is tried again later
    and later, so that a hostile broker cannot keep the entries from going out.
 3. A new timestamp is looked at within a random part of ``spread_s``: a hundred thousand gates do not ask at once.
-4. On a connection other messages come in between; they are handed on.
+4. On a connection other messages come in between; they are handed on, as many as ``_ASIDE`` and ``_ASIDE_BYTES`` hold.
+   What comes beyond that is dropped and counted: who has something to say says it again.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ PREFIX = "trust/v1"
 _PATH = re.compile(r"[mt]/[A-Za-z0-9._%/-]{1,200}")
 _AT_ONCE_S = 15.0
 _PIECE_S = 1.0
+_ASIDE = 256
+_ASIDE_BYTES = 4 << 20
 _log = logging.getLogger("edge.sync")
 
 
@@ -148,7 +151,7 @@ class Updates:
         self._trying = False
         self._aside: list[Message] = []
         self.trouble = ""
-        self.taken = 0
+        self.taken = self.dropped = 0
 
     @property
     def topic(self) -> str:
@@ -186,11 +189,11 @@ class Updates:
             self._keeper = None
 
     def _attempt(self, connection: Connection) -> None:
-        self._keeper = self._keeper or self._open()
         self._trying = True
         self._last = time.monotonic()
         self._until = self._last + _AT_ONCE_S
         try:
+            self._keeper = self._keeper or self._open()
             if self._keeper.take(lambda path, limit: self._fetched(connection, path, limit)):
                 self.taken += 1
         except Refusal as refusal:
@@ -234,12 +237,21 @@ class Updates:
                 if message.topic == topic:
                     found = message.payload
                 else:
-                    self._aside.append(message)
+                    self._keep(message)
         if topic != self.topic:
             connection.unsubscribe(topic)
         if found is not None and len(found) == PIECE:
             self._until += _PIECE_S  # large files may take longer
         return found
+
+    def _keep(self, message: Message) -> None:
+        """Rule 4."""
+        if len(self._aside) < _ASIDE and sum(len(one.payload) for one in self._aside) < _ASIDE_BYTES:
+            self._aside.append(message)
+            return
+        if not self.dropped:
+            _log.warning("messages dropped: too many came while trust was fetched")
+        self.dropped += 1
 
 
 class Bundles:

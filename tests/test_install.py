@@ -96,11 +96,31 @@ def test_a_read_only_system_is_not_made_where_it_cannot_be(dry: str) -> None:
 
 def test_the_data_partition_stays_out_of_the_overlay_of_a_read_only_system() -> None:
     script = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
-    [command] = re.findall(r"run sed -i '(s/.*overlayroot.*)' \"\$line\"", script)
+    [command] = re.findall(r"run sed -i '(s/.*overlayroot=tmpfs.*)' \"\$line\"", script)
     for before in ("overlayroot=tmpfs console=tty1 rootwait", "console=tty1 overlayroot=tmpfs rootwait"):
         done = subprocess.run(["sed", command], input=before, capture_output=True, text=True, check=True)
         assert done.stdout == before.replace("=tmpfs", "=tmpfs:recurse=0")
     assert script.index("enable_overlayfs") < script.index("overlayroot=tmpfs:recurse=0/")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "overlayroot=tmpfs:recurse=0 console=tty1 rootwait",
+        "console=tty1 overlayroot=tmpfs:recurse=0 rootwait",
+        "console=tty1 rootwait overlayroot=tmpfs",
+        "console=tty1 rootwait",
+    ],
+)
+def test_a_read_only_system_becomes_writable_again(line: str, tmp_path: Path) -> None:
+    """What raspi-config looks for, ``overlayroot=tmpfs`` and a space, does not stand there."""
+    if os.geteuid():
+        pytest.skip("only root does this")
+    (tmp_path / "cmdline.txt").write_text(f"{line}\n", encoding="ascii")
+    done = told("install", "--writable", EDGE_FIRMWARE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cmdline.txt").read_text(encoding="ascii") == "console=tty1 rootwait\n"
+    assert "    wrote" not in done.stdout
 
 
 def test_a_lost_data_partition_stops_the_units_and_not_the_machine(dry: str) -> None:
@@ -324,7 +344,7 @@ def test_nothing_is_done_that_a_read_only_system_forgets(script: str, dry: str, 
     line.write_text("console=tty1 overlayroot=tmpfs:recurse=0 rootwait\n", encoding="ascii")
     done = told(script, "--dry-run", EDGE_CMDLINE=str(line))
     assert done.returncode == 1
-    assert "disable_overlayfs" in done.stderr and "    run" not in done.stdout
+    assert "scripts/install --writable" in done.stderr and "    run" not in done.stdout
 
 
 APART = (ROOT / "tests" / "apart").read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ def lasting() -> None:
         if _FORGETS in told.read():
             raise DeviceError(
                 "system partition",
-                "read-only: what is written now is gone after the next start. raspi-config nonint disable_overlayfs, "
+                "read-only: what is written now is gone after the next start. scripts/install --writable, "
                 "restart, and again; scripts/install --read-only makes it read-only once more",
             )
 

@@ -124,7 +124,7 @@ def test_nothing_is_put_where_a_read_only_system_forgets_it(
     monkeypatch.setenv("EDGE_CMDLINE", str(gate / "cmdline"))
     for words in (("apply", str(desk / "answer"), *told(desk)), ("secret", "pkcs11-pin", "--make")):
         assert on_the_gate(gate, *words) == 1
-        assert "disable_overlayfs" in capsys.readouterr().err
+        assert "scripts/install --writable" in capsys.readouterr().err
     assert not (gate / "credentials").exists() and not (gate.parent / "kept" / "version").exists()
     monkeypatch.delenv("EDGE_CMDLINE")
     assert on_the_gate(gate, "apply", str(desk / "answer"), *told(desk)) == 0

@@ -15,14 +15,13 @@ import asyncio
 import contextlib
 import json
 import re
-from email import policy
-from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from edge.iavs.catalogue import Catalogue, Field, Service
+from edge.iavs.parts import parts
 from edge.iavs.refused import Refused
 from edge.iavs.shapes import Misshapen, shaped
 
@@ -150,7 +149,7 @@ async def _body(request: Request, service: Service) -> dict[str, Any]:
         return {}
     kind = request.headers.get("content-type", "application/json").lower()
     if kind.startswith("multipart/"):
-        return _parts(kind, request.headers["content-type"], raw, service)
+        return _parts(request.headers["content-type"], raw, service)
     if kind.startswith("application/x-www-form-urlencoded"):
         raise Refused(_any(service), "JSON or multipart")
     value = json_value(raw, _any(service))
@@ -192,27 +191,21 @@ async def _drained(request: Request) -> None:
                     return
 
 
-def _parts(kind: str, header: str, raw: bytes, service: Service) -> dict[str, Any]:
+def _parts(header: str, raw: bytes, service: Service) -> dict[str, Any]:
     """Multipart: a part for each input; JSON where its type says so, text otherwise."""
-    if "boundary=" not in kind:
-        raise Refused(_any(service), "multipart without a boundary")
-    head = b"Content-Type: " + header.encode("latin-1", "replace") + b"\r\n\r\n"
-    message = BytesParser(policy=policy.HTTP).parsebytes(head + raw)
     found: dict[str, Any] = {}
-    if not message.is_multipart():
-        raise Refused(_any(service), "not multipart")
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if not isinstance(name, str) or not isinstance(content, bytes):
+    try:
+        pieces = parts(header, raw)
+    except ValueError as error:
+        raise Refused(_any(service), str(error)) from error
+    for part in pieces:
+        if part.kind == "application/json":
+            found[part.name] = json_value(part.content, _any(service))
             continue
-        if part.get_content_type() == "application/json":
-            found[name] = json_value(content, _any(service))
-        else:
-            try:
-                found[name] = content.decode()
-            except UnicodeDecodeError as error:
-                raise Refused(service.complaint(name), "a part that is not text") from error
+        try:
+            found[part.name] = part.content.decode()
+        except UnicodeDecodeError as error:
+            raise Refused(service.complaint(part.name), "a part that is not text") from error
     return found
 
 

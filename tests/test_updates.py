@@ -69,6 +69,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     (folder / "root" / "program").write_bytes(os.urandom(200_000))
     for name, text in NEW.items():
         (folder / "root" / "etc" / name).write_text(text.replace("edge", "gate"), encoding="ascii")
+    (folder / "root" / "etc" / "overlayroot.conf").write_text("")
     (folder / "boot").mkdir()
     (folder / "boot" / "config.txt").write_text(f"{MARK}gpio=17=op,dl\n")
     (folder / "boot" / "cmdline.txt").write_text("root=PARTLABEL=edge-root-a rauc.slot=A panic=10\n")
@@ -536,7 +537,7 @@ def test_what_is_the_new_system_s_own_stays(carried: Path) -> None:
 def after(step: str, *words: object, **env: str) -> Said:
     """One step of the handler after an installation."""
     text = (UPDATES / "after").read_text(encoding="utf-8")
-    definitions = text[: text.index("for number in")]
+    definitions = text[: text.index("for wanted in")]
     return ran("sh", "-c", f'{definitions}\n{step} "$@"', UPDATES / "after", *words, env=env)
 
 
@@ -592,6 +593,22 @@ def test_whoever_built_the_image_does_not_log_in_as_root_here(tmp_path: Path) ->
     (tmp_path / "running").mkdir()
     assert after("carry", new, EDGE_ROOT=str(tmp_path / "running")).returncode == 0
     assert not (new / "root" / ".ssh").exists()
+
+
+FORGETS = "overlayroot=tmpfs:recurse=0"
+
+
+@pytest.mark.parametrize(("running", "able"), [(FORGETS, True), (FORGETS, False), ("panic=10", True)])
+def test_a_read_only_system_is_followed_by_one_if_the_new_one_can(tmp_path: Path, running: str, able: bool) -> None:
+    boot = tmp_path / "running" / "boot" / "firmware"
+    boot.mkdir(parents=True)
+    (boot / "cmdline.txt").write_text(f"{running} rauc.slot=A\n", encoding="ascii")
+    (tmp_path / "new" / "etc").mkdir(parents=True)
+    if able:
+        (tmp_path / "new" / "etc" / "overlayroot.conf").touch()
+    done = after("overlay", tmp_path / "new", EDGE_ROOT=str(tmp_path / "running"))
+    assert done.returncode == 0, done.stderr
+    assert ("cannot be read-only" in done.stderr) is (running == FORGETS and not able)
 
 
 USB = ("etc/modprobe.d/edge-usb-network.conf", "etc/udev/rules.d/71-edge-usb-network.rules")
@@ -773,6 +790,7 @@ def machine(card: Card, workshop: Workshop) -> Iterator[Machine]:
         (card.folder / "running" / "etc" / name).write_text(text.replace("edge", "gate"), encoding="ascii")
     (card.folder / "running" / "boot" / "firmware").mkdir(parents=True)
     (card.folder / "running" / "boot" / "firmware" / "config.txt").write_text(f"{MARK}gpio=13=op,dl\n")
+    (card.folder / "running" / "boot" / "firmware" / "cmdline.txt").write_text(f"{FORGETS} rauc.slot=A panic=10\n")
     (card.folder / "bus.conf").write_text(
         '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
         '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>system</type>'
@@ -802,7 +820,8 @@ def test_an_update_is_written_beside_the_running_system_and_carries_what_the_sit
     assert "edge-root-b" in ran("debugfs", "-R", "cat /etc/fstab", folder / "root-b").stdout
     assert "anna:x:1000" in ran("debugfs", "-R", "cat /etc/passwd", folder / "root-b").stdout
     assert b"gpio=13=op,dl" in (folder / "boot-b").read_bytes()
-    assert b"root=PARTLABEL=edge-root-b rauc.slot=B" in (folder / "boot-b").read_bytes()
+    line = f"{FORGETS} root=PARTLABEL=edge-root-b rauc.slot=B panic=10\n"
+    assert line.encode() in (folder / "boot-b").read_bytes(), "read-only as before"
     assert not any((folder / "root-a").read_bytes())
 
 

@@ -6,7 +6,8 @@ Life of a credential:
 2. ``iss`` names the issuer; only that issuer's keys count. Unknown issuer: refused.
 3. ``kid``, ``x5t`` or a chain to a pinned root proposes at most four; ``alg`` must be the one pinned on the key.
 4. The signature is checked over the received bytes. From here on the claims are the issuer's.
-5. The key's own validity and withdrawal, then the card's validity against the interval that now lies in.
+5. The key's own validity and withdrawal, whichever way the card led to it, then the card's validity against the
+   interval that now lies in.
 6. Claim 169 gets its types.
 
 Only ``verify`` can make a ``Credential``: who holds one holds the proof of all six.
@@ -157,7 +158,7 @@ def verify(
     trace.passed("signature", len(found.message.payload), len(found.message.signatures))
     claims = cwt.claims(found.claims)
     for one in keys:
-        _key_valid(one, claims, now)
+        _key_valid(one, issuer, claims, now)
     expires, validity = _valid(claims, issuer.profile, now, skew)
     if audience is not None and claims.aud and audience not in claims.aud:
         raise Refusal(Reason.WRONG_AUDIENCE)
@@ -262,16 +263,22 @@ def _candidates(signature: cose.Signature, issuer: Issuer, now: Interval, skew: 
         found = tuple(key for key in issuer.keys if digest in key.aliases)
     if not found and sent is not None and issuer.roots:
         names = () if issuer.profile.own_roots else issuer.names
-        found = (chain.key_of_chain(sent, x5t, issuer.roots, names, now, skew),)
+        key = chain.key_of_chain(sent, x5t, issuer.roots, names, now, skew)
+        found = issuer.pins(key) or (key,)
     return found
 
 
-def _key_valid(key: Key, claims: Claims, now: Interval) -> None:
-    if key.compromised_since is not None and (claims.iat is None or claims.iat >= key.compromised_since):
+def _key_valid(key: Key, issuer: Issuer, claims: Claims, now: Interval) -> None:
+    """Hold a key to what any of its entries says of it, whichever of them, or of its certificates, a card named."""
+    pins = issuer.pins(key) or (key,)
+    since = min((pin.compromised_since for pin in pins if pin.compromised_since is not None), default=None)
+    if since is not None and (claims.iat is None or claims.iat >= since):
         raise Refusal(Reason.KEY_WITHDRAWN, "signed after the key was compromised, or without a date")
-    if key.not_after is not None and now.lower > key.not_after:
+    not_after = max((pin.not_after for pin in pins if pin.not_after is not None), default=None)
+    if not_after is not None and now.lower > not_after:
         raise Refusal(Reason.KEY_WITHDRAWN, "the key's validity has ended")
-    if key.not_before is not None and claims.iat is not None and claims.iat < key.not_before:
+    not_before = min((pin.not_before for pin in pins if pin.not_before is not None), default=None)
+    if not_before is not None and claims.iat is not None and claims.iat < not_before:
         raise Refusal(Reason.KEY_WITHDRAWN, "signed before the key's validity began")
 
 

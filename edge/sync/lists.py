@@ -27,7 +27,7 @@ from edge.trust.cycles import Cycle, write_cycles
 from edge.trust.list import parse, write_list
 from edge.trust.members import write_members
 from edge.trust.status import StatusList, open_status_list
-from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, mark, write_confirmation
+from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, hashes_path, status_path, write_confirmation
 from edge.trust.withdrawn import write_denied, write_hashes
 
 LASTS: Final = timedelta(days=180)
@@ -68,7 +68,7 @@ class Lists:
             OfficeError: it is not the issuer's, or is older than the one that is passed on already.
         """
         listed = self.status_of(iss, token, uri)
-        path = _status_path(iss, listed.uri)
+        path = status_path(iss, listed.uri)
         issued = int(listed.issued_at.timestamp())
         if issued < self.book.versions.get(path, 0):
             raise OfficeError(f"an older list of {listed.uri} than the one that is passed on")
@@ -83,15 +83,14 @@ class Lists:
             OfficeError: it is not the issuer's.
         """
         issuer = parse({"issuers": [self.book.issuer(iss)]}, b"").issuers[0]
-        keys = [key for key in issuer.keys if key.compromised_since is None]  # as the gates will see it
         try:
-            return open_status_list(token, keys, uri)
+            return open_status_list(token, issuer.sound, uri)  # as the gates will see it
         except Refusal as refusal:
             raise OfficeError(f"not a status list of {iss}: {refusal}") from refusal
 
     def passed_on(self, iss: str, uri: str) -> datetime | None:
         """When the status list was issued that is passed on for this address."""
-        issued = self.book.versions.get(_status_path(iss, uri))
+        issued = self.book.versions.get(status_path(iss, uri))
         return None if issued is None else datetime.fromtimestamp(issued, UTC)
 
     def _write_main(self, now: datetime) -> None:
@@ -116,7 +115,7 @@ class Lists:
         ends = now + LIVES
         key = self.keys.signer("live")
         for iss, hashes in self.book.withdrawn.items():
-            path = f"hashes/{mark(iss)}.cose"
+            path = hashes_path(iss)
             version = self._next(path)
             self._write(path, write_hashes(version, iss, _bytes(hashes), (now, ends), key))
         for site, hashes in self.book.denied.items():
@@ -154,10 +153,6 @@ class Lists:
         place = self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
-
-
-def _status_path(iss: str, uri: str) -> str:
-    return f"status/{mark(iss)}/{hashlib.sha256(uri.encode()).hexdigest()[:16]}.cwt"
 
 
 def _cycle(programme: str, told: dict[str, Any]) -> Cycle:

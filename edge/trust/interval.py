@@ -7,6 +7,7 @@ Rules:
 3. Between the two the profile decides, and the entry says so.
 4. With only a floor, nobody is refused for a credential that is not valid *yet*: after a power cut that would refuse
    everybody.
+5. What is added is added to now, never to a date that somebody wrote: 9999-12-31 means "no end" in a certificate.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ class Interval:
 
     def within(self, not_before: datetime | None, expires: datetime | None, skew: timedelta) -> Validity:
         """Hold now against a validity, giving ``skew`` to both edges (gate.md section 6)."""
-        if expires is not None and expires + skew <= self.lower:
+        if expires is not None and expires <= self.lower - skew:
             return Validity.EXPIRED
-        if not_before is not None and self.upper is not None and self.upper < not_before - skew:
+        if not_before is not None and self.upper is not None and self.upper + skew < not_before:
             return Validity.NOT_YET
-        if expires is not None and (self.upper is None or self.upper >= expires + skew):
+        if expires is not None and (self.upper is None or self.upper - skew >= expires):
             return Validity.UNSURE
         return Validity.VALID

@@ -83,6 +83,16 @@ class Issuer:
             (self._by_alias[form] for form in forms(kid) if form in self._by_alias), ()
         )
 
+    def pins(self, key: Key) -> tuple[Key, ...]:
+        """Every entry of this key: what one of them says is true of it, however a message came to it."""
+        return tuple(one for one in self.keys if one.thumbprint == key.thumbprint)
+
+    @property
+    def sound(self) -> tuple[Key, ...]:
+        """The keys that no entry calls compromised."""
+        lost = {key.thumbprint for key in self.keys if key.compromised_since is not None}
+        return tuple(key for key in self.keys if key.thumbprint not in lost)
+
 
 @dataclass(frozen=True)
 class TrustList:
@@ -120,7 +130,7 @@ class TrustList:
         """Say how old the list is: stale from its expiry on, expired after ``stale_for`` more."""
         if self.expires is None or now.lower < self.expires:
             return Freshness.FRESH
-        return Freshness.STALE if now.lower < self.expires + stale_for else Freshness.EXPIRED
+        return Freshness.STALE if now.lower - stale_for < self.expires else Freshness.EXPIRED
 
 
 def normal(iss: str) -> str:

@@ -10,8 +10,11 @@ Rules:
    says who else may sign: authorities for issuers of their own, live keys for what is withdrawn.
 2. What is wrong with the trust list or the charter refuses the whole. What is wrong with any other file keeps the one
    before in force, and is said.
-3. Nothing goes back: for each file the version, or time of issue, that was last in force is its floor.
-4. The list is as fresh as the newest confirmation that names exactly the files that are here.
+3. Nothing goes back: for each file the version, or time of issue, that was last in force is its floor. It goes by what
+   is signed (issuer and address of a status list, issuer of a hash list, site), whatever the file is called.
+4. The list is as fresh as the newest confirmation that names exactly the files that are here. Only such a confirmation
+   takes a file away: without it, one that is missing keeps the one before in force, and when that is not known any more,
+   because the gate was started since, the cards that it speaks about are unknown.
 5. Times that were signed can raise the gate's clock, each capped by the end of its own document.
 """
 
@@ -30,7 +33,7 @@ from edge.trust.cycles import Cycles, open_cycles
 from edge.trust.keys import Key, pinned, public_from, spki
 from edge.trust.list import Issuer, TrustList, normal, open_list
 from edge.trust.members import Members, open_members
-from edge.trust.signed import Purpose, Times, seal, unseal
+from edge.trust.signed import Document, Purpose, Times, seal, unseal
 from edge.trust.status import StatusList, open_status_list
 from edge.trust.withdrawn import Hashes, Withdrawn, open_denied, open_hashes
 
@@ -72,6 +75,16 @@ def mark(issuer: str) -> str:
     return hashlib.sha256(normal(issuer).encode()).hexdigest()[:16]
 
 
+def hashes_path(issuer: str) -> str:
+    """Where an issuer's hash list lies."""
+    return f"hashes/{mark(issuer)}.cose"
+
+
+def status_path(issuer: str, uri: str) -> str:
+    """Where an issuer's status list for this address lies; its floor has this name wherever it lies."""
+    return f"status/{mark(issuer)}/{hashlib.sha256(uri.encode()).hexdigest()[:16]}.cwt"
+
+
 def open_whole(
     files: Mapping[str, bytes],
     roots: Sequence[str | bytes],
@@ -110,6 +123,8 @@ class _Opening:
         self._floors = dict(floors)
         self._before: Mapping[str, tuple[bytes, Any]] = {} if before is None else before.opened
         self._opened: dict[str, tuple[bytes, Any]] = {}
+        self._exact = False
+        self._lost: set[str] = set()
         self._faults: list[str] = []
         self._times: list[datetime] = []
 
@@ -128,10 +143,12 @@ class _Opening:
             self._signed(CHARTER, charter.version, charter.issued_at, charter.expires)
         elif CHARTER in self._floors:
             raise Refusal(Reason.NO_TRUST, "the charter is missing")
+        confirmation = self._confirmation(charter)
+        self._exact = confirmation is not None
         trust = self._issuers(main, charter)
-        withdrawn = Withdrawn(self._statuses(trust), self._hashes(charter), self._denied(charter))
+        withdrawn = self._withdrawn(trust, charter)
         members, cycles = self._members(charter), self._cycles(charter)
-        trust = self._confirmed(trust, charter)
+        trust = _confirmed(trust, confirmation)
         times = max(self._times, default=None)
         faults = tuple(self._faults)
         return Whole(trust, charter, withdrawn, times, self._floors, faults, self._opened, members, cycles)
@@ -164,48 +181,68 @@ class _Opening:
             lists.append(replace(found, issuers=own))
         return _merged(lists, self._faults)
 
+    def _withdrawn(self, trust: TrustList, charter: Charter) -> Withdrawn:
+        """All lists in force, and those that should be and are not."""
+        statuses, hashes = self._statuses(trust), self._hashes(charter)
+        own = self._denied(charter)
+        names = {normal(name) for issuer in trust.issuers for name in issuer.names}
+        lost = frozenset(name for name in names if hashes_path(name) in self._lost)
+        return Withdrawn(statuses, hashes, own, lost, f"denied/{self._site}.cose" in self._lost)
+
     def _statuses(self, trust: TrustList) -> dict[tuple[str, str], StatusList]:
         found: dict[tuple[str, str], StatusList] = {}
         marked = {mark(name): issuer for issuer in trust.issuers for name in issuer.names}
         for path in self._below("status/"):
             issuer = marked.get(path.removeprefix("status/").partition("/")[0])
             if issuer is None:
-                self._faults.append(f"{path}: of an issuer that is not trusted")
+                if path in self._files:
+                    self._faults.append(f"{path}: of an issuer that is not trusted")
                 continue
-            keys = tuple(key for key in issuer.keys if key.compromised_since is None)
-
-            def read(data: bytes, floor: int, keys: Sequence[Key] = keys) -> StatusList:
-                listed = open_status_list(data, keys)
-                if listed.issued_at.timestamp() < floor:
-                    raise Refusal(Reason.NO_TRUST, "older than the one in force")
-                return listed
-
-            listed = self._file(path, read, lambda each: int(each.issued_at.timestamp()))
-            if listed is not None:
-                for name in issuer.names:
+            listed = self._status(path, issuer)
+            for name in () if listed is None else issuer.names:
+                other = found.get((normal(name), listed.uri))
+                if other is None or other.issued_at < listed.issued_at:
                     found[normal(name), listed.uri] = listed
+        return found
+
+    def _status(self, path: str, issuer: Issuer) -> StatusList | None:
+        keys = issuer.sound
+
+        def floor_of(listed: StatusList) -> str:
+            return status_path(issuer.name, listed.uri)
+
+        def read(data: bytes, floor: int) -> StatusList:
+            listed = open_status_list(data, keys)
+            if listed.issued_at.timestamp() < max(floor, self._floors.get(floor_of(listed), 0)):
+                raise Refusal(Reason.NO_TRUST, "older than the one in force")
+            return listed
+
+        found: StatusList | None = self._file(path, read, lambda each: int(each.issued_at.timestamp()), floor_of)
         return found
 
     def _hashes(self, charter: Charter) -> dict[str, Hashes]:
         found = {}
         for path in self._below("hashes/"):
-            one = self._file(path, lambda data, floor: open_hashes(data, charter.live, floor), lambda o: o[1].version)
+
+            def read(data: bytes, floor: int, path: str = path) -> tuple[str, Hashes]:
+                issuer, hashes = open_hashes(data, charter.live, floor)
+                if path != hashes_path(issuer):
+                    raise Refusal(Reason.NO_TRUST, "under the name of another issuer")
+                return issuer, hashes
+
+            one = self._file(path, read, lambda o: o[1].version)
             if one is not None:
                 found[one[0]] = one[1]
         return found
 
     def _denied(self, charter: Charter) -> Hashes | None:
-        one = self._file(
-            f"denied/{self._site}.cose",
-            lambda data, floor: open_denied(data, charter.live, floor),
-            lambda o: o[1].version,
-        )
-        if one is None:
-            return None
-        if one[0] != self._site:
-            self._faults.append(f"denied/{self._site}.cose: for another site")
-            return None
-        found: Hashes = one[1]
+        def read(data: bytes, floor: int) -> Hashes:
+            site, hashes = open_denied(data, charter.live, floor)
+            if site != self._site:
+                raise Refusal(Reason.WRONG_AUDIENCE, "for another site")
+            return hashes
+
+        found: Hashes | None = self._file(f"denied/{self._site}.cose", read, lambda one: one.version)
         return found
 
     def _members(self, charter: Charter) -> Members:
@@ -236,51 +273,72 @@ class _Opening:
             raise Refusal(Reason.WRONG_AUDIENCE, "for another site")
         return found
 
-    def _confirmed(self, trust: TrustList, charter: Charter) -> TrustList:
-        """The list, issued when it was last said to be the one in force."""
+    def _confirmation(self, charter: Charter) -> Document | None:
+        """What says that exactly these files are the ones in force; None without it."""
         data = self._files.get(CONFIRMATION)
-        if data is None or trust.issued_at is None:
-            return trust
+        if data is None:
+            return None
         try:
             document = unseal(Purpose.CONFIRMATION, data, charter.live, ("lists",))
         except Refusal as refusal:
             self._faults.append(f"{CONFIRMATION}: {refusal}")
-            return trust
+            return None
         issued = int(document.issued_at.timestamp())
         if document.members["lists"] != confirmed_lists(self._files) or issued < self._floors.get(CONFIRMATION, 0):
             self._faults.append(f"{CONFIRMATION}: not about these lists, or an older one")
-            return trust
+            return None
         self._signed(CONFIRMATION, issued, document.issued_at, document.expires)
-        latest = max(trust.issued_at, document.issued_at)
-        expires = None if trust.expires is None else max(trust.expires, document.expires)
-        return replace(trust, issued_at=latest, expires=expires)
+        return document
 
     def _below(self, prefix: str) -> list[str]:
-        return sorted(path for path in self._files if path.startswith(prefix))
+        """The files there, those that were in force, and those that once were."""
+        return sorted({path for path in (*self._files, *self._before, *self._floors) if path.startswith(prefix)})
 
-    def _file(self, path: str, read: Any, version_of: Any) -> Any:
-        """One file, verified; the one before where this one is missing, worse or older; None without either."""
+    def _file(self, path: str, read: Any, version_of: Any, floor_of: Any = None) -> Any:
+        """One file, verified; the one before where this one is missing, worse or older; None without either.
+
+        Args:
+            path: of the file.
+            read: what it is, from its bytes and the floor of its path.
+            version_of: of what it is.
+            floor_of: the name of its floor, from what it is; its path where that says all.
+        """
         data, before = self._files.get(path), self._before.get(path)
-        if data is None:
+        if data is None and (self._exact or (before is None and path not in self._floors)):
             return None
-        digest = hashlib.sha256(data).digest()
-        if before is not None and before[0] == digest:
-            value = before[1]
-        else:
-            try:
-                value = read(data, self._floors.get(path, 0))
-            except Refusal as refusal:
-                self._faults.append(f"{path}: {refusal}")
-                if before is None:
-                    return None
-                digest, value = before
-        self._opened[path] = (digest, value)
-        self._note(path, value, version_of(value))
+        found = before if data is None else self._read(path, data, read)
+        if data is None:
+            self._faults.append(f"{path}: is missing{'' if found is None else ', the one before stays in force'}")
+        if found is None:
+            self._lost |= {path} & set(self._floors)
+            return None
+        self._opened[path], value = found, found[1]
+        self._note(path if floor_of is None else floor_of(value), value, version_of(value))
         return value
 
-    def _note(self, path: str, value: Any, version: int) -> None:
+    def _read(self, path: str, data: bytes, read: Any) -> tuple[bytes, Any] | None:
+        """Digest and value of a file that is here, or of the one before where this one is not good."""
+        digest, before = hashlib.sha256(data).digest(), self._before.get(path)
+        if before is not None and before[0] == digest:
+            return before
+        try:
+            return digest, read(data, self._floors.get(path, 0))
+        except Refusal as refusal:
+            self._faults.append(f"{path}: {refusal}")
+            return before
+
+    def _note(self, name: str, value: Any, version: int) -> None:
         dated = value[1] if isinstance(value, tuple) else value
-        self._signed(path, version, dated.issued_at, dated.expires)
+        self._signed(name, version, dated.issued_at, dated.expires)
+
+
+def _confirmed(trust: TrustList, confirmation: Document | None) -> TrustList:
+    """The list, issued when it was last said to be the one in force."""
+    if confirmation is None or trust.issued_at is None:
+        return trust
+    latest = max(trust.issued_at, confirmation.issued_at)
+    expires = None if trust.expires is None else max(trust.expires, confirmation.expires)
+    return replace(trust, issued_at=latest, expires=expires)
 
 
 def confirmed_lists(files: Mapping[str, bytes]) -> dict[str, bytes]:

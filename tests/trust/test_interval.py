@@ -34,3 +34,11 @@ def test_where_now_stands(
 ) -> None:
     now = Interval(lower, upper, ClockState.SYNCED if upper else ClockState.FLOOR)
     assert now.within(not_before, expires, SKEW) is validity
+
+
+def test_a_date_without_an_end_is_a_date() -> None:
+    endless, beginless = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+    assert Interval.exactly(T).within(beginless, endless, SKEW) is Validity.VALID
+    assert Interval(T, None, ClockState.FLOOR).within(beginless, endless, SKEW) is Validity.UNSURE
+    assert Interval.exactly(T).within(endless, None, SKEW) is Validity.NOT_YET
+    assert Interval.exactly(T).within(None, beginless, SKEW) is Validity.EXPIRED

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge.app.calibrated import calibration_of
 from edge.app.checks.credentials import secrets_of
 from edge.app.checks.finding import HERE, Finding, Machine, answers
+from edge.app.checks.identity import services_of
 from edge.app.checks.machine import memory_of, watchdog_of
 from edge.app.checks.pins import LOOKS
 from edge.app.checks.told import broker_of, controller_of
@@ -63,6 +64,7 @@ def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         ("camera", _camera(settings)),
         ("models", _models(settings)),
         ("gallery", gallery_of(settings)),
+        ("iavs", services_of(settings)),
         *((name, look(settings, machine)) for name, look in LOOKS),
         ("watchdog", watchdog_of(settings, machine)),
         ("memory", memory_of(settings, machine)),

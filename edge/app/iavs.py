@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import sqlite3
 import time
@@ -32,6 +31,7 @@ from edge.iavs.gallery import Gallery
 from edge.iavs.handing import Handing
 from edge.iavs.jose import Invalid, Keys
 from edge.iavs.neighbours import Eye, Pen
+from edge.iavs.refused import Refused
 from edge.iavs.server import Port, serve
 from edge.iavs.services import Services
 from edge.iavs.vault import Vault
@@ -53,19 +53,27 @@ async def run(settings: Settings, *, insecure_loopback: bool = False, ready: asy
     vault = vault_of(settings)
     gallery = Gallery(settings.paths.gallery, vault, chosen.galleries, handing_of(settings))
     try:
+        await _open(gallery)
+        settle()
+        eye, pen = Eye(settings.paths.stills_socket), Pen(settings.paths.record_socket)
+        services = assembled(settings, gallery, vault, eye, pen, insecure_loopback=insecure_loopback)
+        try:
+            await serve(services.door, port_of(settings, insecure_loopback=insecure_loopback), ready)
+        finally:
+            await services.results.close()
+            eye.close()
+            pen.close()
+    finally:
+        await gallery.close()
+
+
+async def _open(gallery: Gallery) -> None:
+    try:
         await gallery.open()
+    except Refused as error:
+        raise DeviceError("gallery", f"cannot be opened: {error.detail}") from error
     except (sqlite3.Error, ValueError, OSError) as error:
         raise DeviceError("gallery", str(error)) from error
-    settle()
-    eye, pen = Eye(settings.paths.stills_socket), Pen(settings.paths.record_socket)
-    services = assembled(settings, gallery, vault, eye, pen, insecure_loopback=insecure_loopback)
-    try:
-        await serve(services.door, port_of(settings, insecure_loopback=insecure_loopback), ready)
-    finally:
-        await services.results.close()
-        eye.close()
-        pen.close()
-        await gallery.close()
 
 
 def assembled(
@@ -73,7 +81,7 @@ def assembled(
 ) -> Services:
     """All services of this site."""
     chosen, manifest = settings.iavs, manifest_of(settings)
-    signers = _keys(chosen.signers) if chosen.signers != Path() else None
+    issuers, signers = keys_of(settings, tokens=not insecure_loopback)
     desk = Desk(
         gallery,
         vault,
@@ -85,7 +93,7 @@ def assembled(
         __version__,
     )
     rate = Rate(chosen.per_minute)
-    access: Access = Loopback(rate) if insecure_loopback else _tokens(settings, vault, pen, rate)
+    access: Access = Loopback(rate) if issuers is None else _tokens(settings, issuers, vault, pen, rate)
     embedders = {name: model for name, model in manifest.models.items() if model.role == "embedder"}
     worth = {
         name: Calibration.of(measured)
@@ -108,17 +116,27 @@ def vault_of(settings: Settings) -> Vault:
         raise SettingsError(str(error)) from error
 
 
-def handing_of(settings: Settings) -> Handing | None:
-    """How the gate is told of people; None where it is told of nobody.
+def handed_of(settings: Settings) -> set[str]:
+    """The galleries that the gate is told of.
 
     Raises:
-        SettingsError: a gallery is none of this site's, or the credential is not there, or too short.
+        SettingsError: one of them is none of this site's.
     """
     chosen = settings.iavs
     handed = {*chosen.at_gate, *chosen.lanes}
     if unknown := handed - set(chosen.galleries):
         raise SettingsError(f"iavs.at_gate, iavs.lanes: no gallery {', '.join(sorted(unknown))}")
-    if not handed:
+    return handed
+
+
+def handing_of(settings: Settings) -> Handing | None:
+    """How the gate is told of people; None where it is told of nobody.
+
+    Raises:
+        SettingsError: as ``handed_of``, or the credential is not there, or too short.
+    """
+    chosen = settings.iavs
+    if not handed_of(settings):
         return None
     try:
         seals = Seals(secret(settings.paths, "gallery-key"))
@@ -137,12 +155,22 @@ def port_of(settings: Settings, *, insecure_loopback: bool) -> Port:
     return Port(chosen.host, chosen.port, Certificates(chosen.certificate, key, chosen.ca, crl))
 
 
-def _tokens(settings: Settings, vault: Vault, pen: Pen, rate: Rate) -> Tokens:
-    clock = SystemClock(settings.clock, settings.paths.gallery.parent / "clock-floor")
-    if not settings.iavs.audience:
+def keys_of(settings: Settings, *, tokens: bool = True) -> tuple[Keys | None, Keys | None]:
+    """Keys of the issuers, where tokens are asked for, and of those who sign samples, where the site names them.
+
+    Raises:
+        SettingsError: tokens could not be judged with these.
+    """
+    chosen = settings.iavs
+    if tokens and not chosen.audience:
         raise SettingsError("iavs.audience: tokens must name this gate")
+    return _keys(chosen.issuers) if tokens else None, _keys(chosen.signers) if chosen.signers != Path() else None
+
+
+def _tokens(settings: Settings, issuers: Keys, vault: Vault, pen: Pen, rate: Rate) -> Tokens:
+    clock = SystemClock(settings.clock, settings.paths.gallery.parent / "clock-floor")
     return Tokens(
-        _keys(settings.iavs.issuers),
+        issuers,
         settings.iavs.audience,
         rate,
         vault.break_glass,
@@ -154,7 +182,7 @@ def _tokens(settings: Settings, vault: Vault, pen: Pen, rate: Rate) -> Tokens:
 def _keys(path: Path) -> Keys:
     try:
         return Keys.of(path.read_bytes())
-    except (OSError, Invalid, json.JSONDecodeError) as error:
+    except (OSError, Invalid) as error:
         raise SettingsError(f"{path}: {error}") from error
 
 

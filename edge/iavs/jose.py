@@ -49,6 +49,9 @@ class Keys:
             raise Invalid("not a JWK set") from error
         return cls({kid: key for kid, key in found.items() if key is not None})
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def verify(self, token: str, detached: bytes | None = None) -> tuple[dict[str, Any], bytes]:
         """Header and payload of a signature that holds.
 

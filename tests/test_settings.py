@@ -97,6 +97,7 @@ def test_a_relative_path_starts_beside_the_file(edited: Path) -> None:
         ('languages = ["en"]', 'languages = "en"', "web.languages should be a list"),
         ('languages = ["en"]', "languages = [1]", "web.languages should be a text"),
         ('list = "trust.cbor"', "list = 7", "trust.list should be a path"),
+        ('tenant = "example"', 'tenant = "Foo Bar"', "site.tenant should be 1 to 40 lower-case letters"),
         ("[seal]", "[seel]", "unknown key seel"),
     ],
 )

@@ -12,6 +12,7 @@ from edge.app.checks.credentials import secrets_of
 from edge.app.checks.finding import HERE, Finding, Machine, answers
 from edge.app.checks.identity import services_of
 from edge.app.checks.machine import memory_of, watchdog_of
+from edge.app.checks.pages import pages_of
 from edge.app.checks.pins import LOOKS
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.chosen import policy_of
@@ -29,6 +30,7 @@ from edge.devices.trusted import Trusted
 from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError
 from edge.trust.interval import ClockState
+from edge.web import fitting as pages
 
 _LEAST_FREE = 0.10
 _SLOW = "an industrial card or an SSD; each entry waits for the disk, and the person at the gate with it"
@@ -45,12 +47,13 @@ def check_storage(settings: Settings) -> Finding:
 
 
 def check_settings(settings: Settings) -> Finding:
-    """Whether edge-gate starts with this configuration: after an update of the program, before it is started again."""
+    """Whether gate and pages start with this configuration: after an update, before they are started again."""
     try:
         policy = fitting(settings)
+        pages.fitting(settings.web)
     except SettingsError as error:
-        return Finding("settings", False, str(error), "mend it before edge-gate starts again")
-    return Finding("settings", True, f"profile {policy.name}, {settings.gate.kind} gate: edge-gate starts with it")
+        return Finding("settings", False, str(error), "mend it before the gate starts again")
+    return Finding("settings", True, f"profile {policy.name}, {settings.gate.kind} gate: it starts with it")
 
 
 def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
@@ -72,6 +75,7 @@ def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         ("journal", _journal(settings)),
         ("token", _token(settings)),
         ("broker", broker_of(settings, machine)),
+        ("pages", pages_of(settings, machine)),
     )
     for name, findings in looks:
         try:
@@ -90,6 +94,7 @@ _REMEDIES = {
     "controller": "check controller.device, and edge provision secret osdp-key; systemd/README.md opens the line",
     "journal": "check that the data partition is mounted and writable; edge audit verify shows its state",
     "token": "plug the token in; check token.module, token.label and token.key_id",
+    "pages": "mend it in [web], or edge provision secret web-tls-key: the screen stays dark until then",
     "broker": "the gate works without it; as root, check mqtt.host, the network and the certificates",
 }
 _BY_FILE = "copy a signed trust list to trust.list; pin its root in trust.roots"

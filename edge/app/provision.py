@@ -34,6 +34,7 @@ from edge.errors import Reason, Refusal
 from edge.settings import SettingsError, load
 from edge.trust.keys import Key, pinned, public_from
 from edge.trust.site import FILES, Answer, Request, fingerprint, opened, request_of
+from edge.web import fitting as pages
 
 STORE = Path("/etc/credstore.encrypted")
 _CERTIFICATE = "mqtt/gate.pem"
@@ -207,6 +208,7 @@ def put(places: Places, answer: Answer) -> None:
         policy_of(settings)
         plan_of(settings)
         wired(settings)
+        pages.fitting(settings.web)
     shutil.rmtree(before, ignore_errors=True)
     if places.configuration.is_dir():
         shutil.copytree(places.configuration, before)

@@ -14,10 +14,11 @@ from edge.audit.checkpoint import Checkpoint
 from edge.audit.export import sequence
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
-from edge.settings import Settings, SettingsError
+from edge.settings import Settings
 from edge.web.board import Board
 from edge.web.counter import Counter
 from edge.web.desk import Desk
+from edge.web.fitting import fitting
 from edge.web.machine import Machine
 from edge.web.pages import application
 from edge.web.panel import listen
@@ -33,8 +34,7 @@ _ROWS = 500
 
 async def run(settings: Settings) -> None:
     """Serve the pages until cancelled."""
-    if settings.web.readers == "anyone" and settings.web.host not in ("127.0.0.1", "::1"):
-        raise SettingsError('web.readers = "anyone" goes with host = "127.0.0.1" only')
+    fitting(settings.web)
     paths, origin = settings.paths, settings.site.origin
     log, checkpoints = Follower(paths.journal), CheckpointReader(paths.checkpoints)
     board = Board(log, checkpoints, receipts=settings.seal.receipts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
+import re
 import tomllib
 import types
 import typing
@@ -30,6 +31,9 @@ LIMITS = {
     "rules.slow_s": 60.0,
 }
 """Greatest values by the end of a key; whatever is not named is only finite and not negative."""
+NAMES = frozenset({"site.tenant", "site.site", "site.gate"})
+"""Texts that stand in the origin of the log and in topics."""
+_NAME = re.compile(r"[a-z0-9-]{1,40}")
 ADDRESSES = frozenset({"web.host"})
 """Texts that are an address of this machine, or localhost: another name has to be looked up while people wait."""
 
@@ -130,6 +134,9 @@ def _value(hint: Any, value: Any, key: str, base: Path, source: str) -> Any:
     if type(value) is hint:
         if key in ADDRESSES:
             return _address(value, key, source)
+        if key in NAMES and not _NAME.fullmatch(value):
+            said = f"{source}: {key} should be 1 to 40 lower-case letters, digits and hyphens, not {value!r}"
+            raise SettingsError(said)
         return _bounded(value, key, source) if hint is int else value
     raise wrong
 

@@ -20,10 +20,11 @@ from typing import Any
 import osdp
 import pytest
 
-from edge.app.check import check, trust_known
+from edge.app.check import check, check_settings, trust_known
 from edge.app.checks.credentials import in_memory, names_of, opened, secrets_of
 from edge.app.checks.finding import Finding, Machine
 from edge.app.checks.machine import memory_of, watchdog_of
+from edge.app.checks.pages import pages_of
 from edge.app.checks.pins import LOOKS, directives, firmware
 from edge.app.checks.told import broker_of, controller_of
 from edge.app.wiring import wires
@@ -435,6 +436,30 @@ def test_a_secret_for_a_library_lies_in_memory_and_is_gone_afterwards() -> None:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with brokers.start(tmp_path_factory.mktemp("broker"), (GATE,)) as running:
         yield running
+
+
+def test_a_configuration_that_the_pages_do_not_start_with_is_bad_before_they_are_started(settings: Settings) -> None:
+    strange = replace(settings, web=replace(settings.web, languages=("en", "de")))
+    assert not check_settings(strange).well
+    assert "no words for 'de'" in check_settings(strange).said
+    with pytest.raises(SettingsError, match="no words for 'de'"):
+        list(pages_of(strange))
+    assert check_settings(settings).well
+    assert next(pages_of(settings)).well
+
+
+def test_the_pages_certificate_goes_with_its_key(settings: Settings, broker: Broker) -> None:
+    own, other = broker.identities[GATE], brokers.Authority(settings.paths.credentials / "other").issue(GATE)
+    under = replace(settings, web=replace(settings.web, certificate=own.certificate))
+    with pytest.raises(SettingsError, match="web-tls-key"):
+        list(pages_of(under))
+    (settings.paths.credentials / "web-tls-key").write_bytes(other.key.read_bytes())
+    with pytest.raises(OSError, match=r"(?i)mismatch"):
+        list(pages_of(under))
+    (settings.paths.credentials / "web-tls-key").write_bytes(own.key.read_bytes())
+    assert "under TLS on 8444" in next(pages_of(under)).said
+    with pytest.raises(SettingsError, match="there is no"):
+        list(pages_of(replace(settings, web=replace(settings.web, certificate=Path("/no/such.pem")))))
 
 
 def sending(settings: Settings, broker: Broker) -> Settings:

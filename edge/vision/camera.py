@@ -155,12 +155,22 @@ def _picamera2() -> Callable[[int], Any]:
 class CameraThread:
     """Owns the camera; holds the newest frame."""
 
-    def __init__(self, open_camera: Callable[[], Camera], frozen_s: float) -> None:
+    def __init__(
+        self, open_camera: Callable[[], Camera], frozen_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Set up.
+
+        Args:
+            open_camera: called in the thread, again after each failure.
+            frozen_s: how long there may be no fresh picture.
+            monotonic: a stopwatch.
+        """
         self._open = open_camera
         self._frozen_s = frozen_s
+        self._monotonic = monotonic
         self._newest: Frame | None = None
         self._fault = ""
-        self._started_at = self._back_at = time.monotonic()
+        self._started_at = self._back_at = self._monotonic()
         self._number = int(self._started_at * 1000)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -175,7 +185,7 @@ class CameraThread:
     def start(self) -> None:
         """Begin to look; call it inside the event loop that will wait for frames."""
         self._loop = asyncio.get_running_loop()
-        self._started_at = self._back_at = time.monotonic()
+        self._started_at = self._back_at = self._monotonic()
         self._thread.start()
 
     def stop(self, wait_s: float = 3.0) -> None:
@@ -187,14 +197,14 @@ class CameraThread:
 
     def stuck_s(self) -> float:
         """Seconds since the thread last came back from the camera, with a picture or without."""
-        return time.monotonic() - self._back_at
+        return self._monotonic() - self._back_at
 
     def condition(self) -> str:
         """What is wrong, for the technician; empty when frames come."""
         if self._fault:
             return self._fault
         newest = self._newest
-        quiet_s = time.monotonic() - (newest.seen_at if newest else self._started_at)
+        quiet_s = self._monotonic() - (newest.seen_at if newest else self._started_at)
         if newest is None and quiet_s > max(self._frozen_s, OPENING_S):
             return f"no picture within {quiet_s:.0f} s of the start"
         if newest is not None and quiet_s > self._frozen_s:
@@ -227,7 +237,7 @@ class CameraThread:
                 self._watch()
             except DeviceError as error:
                 self._lost(error.message)
-            self._back_at = time.monotonic()
+            self._back_at = self._monotonic()
             failures = 0 if self._number - before > _STEADY else failures + 1
             self._stop.wait(WAITS_S[min(failures, len(WAITS_S) - 1)])
 
@@ -235,10 +245,10 @@ class CameraThread:
         """Hand out fresh frames until there are none."""
         device = self._open()
         try:
-            last = time.monotonic()
+            last = self._monotonic()
             while not self._stop.is_set():
                 shot = device.read()
-                now = self._back_at = time.monotonic()
+                now = self._back_at = self._monotonic()
                 if self._same(shot):
                     if now - last > self._frozen_s:
                         raise DeviceError("camera", f"the same picture for {self._frozen_s:g} s: frozen or covered")

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge.errors import DeviceError
+from edge.vision import footage as footage_module
 from edge.vision.footage import FootageCamera
 
 
@@ -77,11 +77,30 @@ def test_gone_is_gone_until_it_is_back(stage: Path) -> None:
     assert levels(FootageCamera(str(stage), 200.0), 1) == [100]
 
 
-def test_frames_come_at_the_pace_that_is_set(stage: Path) -> None:
+class Hours:
+    """Time that passes for who sleeps."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now_s += seconds
+
+
+def test_frames_come_at_the_pace_that_is_set_and_late_ones_are_lost(
+    stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = Hours()
+    monkeypatch.setattr(footage_module, "time", hours)
     device = FootageCamera(str(stage), 50.0)
-    began = time.monotonic()
     levels(device, 10)
-    assert 0.17 < time.monotonic() - began < 0.5
+    assert hours.now_s == pytest.approx(100.2)
+    hours.now_s += 1.0  # the reader is busy
+    levels(device, 10)
+    assert hours.now_s == pytest.approx(101.38)
 
 
 @pytest.mark.parametrize(

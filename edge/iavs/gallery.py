@@ -11,17 +11,20 @@ Rules:
    file anew, for a connection remembers pages and values.
 5. What the gate may know is handed over with the change (``handing.py``); where it cannot be taken back, nothing is
    deleted.
+6. The log is on the same disk, and the gate opens for nobody without it: nothing is taken in that would leave less than
+   a tenth of the disk, or ``ROOM``, free. Deleting is always possible.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
@@ -33,6 +36,10 @@ from edge.iavs.view import Membership, View
 
 T = TypeVar("T")
 _log = logging.getLogger("edge.iavs")
+ROOM = 256 * 1024**2
+"""Bytes: entries of half a year; a tenth of a large disk is more than the log needs."""
+LEAST_ROOM = 64 * 1024**2
+"""Bytes: a change and the write-ahead log need so much on a small one."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS subjects (id TEXT PRIMARY KEY, made TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS encounters (
@@ -57,15 +64,38 @@ PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint 
 """
 
 
+class Disk(Protocol):
+    """How large it is, and how much of it is free, bytes."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """For who is not root."""
+        ...
+
+
 class Gallery:
     """The whole: file, matrices, and the order of things."""
 
-    def __init__(self, path: Path, vault: Vault, galleries: tuple[str, ...], handing: Handing | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        vault: Vault,
+        galleries: tuple[str, ...],
+        handing: Handing | None = None,
+        disk: Callable[[Path], Disk] = shutil.disk_usage,
+    ) -> None:
         self.galleries = galleries
         self._handing = handing
         self.index = Index()
         self._vault = vault
         self._path = path
+        self._disk = disk
+        self._full = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._turn = asyncio.Lock()
         self._sweeper = Sweeper()
@@ -118,7 +148,7 @@ class Gallery:
             return done
 
     def _begin(self, work: Callable[[View], T]) -> tuple[View, T]:
-        view = self._view(self._writes)
+        view = self._view(self._writes, full=self._nearly_full())
         try:
             if self._writes is not None:
                 self._writes.execute("BEGIN IMMEDIATE")
@@ -195,10 +225,22 @@ class Gallery:
             if self._handing is not None:
                 self._handing.hand_over(place, merged(templates))
 
-    def _view(self, connection: sqlite3.Connection | None) -> View:
+    def _view(self, connection: sqlite3.Connection | None, *, full: bool = False) -> View:
         if connection is None:
             raise Refused("INTERNAL_DATABASE_ERROR", "the gallery is closed")
-        return View(connection, self._vault, self.galleries)
+        return View(connection, self._vault, self.galleries, full=full)
+
+    def _nearly_full(self) -> bool:
+        """Rule 6; said once."""
+        try:
+            disk = self._disk(self._path.parent)
+            full = disk.free < max(LEAST_ROOM, min(ROOM, disk.total // 10))
+        except OSError:
+            full = True
+        if full and not self._full:
+            _log.error("the disk is nearly full: the gallery takes nobody in until there is room")
+        self._full = full
+        return full
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,10 +55,13 @@ class Membership:
 class View:
     """What can be asked and done within one transaction; used in the owner's thread only."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, galleries: tuple[str, ...]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, vault: Vault, galleries: tuple[str, ...], *, full: bool = False
+    ) -> None:
         self._db = connection
         self._vault = vault
         self._galleries = galleries
+        self._full = full
         self.touched: set[str] = set()
         self.erased = False
 
@@ -105,6 +108,7 @@ class View:
 
     def make_subject(self, wanted: str | None) -> str:
         """Make a subject."""
+        self._room()
         subject = wanted or str(uuid.uuid4())
         if self._row("SELECT 1 FROM subjects WHERE id = ?", subject):
             raise Refused("INVALID_SUBJECT_ID", "already in use")
@@ -117,6 +121,7 @@ class View:
 
     def make_encounter(self, subject: str, wanted: str | None, category: str) -> str:
         """Make an encounter."""
+        self._room()
         encounter = wanted or str(uuid.uuid4())
         if self._row("SELECT 1 FROM encounters WHERE subject = ? AND id = ?", subject, encounter):
             raise Refused("INVALID_ENCOUNTER_ID", "already in use")
@@ -144,6 +149,7 @@ class View:
 
     def join(self, gallery: str, subject: str, encounter: str, claim: str) -> None:
         """Put a subject into a gallery."""
+        self._room()
         for other in self._members("gallery = ? AND claim = ?", gallery, claim):
             if other.subject != subject:
                 raise Refused("INVALID_IDENTITY_CLAIM", "already in use in this gallery")
@@ -168,6 +174,7 @@ class View:
 
     def put(self, subject: str, item: Item) -> None:
         """Keep a record."""
+        self._room()
         name = uuid.uuid4().hex
         sealed = self._vault.seal(json.dumps(item.content, ensure_ascii=False).encode(), name)
         row = (name, subject, item.encounter, item.gallery, item.kind, item.label, sealed)
@@ -237,6 +244,10 @@ class View:
         """How many people are in a gallery."""
         row = self._row("SELECT count(DISTINCT subject) FROM members WHERE gallery = ?", gallery)
         return int(row[0]) if row else 0
+
+    def _room(self) -> None:
+        if self._full:
+            raise Refused("CANNOT_STORE_DATA", "the disk is nearly full; deleting is possible")
 
     def _members(self, where: str, *values: str) -> list[Membership]:
         rows = self._db.execute(f"SELECT gallery, subject, encounter, claim FROM members WHERE {where}", values)  # noqa: S608 -- two fixed texts

@@ -172,7 +172,8 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
         asyncio.create_task(record(records, journal)),
     ]
     vault = Vault(KEY)
-    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"), changes.pop("handing", None))
+    disk = changes.pop("disk", shutil.disk_usage)
+    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"), changes.pop("handing", None), disk)
     await gallery.open()
     options = Options(encounters, fmr=0.001, fpir=0.01)
     eye, pen = Eye(stills), Pen(records)

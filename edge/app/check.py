@@ -162,7 +162,7 @@ def _clock(settings: Settings) -> Iterator[Finding]:
     if now.state is ClockState.SYNCED:
         yield Finding("clock", True, f"{now.lower:%Y-%m-%d %H:%M} UTC, from the system clock")
     else:
-        remedy = "fit a clock battery or set authenticated time, then clock.source = system"
+        remedy = "NTS server in /etc/chrony/sources.d/site.sources, or a clock battery; then clock.source = system"
         yield Finding("clock", True, f"only a floor: not before {now.lower:%Y-%m-%d %H:%M} UTC", remedy)
 
 

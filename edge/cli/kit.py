@@ -45,9 +45,9 @@ def add(todo: Any) -> None:
     )
     what.add_argument("--undo", action="store_true", help="take back what was written; the one before holds again")
     calibrate.set_defaults(act=_calibrate)
-    for command in (run, calibrate):
+    for command, config in ((run, Path("config/edge.toml")), (calibrate, Path("/etc/edge-gate/edge.toml"))):
         command.add_argument("--recorded", type=Path, metavar="DIR", help="one folder a species instead of the camera")
-        command.add_argument("--config", type=Path, default=Path("config/edge.toml"), help="names the camera")
+        command.add_argument("--config", type=Path, default=config, help="names the camera (default: %(default)s)")
         command.add_argument("--species", nargs="+", metavar="NAME", help="only these")
         command.add_argument("--trials", type=int, default=10, help="presentations of each (default: 10)")
         command.add_argument("--seconds", type=float, default=5.0, help="for each presentation (default: 5)")
@@ -202,12 +202,15 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     from edge.biometric import presentation
+    from edge.devices.kept import lasting
     from edge.errors import DeviceError
     from edge.settings import SettingsError
 
-    if args.undo:
-        return _undo(args.config)
     try:
+        if args.undo or args.write:
+            lasting()
+        if args.undo:
+            return _undo(args.config)
         sessions = _sessions(args)
         attempts = list(_attempts(args, sessions))
         threshold = presentation.calibrated(attempts, args.apcer)

@@ -13,8 +13,8 @@ Rules:
 3. Nothing goes back: for each file the version, or time of issue, that was last in force is its floor. It goes by what
    is signed (issuer and address of a status list, issuer of a hash list, site), whatever the file is called.
 4. The list is as fresh as the newest confirmation that names exactly the files that are here. Only such a confirmation
-   takes a file away: without it, one that is missing keeps the one before in force, and when that is not known any more,
-   because the gate was started since, the cards that it speaks about are unknown.
+   takes a file away: without it, one that is missing keeps the one before in force, and when that is not known any
+   more, because the gate was started since, the cards that it speaks about are unknown.
 5. Times that were signed can raise the gate's clock, each capped by the end of its own document.
 """
 
@@ -124,6 +124,7 @@ class _Opening:
         self._before: Mapping[str, tuple[bytes, Any]] = {} if before is None else before.opened
         self._opened: dict[str, tuple[bytes, Any]] = {}
         self._exact = False
+        self._noted: set[str] = set()
         self._lost: set[str] = set()
         self._faults: list[str] = []
         self._times: list[datetime] = []
@@ -199,7 +200,9 @@ class _Opening:
                     self._faults.append(f"{path}: of an issuer that is not trusted")
                 continue
             listed = self._status(path, issuer)
-            for name in () if listed is None else issuer.names:
+            if listed is None:
+                continue
+            for name in issuer.names:
                 other = found.get((normal(name), listed.uri))
                 if other is None or other.issued_at < listed.issued_at:
                     found[normal(name), listed.uri] = listed
@@ -291,8 +294,9 @@ class _Opening:
         return document
 
     def _below(self, prefix: str) -> list[str]:
-        """The files there, those that were in force, and those that once were."""
-        return sorted({path for path in (*self._files, *self._before, *self._floors) if path.startswith(prefix)})
+        """The files there, those that were in force, and at last those that once were."""
+        known = {path for path in (*self._files, *self._before, *self._floors) if path.startswith(prefix)}
+        return sorted(known, key=lambda path: (path not in self._files and path not in self._before, path))
 
     def _file(self, path: str, read: Any, version_of: Any, floor_of: Any = None) -> Any:
         """One file, verified; the one before where this one is missing, worse or older; None without either.
@@ -304,7 +308,9 @@ class _Opening:
             floor_of: the name of its floor, from what it is; its path where that says all.
         """
         data, before = self._files.get(path), self._before.get(path)
-        if data is None and (self._exact or (before is None and path not in self._floors)):
+        if data is None and before is None and (path not in self._floors or path in self._noted):
+            return None
+        if data is None and self._exact:
             return None
         found = before if data is None else self._read(path, data, read)
         if data is None:
@@ -328,6 +334,7 @@ class _Opening:
             return before
 
     def _note(self, name: str, value: Any, version: int) -> None:
+        self._noted.add(name)
         dated = value[1] if isinstance(value, tuple) else value
         self._signed(name, version, dated.issued_at, dated.expires)
 

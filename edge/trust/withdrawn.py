@@ -5,7 +5,8 @@ Rules:
 1. A card that names a status list is looked up there, and only in the list that its own issuer signed for that address.
 2. A card without an index is looked up by truncated hashes of its names: sorted, eight bytes each.
 3. The site's own list holds keyed hashes of sixteen bytes: whoever finds the file learns nobody's name.
-4. "Unknown" is an answer: the card names a list that is not here, or is past its end. What it means the profile says.
+4. "Unknown" is an answer: the card names a list that is not here, or is past its end; or a list that was in force is
+   gone without a word. What it means the profile says.
 5. A list never goes back: each comes with a version, a status list with its time of issue.
 """
 
@@ -28,6 +29,7 @@ from edge.trust.list import normal
 from edge.trust.signed import Document, Purpose, Times, counting, seal, unseal
 from edge.trust.status import INVALID, SUSPENDED, VALID, StatusList
 
+_STATUS_LIST: Final = "status_list"
 SHORT: Final = 8
 KEYED: Final = 16
 
@@ -112,11 +114,15 @@ class Withdrawn:
         statuses: by issuer and address.
         hashes: by issuer.
         denied: the site's own list.
+        hashes_lost: issuers whose hash list was in force and is gone, as nobody signed.
+        denied_lost: the same of the site's own list.
     """
 
     statuses: Mapping[tuple[str, str], StatusList] = field(default_factory=dict)
     hashes: Mapping[str, Hashes] = field(default_factory=dict)
     denied: Hashes | None = None
+    hashes_lost: frozenset[str] = frozenset()
+    denied_lost: bool = False
 
     @property
     def oldest(self) -> datetime | None:
@@ -137,7 +143,7 @@ class Withdrawn:
         if found.status not in against:
             found = self._hashed(issuer, card, now, found)
         if found.status in against or self.denied is None:
-            return found
+            return Found(CardStatus.UNKNOWN) if self.denied_lost and found.status not in against else found
         if any(keyed(site_key, issuer, name) in self.denied for name in card.names):
             return Found(CardStatus.DENIED, _age(self.denied.issued_at, now))
         return found
@@ -146,7 +152,7 @@ class Withdrawn:
         """What the issuer's hash list adds to what its status list said."""
         hashes = self.hashes.get(issuer)
         if hashes is None:
-            return found
+            return Found(CardStatus.UNKNOWN) if issuer in self.hashes_lost else found
         age = _age(hashes.issued_at, now)
         if any(short(issuer, name) in hashes for name in card.names):
             return Found(CardStatus.REVOKED, age)
@@ -156,6 +162,8 @@ class Withdrawn:
         return found
 
     def _status(self, issuer: str, claim: Any, now: Interval) -> Found:
+        if isinstance(claim, Mapping) and claim and _STATUS_LIST not in claim:
+            return Found(CardStatus.UNKNOWN)  # said in another way, which is not read here
         uri, index = reference(claim)
         listed = self.statuses.get((issuer, uri))
         if listed is None:

@@ -72,6 +72,7 @@ def statuses(revoked: bytes, iss: str = ISS, issued: datetime = NOW - DAY, **mor
 
 
 STATUS_PATH = f"status/{mark(ISS)}/one.cwt"
+HASHES_PATH, DENIED_PATH = f"hashes/{mark(OTHER)}.cose", "denied/lobby.cose"
 FILES: dict[str, bytes] = {
     MAIN: a_list(ISS, OTHER),
     CHARTER: a_charter(),
@@ -182,6 +183,102 @@ def test_a_hash_list_out_of_order_or_signed_by_a_stranger_is_not_taken() -> None
         whole = opened({**FILES, path: bad}, opened())
         assert about(whole, OTHER, b"card-7").status is CardStatus.REVOKED
         assert whole.faults
+
+
+OLD: dict[str, bytes] = {
+    STATUS_PATH: statuses(b"\0", issued=NOW - 9 * DAY),
+    HASHES_PATH: write_hashes(2, OTHER, [], TIMES, signer(LIVE)),
+    DENIED_PATH: write_denied(0, "lobby", [], TIMES, signer(LIVE)),
+}
+NEW_NAMES = {
+    "the same names": {path: path for path in OLD},
+    "other names": {STATUS_PATH: f"status/{mark(ISS)}/zzz.cwt", HASHES_PATH: "hashes/zzz.cose"},
+    "names before": {STATUS_PATH: f"status/{mark(ISS)}/0.cwt", HASHES_PATH: "hashes/0.cose"},
+    "no names": {},
+}
+
+
+def confirmed(files: Mapping[str, bytes], issued: datetime = NOW - DAY) -> dict[str, bytes]:
+    return {**files, CONFIRMATION: write_confirmation(files, (issued, NOW + 20 * DAY), signer(LIVE))}
+
+
+def without(files: Mapping[str, bytes], *gone: str) -> dict[str, bytes]:
+    return {path: data for path, data in files.items() if path not in gone}
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside the newest", "in place of the newest"])
+@pytest.mark.parametrize("names", NEW_NAMES.values(), ids=NEW_NAMES)
+def test_an_old_list_is_not_believed_under_whatever_name(names: dict[str, str], beside: bool) -> None:
+    """Who brings the files was broken into: all of them are signed, and none is the newest."""
+    whole = opened(confirmed(FILES))
+    brought = {**(FILES if beside else without(FILES, *OLD)), **{new: OLD[old] for old, new in names.items()}}
+    for found in (opened(brought, whole), opened(brought, opened(brought, whole))):
+        assert about(found, ISS, b"x", 1).status is CardStatus.REVOKED
+        assert about(found, OTHER, b"card-7").status is CardStatus.REVOKED
+        assert about(found, ISS, b"banned", 0).status is CardStatus.DENIED
+        assert about(found, ISS, b"x", 0).status is CardStatus.VALID
+        assert found.faults or (beside and not names)
+
+
+@pytest.mark.parametrize("names", NEW_NAMES.values(), ids=NEW_NAMES)
+def test_what_was_in_force_before_a_restart_is_missed_and_not_taken_for_nothing(names: dict[str, str]) -> None:
+    floors = opened(confirmed(FILES)).floors
+    found = opened({**without(FILES, *OLD), **{new: OLD[old] for old, new in names.items()}}, None, floors)
+    for card in ((ISS, b"x", 1), (OTHER, b"card-7"), (ISS, b"banned", 0), (OTHER, b"card-8"), (ISS, b"x", 0)):
+        assert about(found, *card).status is CardStatus.UNKNOWN
+    assert any("missing" in fault or "older" in fault for fault in found.faults)
+
+
+def test_noise_where_a_list_was_in_force_is_missed_too() -> None:
+    floors = opened().floors
+    found = opened({**FILES, HASHES_PATH: b"noise", DENIED_PATH: b"noise"}, None, floors)
+    assert about(found, OTHER, b"card-8").status is CardStatus.UNKNOWN
+    assert about(found, ISS, b"x", 0).status is CardStatus.UNKNOWN
+    assert about(found, ISS, b"x", 1).status is CardStatus.REVOKED
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_list_goes_when_a_confirmation_says_so(restarted: bool) -> None:
+    whole = opened(confirmed(FILES))
+    fewer = without(FILES, *OLD)
+    found = opened(confirmed(fewer, NOW), None if restarted else whole, whole.floors)
+    assert about(found, ISS, b"x", 1).status is CardStatus.UNKNOWN  # the card names a list
+    assert about(found, OTHER, b"card-7").status is CardStatus.UNLISTED
+    assert about(found, ISS, b"banned").status is CardStatus.UNLISTED
+    assert found.faults == ()
+    again = opened(confirmed(FILES, NOW + timedelta(hours=1)), found)
+    assert about(again, OTHER, b"card-7").status is CardStatus.REVOKED
+
+
+def test_an_older_confirmation_takes_nothing_away() -> None:
+    fewer = without(FILES, *OLD)
+    before = confirmed(fewer, NOW - 2 * DAY)
+    whole = opened(confirmed(FILES), opened(before))
+    found = opened(before, whole)
+    assert about(found, OTHER, b"card-7").status is CardStatus.REVOKED
+    assert about(found, ISS, b"banned", 0).status is CardStatus.DENIED
+    assert about(found, ISS, b"x", 1).status is CardStatus.REVOKED
+
+
+def test_an_issuers_other_name_is_no_way_around_its_newest_list() -> None:
+    entry = {"iss": ISS, "aliases": ["www.id.example"], "keys": [{"public": spki(KEYS[ISS].public_key())}]}
+    times = {"issued_at": int((NOW - DAY).timestamp()), "expires": int((NOW + DAY).timestamp())}
+    named = {**FILES, MAIN: write_list({"version": 2, **times, "issuers": [entry]}, signer(ROOT))}
+    whole = opened(named)
+    other = f"status/{mark('www.id.example')}/one.cwt"
+    assert about(opened({**named, other: OLD[STATUS_PATH]}, whole), ISS, b"x", 1).status is CardStatus.REVOKED
+    moved = {**without(named, STATUS_PATH), other: OLD[STATUS_PATH]}
+    assert about(opened(moved, None, whole.floors), ISS, b"x", 1).status is CardStatus.UNKNOWN
+    newer = {**named, other: statuses(b"\0", issued=NOW)}
+    assert about(opened(newer, whole), ISS, b"x", 1).status is CardStatus.VALID
+
+
+def test_another_sites_list_in_the_place_of_ours_changes_nothing() -> None:
+    foreign = write_denied(5, "airport", [], TIMES, signer(LIVE))
+    found = opened({**FILES, DENIED_PATH: foreign}, opened())
+    assert about(found, ISS, b"banned", 0).status is CardStatus.DENIED
+    assert any("another site" in fault for fault in found.faults)
+    assert opened(FILES, found).faults == ()
 
 
 def test_the_site_list_of_another_site_is_not_ours() -> None:

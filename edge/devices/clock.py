@@ -30,6 +30,7 @@ _KEEP_S = 300.0
 FOLLOWED = timedelta(hours=1)
 AHEAD = timedelta(days=400)
 _DRIFT = 1e-4
+_CLOSE_S, _LOOKS = 0.1, 10
 _log = logging.getLogger("edge.clock")
 
 
@@ -48,8 +49,8 @@ class SystemClock:
         self._kept = kept
         self._wall, self._stopwatch = wall, stopwatch
         self._floor = max(BUILT_AT, self._read())
-        self._floor_at = stopwatch()
-        self._wall_offset = wall() - self._floor_at
+        seen, self._floor_at = self._looked()
+        self._wall_offset = seen - self._floor_at
         self._kept_at = self._floor_at
         self._synced: tuple[datetime, float] | None = None
 
@@ -59,11 +60,11 @@ class SystemClock:
 
     def now(self) -> Interval:
         """Between which moments now is."""
-        here = self._stopwatch()
+        seen, here = self._looked()
         floor = self._floor + timedelta(seconds=here - self._floor_at)
         if self._settings.source == "floor":
             return Interval(floor, None, ClockState.FLOOR)
-        wall = self._believed(floor)
+        wall = self._believed(seen, floor)
         give = timedelta(seconds=self._settings.uncertainty_s)
         if self._synced is not None:
             moment, at = self._synced
@@ -77,10 +78,19 @@ class SystemClock:
         self._synced = (wall, here)
         return Interval(max(floor, wall - give), wall + give, ClockState.SYNCED)
 
-    def _believed(self, floor: datetime) -> datetime | None:
+    def _looked(self) -> tuple[float, float]:
+        """System time and stopwatch of one moment: looked at again where this process had to wait in between."""
+        for _ in range(_LOOKS):
+            before = self._stopwatch()
+            seen, here = self._wall(), self._stopwatch()
+            if here - before < _CLOSE_S:
+                break
+        return seen, here
+
+    def _believed(self, seen: float, floor: datetime) -> datetime | None:
         """The system time, unless it is before the floor or absurdly far after it."""
         try:
-            wall = datetime.fromtimestamp(self._wall(), UTC)
+            wall = datetime.fromtimestamp(seen, UTC)
         except (ValueError, OverflowError, OSError):
             return None
         give = timedelta(seconds=self._settings.uncertainty_s)
@@ -95,7 +105,8 @@ class SystemClock:
 
     def stepped(self) -> float:
         """Seconds that the system clock jumped against the stopwatch since the last call; 0.0 for less than two."""
-        offset = self._wall() - self._stopwatch()
+        seen, here = self._looked()
+        offset = seen - here
         step = offset - self._wall_offset
         if abs(step) < STEP_S:
             return 0.0

@@ -33,7 +33,7 @@ from edge.errors import Reason
 from edge.passage import Indication
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT_S = 12.0
+LIMIT_S = 25.0
 ROUNDS, CAMPAIGN = 10, 200
 
 
@@ -55,7 +55,7 @@ class Lobby:
     def entries(self, first: int = 0) -> list[Entry]:
         return self.stage.log.entries(first, self.stage.log.size() - first)
 
-    def until(self, done: Callable[[], bool], within_s: float = 30.0, what: str = "") -> None:
+    def until(self, done: Callable[[], bool], within_s: float = 90.0, what: str = "") -> None:
         end = time.monotonic() + within_s
         while not done():
             assert time.monotonic() < end, f"waited in vain: {what}; {self.stage.processes.last_words('gate', 5)}"
@@ -64,16 +64,29 @@ class Lobby:
     def told(self, kind: Kind, device: str, first: int) -> bool:
         return any(entry.kind is kind and entry.fields.get("device") == device for entry in self.entries(first))
 
-    def visited(self, kind: Kind) -> Entry:
-        """Somebody comes; the first entry of this kind about it."""
-        self.stage.play("nobody")
-        self.until(lambda: self.stage.panel() == Indication.READY.value, what="ready")
-        time.sleep(3.2)  # a code held up counts once until it was gone for two seconds
-        first = self.stage.log.size()
-        self.stage.play("visit")
-        self.until(lambda: any(entry.kind is kind for entry in self.entries(first)), what=f"{kind.name}")
-        self.stage.play("nobody")
-        return next(entry for entry in self.entries(first) if entry.kind is kind)
+    def visited(self, kind: Kind, at_once: Callable[[], object] = lambda: None) -> Entry:
+        """Somebody comes, right after something else happened; the first entry of this kind about it.
+
+        They come again where it was not: a code counts again when it was gone for two seconds of frames without a gap,
+        which a busy machine may not see, and a face has its time.
+        """
+        end = time.monotonic() + 150
+        while True:
+            self.stage.play("nobody")
+            self.until(lambda: self.stage.panel() == Indication.READY.value, what="ready")
+            time.sleep(3.2)
+            first = self.stage.log.size()
+            at_once()
+            at_once = lambda: None  # noqa: E731 -- once is enough
+            self.stage.play("visit")
+            tried = time.monotonic() + 20
+            while time.monotonic() < tried:
+                for entry in self.entries(first):
+                    if entry.kind is kind:
+                        self.stage.play("nobody")
+                        return entry
+                time.sleep(0.01)
+            assert time.monotonic() < end, f"waited in vain: {kind.name}; {self.stage.processes.last_words('gate', 5)}"
 
     def sealed(self) -> int:
         last = self.checkpoints.last()
@@ -106,14 +119,13 @@ def tags(journal: Path) -> list[tuple[bytes, bytes | None]]:
         return file.execute("SELECT entry, tag FROM leaf ORDER BY ix").fetchall()
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_without_its_token_the_gate_goes_on_then_locks_and_seals_all_of_it_on_return(lobby: Lobby) -> None:
     lobby.visited(Kind.TAKEN)
     lobby.until(lambda: lobby.sealed() == lobby.stage.log.size(), what="all sealed")
     pulled = lobby.stage.log.size()
-    lobby.stage.token.pull()
+    lobby.visited(Kind.TAKEN, lobby.stage.token.pull)  # buffering: as usual
     lobby.until(lambda: lobby.told(Kind.DEVICE_LOST, "token", pulled), what="token lost")
-    lobby.visited(Kind.TAKEN)  # buffering: as usual
     time.sleep(LIMIT_S)
     denied = lobby.visited(Kind.DENIED)
     assert denied.fields["reason"] == Reason.UNSEALED_TOO_LONG.value
@@ -229,6 +241,8 @@ class Campaign:
     def held(self) -> None:
         """Nothing that could be read before is gone or changed; the relay moved for grants on disk only, once each."""
         stage = self.lobby.stage
+        relay = stage.scene / "relay"  # first: what it moved for is in the log that is read after it
+        moved = [int(line) for line in relay.read_text().split()] if relay.exists() else []
         now = stage.log.read(0, stage.log.size())
         assert now[: len(self.seen)] == self.seen
         assert stage.log.epoch() == 1
@@ -236,8 +250,6 @@ class Campaign:
         self.seen, self.checkpoint = now, self.lobby.sealed()
         entries = [decode(entry) for entry in now]
         assert [entry.index for entry in entries] == list(range(len(entries)))
-        relay = stage.scene / "relay"
-        moved = [int(line) for line in relay.read_text().split()] if relay.exists() else []
         assert len(moved) == len(set(moved))
         assert {entries[index].kind for index in moved} <= {Kind.GRANTED}
 
@@ -257,7 +269,7 @@ def killed(lobby: Lobby, seed: int, rounds: int) -> str:
     return f"{rounds} rounds, {campaign.kills.total()} kills, {len(campaign.seen)} entries, all verified ({kills})"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_gate_and_sealer_killed_during_visits_lose_nothing(patient: Lobby) -> None:
     assert killed(patient, 20261122, ROUNDS).startswith("10 rounds")
 

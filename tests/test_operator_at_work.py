@@ -25,7 +25,7 @@ PASSWORD = "correct horse battery"
 HOLD = Hold(module_px=3.0, turn=(6.0, -5.0, 2.0), at=(430.0, 480.0), glare=0.25)
 
 
-def until(done: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+def until(done: Callable[[], bool], what: str, within_s: float = 90.0) -> None:
     end = time.monotonic() + within_s
     while not done():
         assert time.monotonic() < end, f"waited in vain: {what}"
@@ -50,7 +50,7 @@ def test_a_refused_person_is_let_in_by_an_operator_and_by_nobody_else() -> None:
         stage.play("nobody")
         stage.start()
         origin = stage.pages.rstrip("/")
-        with httpx.Client(base_url=origin, headers={"Origin": origin}, timeout=30) as page:
+        with httpx.Client(base_url=origin, headers={"Origin": origin}, timeout=60) as page:
             setup = re.findall(r"\b\w{4}-\w{4}-\w{4}\b", edge(stage, "enrol", "anna"))[0]
             told = page.post("/act/enrol", json={"setup": setup, "password": PASSWORD}).json()
             key = parse_qs(urlsplit(told["address"]).query)["secret"][0]
@@ -59,7 +59,10 @@ def test_a_refused_person_is_let_in_by_an_operator_and_by_nobody_else() -> None:
             def code(ahead: int) -> str:  # the neighbours of the present half minute are good too
                 return code_of(secret, step_of(time.time()) + ahead)
 
-            assert page.post("/act/confirm", json={"setup": setup, "codes": [code(-1)]}).status_code == 200
+            def confirmed() -> bool:  # again where the half minute ended on the way: the code before is none any more
+                return page.post("/act/confirm", json={"setup": setup, "codes": [code(-1)]}).status_code == 200
+
+            assert any(confirmed() for _ in range(2))
             assert "anna" in edge(stage, "list")
             login = {"name": "anna", "password": PASSWORD, "codes": [code(0)]}
             assert page.post("/act/login", json=login).status_code == 200

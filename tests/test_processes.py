@@ -52,7 +52,7 @@ class Lobby:
     def kill(self, name: str, sign: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.stage.processes.pids()[name], sign)
 
-    def until(self, done: Callable[[], bool], within_s: float = 30.0, what: str = "") -> None:
+    def until(self, done: Callable[[], bool], within_s: float = 90.0, what: str = "") -> None:
         end = time.monotonic() + within_s
         while not done():
             assert time.monotonic() < end, f"waited in vain: {what}; {self.words()}"
@@ -66,13 +66,28 @@ class Lobby:
         self.stage.play("nobody")
         self.until(lambda: self.stage.panel() == READY, what="ready")
 
+    def comes(self, begun: Callable[[int], bool], what: str) -> int:
+        """The holder comes, and again until this has begun; the size of the log before.
+
+        A code counts again when it was gone for two seconds of frames without a gap, which a busy machine may not see,
+        and a face has its time.
+        """
+        end = time.monotonic() + 150
+        while True:
+            self.ready()
+            time.sleep(3.2)
+            before = self.stage.log.size()
+            self.stage.play("visit")
+            tried = time.monotonic() + 20
+            while time.monotonic() < tried:
+                if begun(before):
+                    return before
+                time.sleep(0.01)
+            assert time.monotonic() < end, f"waited in vain: {what}; {self.words()}"
+
     def admitted(self) -> None:
         """Service as usual: a holder comes, passes and is written down."""
-        self.ready()
-        time.sleep(3.2)  # a code held up counts once until it was gone for two seconds
-        before = self.stage.log.size()
-        self.stage.play("visit")
-        self.until(lambda: Kind.TAKEN in self.kinds(before), what="a passage")
+        self.comes(lambda before: Kind.TAKEN in self.kinds(before), "a passage")
         self.stage.play("nobody")
 
     def movements(self) -> list[int]:
@@ -82,11 +97,12 @@ class Lobby:
 
     def sound(self) -> None:
         """The relay moved for grants on disk only, the log has no gap, and somebody else agrees."""
+        moved = self.movements()  # first: what it moved for is in the log that is read after it
         entries = self.entries()
         assert [entry.index for entry in entries] == list(range(len(entries)))
         grants = [entry.index for entry in entries if entry.kind is Kind.GRANTED]
-        assert set(self.movements()) <= set(grants)
-        assert len(self.movements()) == len(set(self.movements()))
+        assert set(moved) <= set(grants)
+        assert len(moved) == len(set(moved))
         settings = self.stage.settings
         verified = subprocess.run(
             [
@@ -132,11 +148,8 @@ def reached(lobby: Lobby, step: str, before: int) -> bool:
 def test_a_process_killed_during_a_visit_leaves_the_gate_locked_and_comes_back(
     lobby: Lobby, name: str, step: str
 ) -> None:
-    lobby.ready()
-    time.sleep(3.2)
-    before, starts = lobby.stage.log.size(), lobby.stage.processes.parts[name].starts
-    lobby.stage.play("visit")
-    lobby.until(lambda: reached(lobby, step, before), what=step)
+    starts = lobby.stage.processes.parts[name].starts
+    lobby.comes(lambda before: reached(lobby, step, before), step)
     lobby.kill(name)
     lobby.stage.play("nobody")
     lobby.until(lambda: lobby.stage.processes.parts[name].starts > starts, what=f"edge-{name} again")
@@ -178,13 +191,11 @@ def test_a_frozen_or_missing_camera_is_an_entry_and_out_of_service(lobby: Lobby,
 
 def test_a_full_disk_opens_nothing_and_is_written_down_when_there_is_room(lobby: Lobby) -> None:
     lobby.ready()
-    time.sleep(3.2)
     moved, before, gate = len(lobby.movements()), lobby.stage.log.size(), lobby.stage.processes.pids()["gate"]
     limits = resource.prlimit(gate, resource.RLIMIT_FSIZE)
     resource.prlimit(gate, resource.RLIMIT_FSIZE, (64, limits[1]))
-    lobby.stage.play("visit")
     try:
-        lobby.until(lambda: lobby.stage.panel() == Indication.OUT_OF_SERVICE.value, what="out of service")
+        lobby.comes(lambda _: lobby.stage.panel() == Indication.OUT_OF_SERVICE.value, "out of service")
         assert len(lobby.movements()) == moved
         assert Kind.GRANTED not in lobby.kinds(before)
     finally:
@@ -248,7 +259,7 @@ def test_edge_gate_makes_only_unix_sockets_from_its_first_instruction_on(lobby: 
         time.sleep(2)
         gate = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
         os.kill(int(gate), signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
     calls = traced.read_text()
     assert "AF_UNIX" in calls
     for family in ("AF_INET", "AF_INET6", "AF_NETLINK", "AF_PACKET"):

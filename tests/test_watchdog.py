@@ -26,7 +26,7 @@ from edge.devices.checkpoints import CheckpointReader
 from edge.passage import Indication
 
 SOURCE = Path(__file__).parent / "devices" / "token_shim.c"
-PATIENCE_S = 2.0
+PATIENCE_S = 10.0  # a machine that is busy for seconds is no token that hangs
 
 
 class Supervised:
@@ -62,12 +62,12 @@ class Supervised:
                 self.heard_s = time.monotonic() if b"WATCHDOG=1" in told or b"READY=1" in told else self.heard_s
         if self.ready and time.monotonic() - self.heard_s > PATIENCE_S:
             self.process.send_signal(signal.SIGABRT)
-            self.ended_with.append(self.process.wait(10))
+            self.ended_with.append(self.process.wait(60))
             self.start()
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         self.ear.close()
 
 
@@ -99,7 +99,7 @@ def stage() -> Iterator[Stage]:
         yield here
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_a_token_that_hangs_ends_the_sealer_and_nobody_else(stage: Stage) -> None:
     shim = Shim(stage)
     stage.start()
@@ -107,7 +107,7 @@ def test_a_token_that_hangs_ends_the_sealer_and_nobody_else(stage: Stage) -> Non
     checkpoints = CheckpointReader(stage.settings.paths.checkpoints)
     supervised = Supervised(stage)
 
-    def until(done: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+    def until(done: Callable[[], bool], what: str, within_s: float = 120.0) -> None:
         end = time.monotonic() + within_s
         while not done():
             assert time.monotonic() < end, f"waited in vain: {what}"

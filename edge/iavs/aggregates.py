@@ -17,6 +17,7 @@ from typing import Any
 from edge.iavs.catalogue import Catalogue, Field
 from edge.iavs.comparing import Comparing
 from edge.iavs.desk import Ask, Desk, Seen
+from edge.iavs.naming import meant
 from edge.iavs.refused import Refused
 from edge.iavs.shapes import Misshapen, shaped
 from edge.iavs.subjects import (
@@ -30,6 +31,7 @@ from edge.iavs.subjects import (
     biographic,
     documents,
     keep,
+    preferred,
     told,
 )
 from edge.iavs.view import Item, View
@@ -101,15 +103,17 @@ class Aggregates:
         known = {name.lower(): name for name in _INPUTS}
         for key, value in ask.get("inputData", {}).items():
             name = known.get(key.lower())
-            if name is None or name in inputs:
+            if name is None:
                 continue
             try:
-                inputs[name] = shaped(self._catalogue, Field(name, _INPUTS[name]), value)
+                made = shaped(self._catalogue, Field(name, _INPUTS[name]), value)
             except Misshapen as error:
                 code = (
                     "BIOMETRIC_TYPE_NOT_SUPPORTED" if "bdbInfo.type" in str(error) else _BAD.get(name, "INVALID_INPUT")
                 )
                 raise Refused(code, f"wrong at inputData.{error}") from error
+            if inputs.setdefault(name, made) != made:
+                raise Refused("INVALID_INPUT", f"{name} is given twice, and not the same")
         return replace(ask, inputs=inputs), chosen
 
     async def _enrol(self, ask: Ask) -> Answer:
@@ -177,20 +181,27 @@ class Aggregates:
             _right(ask, f"iavs.{kind}.write")
         ask.step("keeping")
 
-        def work(view: View) -> None:
-            encounter = self._subjects.set_within(ask, view, view.subject(subject))
-            keep(view, subject, [item for _, item in items], encounter, "")
+        gallery = ask.get("galleryID")
 
-        await self._desk.change(ask, subject, work)
+        def work(view: View) -> None:
+            meant(ask, view)
+            encounter = self._subjects.set_within(ask, view, subject)
+            keep(view, subject, [item for _, item in items], encounter, gallery or "")
+
+        await self._desk.change(ask, subject, work, **({"gallery": gallery} if gallery else {}))
         return {"returnData": {"updated": sorted({item.kind for _, item in items})}}
 
     async def _delete(self, ask: Ask) -> Answer:
         ask, _ = self.prepare(ask)
         subject = _named(ask)
+        if ask.get("galleryID") is not None:
+            raise Refused(
+                "INVALID_INPUT", "a subject is erased everywhere; deleteSubjectFromGallery is for one gallery"
+            )
         ask.step("erasing")
 
         def work(view: View) -> str:
-            view.subject(subject)
+            meant(ask, view)
             if not self._desk.options.encounters and "encounterID" not in ask.inputs:
                 view.drop_subject(subject)
                 return ""
@@ -209,9 +220,9 @@ class Aggregates:
         wanted = _entitled(ask, chosen)
 
         def work(view: View) -> dict[str, list[Item]]:
-            view.subject(subject)
-            encounter = self._subjects.within(ask, view, subject)
-            return {kind: view.records(subject, kind, encounter) for kind in wanted}
+            meant(ask, view)
+            encounter, gallery = self._subjects.within(ask, view, subject), ask.get("galleryID")
+            return {kind: preferred(view.records(subject, kind, encounter, gallery), gallery) for kind in wanted}
 
         found = await self._desk.gallery.read(work)
         made: Answer = {}

@@ -20,6 +20,7 @@ from edge.iavs.desk import Ask, Desk, Seen, similarity
 from edge.iavs.facerecord import Broken, write
 from edge.iavs.fusion import OWNER as VENDOR
 from edge.iavs.fusion import Calibration, fuse
+from edge.iavs.naming import meant
 from edge.iavs.refused import Refused
 from edge.iavs.subjects import Answer, Handler, told
 from edge.iavs.view import View
@@ -128,6 +129,8 @@ class Comparing:
         reference, claim, subject = (ask.get(name) for name in ("referenceBIR", "identityClaim", "subjectID"))
         if reference is None and claim is None and subject is None:
             raise Refused("CANNOT_VERIFY", "identityClaim, subjectID or referenceBIR")
+        if reference is not None and (claim is not None or subject is not None):
+            raise Refused("INVALID_INPUT", "referenceBIR, or somebody who is enrolled")
         if ask.get("galleryID") is not None:
             await self._desk.gallery.read(lambda view: view.gallery(ask.inputs["galleryID"]))
         ask.step("reading the sample")
@@ -138,7 +141,7 @@ class Comparing:
             against = await self._desk.seen(other)
             score, kind = similarity(probe.vector, against.vector), _smaller(probe, against)
         else:
-            await self._desk.gallery.read(lambda view: self._named(ask, view))
+            await self._desk.gallery.read(lambda view: meant(ask, view))
             probe = await self._desk.seen(sample)
             score, kind = await self._best(ask, probe), probe.kind
         threshold = self._desk.verifies(probe.still.model, kind)
@@ -149,28 +152,17 @@ class Comparing:
             "seen": probe,
         }
 
-    def _named(self, ask: Ask, view: View) -> str:
-        """The subject that is claimed."""
-        gallery, claim = ask.get("galleryID"), ask.get("identityClaim")
-        if gallery is not None:
-            view.gallery(gallery)
-        if claim is not None:
-            return view.claimed(claim, gallery or "").subject
-        subject = view.subject(ask.inputs["subjectID"])
-        if gallery is not None and not any(each.gallery == gallery for each in view.memberships(subject)):
-            raise Refused("UNKNOWN_SUBJECT", "not in this gallery")
-        return subject
-
     async def _best(self, ask: Ask, probe: Seen) -> float:
-        """The best score against the templates of the one who is claimed."""
-        gallery = ask.get("galleryID")
+        """The best score against the templates of the one who is claimed; in a gallery, of those that it searches."""
+        anywhere = ask.get("galleryID") is None and ask.get("identityClaim") is None
 
         def work(view: View) -> list[float]:
-            subject = self._named(ask, view)
+            subject, members = meant(ask, view)
             return [
                 similarity(probe.vector, vector)
-                for _, of, model, vector in view.templates(subject)
-                if model == probe.still.model and (gallery is None or of in ("", gallery))
+                for encounter, of, model, vector in view.templates(subject)
+                if model == probe.still.model
+                and (anywhere or any(of in ("", each.gallery) and encounter == each.encounter for each in members))
             ]
 
         scores = await self._desk.gallery.read(work)

@@ -19,6 +19,7 @@ from typing import Any
 
 from edge.iavs.bir import FACE, Sample, wrapped
 from edge.iavs.desk import Ask, Desk, Seen
+from edge.iavs.naming import meant
 from edge.iavs.refused import Refused
 from edge.iavs.view import Item, View
 
@@ -104,20 +105,17 @@ class Subjects:
         if ask.get("subjectID") is None and ask.get("identityClaim") is None:
             raise Refused("INVALID_INPUT", "subjectID or identityClaim")
 
-        def who(view: View) -> str:
-            view.gallery(gallery)
-            claim = ask.get("identityClaim")
-            return view.subject(ask.inputs["subjectID"]) if claim is None else view.claimed(claim, gallery).subject
-
-        subject = await self._desk.gallery.read(who)
-
-        def work(view: View) -> None:
+        def work(view: View) -> str:
+            subject, members = meant(ask, view)
             encounter = self.within(ask, view, subject) if self._desk.options.encounters else None
             if encounter is None and ask.get("encounterID") is not None:
                 raise Refused("UNKNOWN_ENCOUNTER")
+            if ask.get("identityClaim") and encounter not in (None, *(each.encounter for each in members)):
+                raise Refused("INVALID_INPUT", "identityClaim and encounterID are of two memberships")
             view.leave(gallery, subject, encounter)
+            return subject
 
-        await self._desk.change(ask, subject, work, gallery=gallery)
+        await self._desk.change(ask, None, work, gallery=gallery)
         return {}
 
     # what is said about people
@@ -143,7 +141,7 @@ class Subjects:
             if gallery is not None:
                 self.member(view, subject, gallery)
             encounter = self.newest(ask, view, subject, kind)
-            return [] if encounter is None else _preferred(view.records(subject, kind, encounter, gallery), gallery)
+            return [] if encounter is None else preferred(view.records(subject, kind, encounter, gallery), gallery)
 
         items = await self._desk.gallery.read(work)
         if items and kind in RAW:
@@ -368,7 +366,7 @@ def _elements(items: list[Item], chosen: dict[str, Any] | None) -> list[Answer]:
     return list(made.values())
 
 
-def _preferred(items: list[Item], gallery: str | None) -> list[Item]:
+def preferred(items: list[Item], gallery: str | None) -> list[Item]:
     """A gallery's own copy before the one that holds for all."""
     own = [each for each in items if gallery is not None and each.gallery == gallery]
     return own or items

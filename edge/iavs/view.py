@@ -85,15 +85,15 @@ class View:
             raise Refused("UNKNOWN_GALLERY")
         return gallery
 
-    def claimed(self, claim: str, gallery: str = "") -> Membership:
-        """Who is known by this claim."""
+    def claimed(self, claim: str, gallery: str = "") -> list[Membership]:
+        """Who is known by this claim: at least one membership, all of one person."""
         named = (gallery,) if gallery else self._galleries
         found = [each for of in named for each in self._members("gallery = ? AND claim = ?", of, claim)]
         if not found:
             raise Refused("UNKNOWN_IDENTITY_CLAIM")
         if len({each.subject for each in found}) > 1:
             raise Refused("INVALID_INPUT", "the claim needs its gallery")
-        return found[-1]
+        return found
 
     def memberships(self, subject: str) -> list[Membership]:
         """All galleries that a subject is in."""

@@ -308,6 +308,8 @@ class Doorway:
         return self._receipt
 
     def _time(self, end: Happening) -> None:
+        if self._over:
+            return
         if (running := self._timers.get(end)) is not None:
             running.cancel()
         seconds = self._seconds[end] + (0.0 if end is Happening.ALARM_OVER else self._longer_s)

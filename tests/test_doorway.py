@@ -743,6 +743,79 @@ def test_nobody_waits_for_a_lane_that_stays_blocked(pins: Gate, run: Run, tmp_pa
     run(story())
 
 
+def test_a_second_beam_that_stays_broken_is_an_alarm_and_opens_for_nobody(pins: Gate, run: Run, tmp_path: Path) -> None:
+    """A cut wire, a sticker, or an accomplice: behind it nobody would be counted."""
+
+    async def story() -> None:
+        (tmp_path / "person").write_text("turns-back")  # what the beams say of whoever goes in
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, held_s=0.5)
+
+        async def blind() -> None:
+            gate.sense(pins.beam_2_pin, broken=True)
+            await asyncio.sleep(0.05)
+            assert await door.let_through(GRANT) is Kind.NOT_TAKEN
+            assert door.alarmed
+            assert await door.let_through(GRANT) is Kind.NOT_TAKEN
+            assert gate.unlocks == 0
+            assert (tmp_path / "panel").read_text().strip() == Indication.ALARM.value
+            await asyncio.sleep(0.05)
+
+        await beside(door, blind())
+        assert reported(journal) == [(Kind.DOOR_HELD, None)]
+        gate.close()
+
+    run(story())
+
+
+def test_who_is_granted_while_somebody_leaves_goes_when_the_lane_is_clear(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal())
+
+        async def meet() -> None:
+            gate.sense(pins.beam_2_pin, broken=True)
+            await asyncio.sleep(0.05)
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            for pin, broken in ((pins.beam_1_pin, True), (pins.beam_2_pin, False)):
+                await asyncio.sleep(0.05)
+                gate.sense(pin, broken=broken)
+            await asyncio.sleep(0.05)
+            assert not gate.unlocked
+            gate.sense(pins.beam_1_pin, broken=False)
+            assert await passing is Kind.TAKEN
+
+        await beside(door, meet())
+        gate.close()
+
+    run(story())
+
+
+def test_who_swings_in_the_entry_beam_has_as_long_as_the_release(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=1.0)
+
+        async def swing() -> None:
+            began = asyncio.get_running_loop().time()
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            for broken in (True, False, True, False):
+                await asyncio.sleep(0.1)
+                gate.sense(pins.beam_1_pin, broken=broken)
+            await asyncio.sleep(0.1)
+            assert gate.unlocked
+            assert await passing is Kind.NOT_TAKEN
+            assert asyncio.get_running_loop().time() - began < 1.1, "and no longer"
+            assert not gate.unlocked
+
+        await beside(door, swing())
+        assert journal.events == []
+        gate.close()
+
+    run(story())
+
+
 def test_an_order_whose_lock_fails_has_an_outcome_and_ends_the_part(pins: Gate, run: Run, tmp_path: Path) -> None:
     """Whoever waits for it may be a task that nobody waits for."""
 

@@ -117,10 +117,65 @@ def test_a_person_passes_and_the_lock_falls_behind_them() -> None:
 
 
 def test_a_person_who_turns_back_has_not_passed() -> None:
-    state, done = walk(TURNSTILE, Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR)
+    state, done = walk(TURNSTILE, Happening.GRANTED, Sensed.BEAM_1, Sensed.BEAM_1_CLEAR, Happening.RELEASE_OVER)
     assert state is State.LOCKED
-    assert Command.NOT_TAKEN in done
-    assert Command.LOCK in done
+    assert done[-2:] == [Command.LOCK, Command.NOT_TAKEN]
+    late = (Happening.RELEASE_OVER, Sensed.BEAM_1_CLEAR)
+    state, done = walk(TURNSTILE, Happening.GRANTED, Sensed.BEAM_1, *late)
+    assert state is State.LOCKED
+    assert done[-3:] == [Command.LOCK, Command.STOP_TIMERS, Command.NOT_TAKEN]
+
+
+WHEEL = (Sensed.BEAM_1, Sensed.BEAM_1_CLEAR)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        (*WHEEL, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR),
+        (*WHEEL, *WHEEL, Sensed.BEAM_1, Happening.RELEASE_OVER, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR),
+        (*WHEEL, Sensed.BEAM_2),
+    ],
+    ids=["a wheel", "two wheels, slowly", "a gap between the beams"],
+)
+def test_what_leaves_a_gap_in_the_entry_beam_is_still_one_person_on_the_way_in(story: tuple[Event, ...]) -> None:
+    state, done = walk(TURNSTILE, Happening.GRANTED, *story, Sensed.BEAM_2_CLEAR)
+    assert state is State.LOCKED
+    assert Command.TAKEN in done
+    assert Command.ALARM not in done
+
+
+def test_half_a_step_back_at_the_moment_of_the_grant_does_not_lock_it() -> None:
+    state, done = walk(TURNSTILE, Sensed.BEAM_1, Happening.GRANTED, Sensed.BEAM_1_CLEAR)
+    assert state in TURNSTILE.unlocked
+    assert Command.LOCK not in done
+
+
+def test_who_stands_in_the_second_beam_is_an_alarm_after_the_held_time() -> None:
+    state, done = walk(TURNSTILE, Sensed.BEAM_2, Happening.HELD_OVER)
+    assert state is State.FORCED
+    assert done == [Command.TIME_HELD, Command.REPORT_HELD, Command.ALARM]
+    state, done = walk(TURNSTILE, Sensed.DOOR_OPEN, Sensed.BEAM_2, Sensed.DOOR_CLOSED, Happening.HELD_OVER)
+    assert state is State.FORCED, "and so is who stood there while a door was the alarm"
+
+
+def test_nothing_opens_while_somebody_leaves_and_the_lane_is_clear_again_behind_them() -> None:
+    leaving = (Sensed.BEAM_2, Sensed.BEAM_1, Sensed.BEAM_2_CLEAR, Sensed.BEAM_1_CLEAR)
+    for so_far in range(1, len(leaving)):
+        _, done = walk(TURNSTILE, *leaving[:so_far], Happening.GRANTED)
+        assert Command.UNLOCK not in done
+        assert done[-1] is Command.NOT_TAKEN
+    state, done = walk(TURNSTILE, *leaving, Happening.GRANTED)
+    assert state is State.RELEASED
+
+
+def test_who_stays_in_the_entry_beam_behind_somebody_who_left_has_come_to_go_in() -> None:
+    left = (Sensed.BEAM_2, Sensed.BEAM_1, Sensed.BEAM_2_CLEAR, Happening.HELD_OVER)
+    assert walk(TURNSTILE, *left)[0] is State.APPROACHED
+    _, done = walk(TURNSTILE, *left, Sensed.BEAM_2)
+    assert Command.REPORT_FORCED in done
+    _, done = walk(TURNSTILE, *left, Happening.GRANTED, Sensed.BEAM_2)
+    assert done[-1] is Command.TAKEN
 
 
 def test_nobody_comes_and_the_gate_locks_again() -> None:
@@ -147,7 +202,7 @@ def test_leaving_is_nobody_s_alarm() -> None:
     for story in (one, close_behind):
         state, done = walk(TURNSTILE, *story)
         assert state is State.LOCKED
-        assert done == []
+        assert set(done) <= {Command.TIME_HELD, Command.STOP_TIMERS}
 
 
 def test_a_tailgater_is_not_taken_for_somebody_who_leaves() -> None:

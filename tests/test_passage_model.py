@@ -123,6 +123,8 @@ def holds(plan: Plan, now: Situation) -> None:
     if now.entry or (now.exit and not now.freed):
         assert now.granted, "a lock is released for nobody"
         assert now.running, "a released lock has no timer that will drop it"
+    if now.state not in plan.clear | plan.alarmed:
+        assert now.running, "whoever stands there, nobody hears of it and nobody else can come"
     if plan.name == INTERLOCK.name:
         if Sensed.FIRE in now.standing and now.state is not State.LOCKED:
             assert now.freed, "a fire, and the way out is not free"
@@ -235,6 +237,41 @@ def alarms_are_mended(plan: Plan) -> None:
             else:
                 assert event is Happening.ALARM_OVER, event
                 assert {Sensed.BEAM_1_CLEAR, Sensed.BEAM_2_CLEAR} <= then.standing
+
+
+def test_the_second_beam_blinds_nobody() -> None:
+    second_beam_is_minded(TURNSTILE)
+
+
+def second_beam_is_minded(plan: Plan) -> None:
+    """Nothing is released while it is broken, and one that stays broken is an alarm when the timers have run out."""
+    for now in reached(plan):
+        if Sensed.BEAM_2_CLEAR in now.standing:
+            continue
+        assert not now.entry, f"{now.state.value}: released behind a broken beam"
+        then = now
+        for _ in range(3):
+            if then.running and then.state not in plan.alarmed:
+                then = after(plan, then, min(then.running, key=lambda end: end.value))
+        assert then.state in plan.alarmed, f"{now.state.value}: nobody hears of it"
+
+
+def test_a_grant_is_over_before_its_time_only_when_somebody_comes_the_other_way() -> None:
+    grants_last(TURNSTILE)
+
+
+def grants_last(plan: Plan) -> None:
+    """Who was granted keeps it as long as the release lasts; who broke the first beam is taken by the second."""
+    for now in reached(plan):
+        if now.state not in plan.pending:
+            continue
+        for event in set(possible(plan, now)) - {Happening.STOP, Happening.RELEASE_OVER}:
+            to = plan.follow(now.state, event, now.standing)
+            if event is Sensed.BEAM_2:
+                outcome = Command.NOT_TAKEN if now.state is State.RELEASED else Command.TAKEN
+                assert outcome in to.commands, f"{now.state.value}: whose passage is it"
+            elif Happening.RELEASE_OVER in now.running:
+                assert Command.NOT_TAKEN not in to.commands, f"{now.state.value}, {event.value}: too early"
 
 
 def test_whoever_stands_in_the_entry_beam_when_an_alarm_or_a_passage_ends_is_not_taken_for_leaving() -> None:
@@ -370,6 +407,18 @@ FAULTS: dict[str, tuple[Plan, State, Event, Step]] = {
         Sensed.BEAM_1,
         Step(State.ENTERED, (Command.TIME_RELEASE, Command.UNLOCK)),
     ),
+    "who stands in the second beam is waited for without end": (
+        TURNSTILE,
+        State.LOCKED,
+        Sensed.BEAM_2,
+        Step(State.LEAVING),
+    ),
+    "a grant opens for whoever comes the other way": (
+        TURNSTILE,
+        State.LEAVING,
+        Happening.GRANTED,
+        Step(State.RELEASED, (Command.UNLOCK,)),
+    ),
     "nobody comes and it stays open": (TURNSTILE, State.RELEASED, Happening.RELEASE_OVER, Step(State.RELEASED)),
     "a fire is only reported": (
         INTERLOCK,
@@ -401,6 +450,20 @@ UNHEARD: dict[str, tuple[Callable[[Plan], None], Plan, State, Event, Step]] = {
         State.JAMMED,
         Sensed.PORTION,
         Step(State.JAMMED),
+    ),
+    "who stands in the second beam is only somebody who leaves": (
+        second_beam_is_minded,
+        TURNSTILE,
+        State.LEAVING,
+        Happening.HELD_OVER,
+        Step(State.LOCKED),
+    ),
+    "half a step back ends the grant": (
+        grants_last,
+        TURNSTILE,
+        State.ENTERED,
+        Sensed.BEAM_1_CLEAR,
+        Step(State.LOCKED, (Command.LOCK, Command.STOP_TIMERS, Command.NOT_TAKEN)),
     ),
     "the holder who clears the second beam ends the alarm": (
         alarms_are_mended,

@@ -67,6 +67,8 @@ class State(Enum):
     APPROACHED = "approached"
     RELEASED = "released"
     ENTERED = "entered"
+    STEPPED_BACK = "stepped-back"
+    LINGERING = "lingering"
     PASSED = "passed"
     LEAVING = "leaving"
     LEFT = "left"

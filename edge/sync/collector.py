@@ -41,7 +41,6 @@ _ACKNOWLEDGEMENT = "application/gate-ack+cose"
 _QUEUE = 2 * INBOX
 _EARLY_S = 0.5
 _SOON_S = 0.01
-_EPOCHS = 1000
 
 
 @dataclass(frozen=True)
@@ -254,10 +253,11 @@ class Collector:
 
     def _linked(self, received: Received, batch: Batch, taken: Taken) -> None:
         """Look at the first entry of a new epoch; entries are kept whatever it says."""
-        if batch.first == 0 and taken.new and not taken.again and 1 < batch.epoch <= _EPOCHS:
-            wrong = broken(batch.entries[0], batch.epoch, lambda epoch: received.known(batch.origin, epoch))
-            if wrong:
-                self._alarm(received, batch.origin, wrong)
+        if batch.first or not taken.new or taken.again:
+            return
+        wrong = broken(batch.entries[0], batch.origin, batch.epoch, received)
+        if wrong:
+            self._alarm(received, batch.origin, wrong)
 
     def _count(self, batch: Batch, taken: Taken) -> None:
         was = self.figures

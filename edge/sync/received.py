@@ -198,6 +198,19 @@ class Received:
             known = Known(number, _frontier(size, frontier), _frontier(sealed, sealed_frontier), newest)
             self._known[origin, epoch] = known
 
+    def before(self, origin: str, epoch: int) -> tuple[int, Known]:
+        """The newest older epoch of which something is here, and the log in it; 0 for none. Inside ``committed``."""
+        self._write()
+        with _said():
+            found = self._base.execute(
+                "SELECT max(epoch) FROM log WHERE origin = ? AND epoch < ?", (origin, epoch)
+            ).fetchone()[0]
+        return found or 0, self.known(origin, found) if found else _UNHEARD
+
+    def root(self, known: Known, size: int) -> bytes:
+        """Root of a log over its first ``size`` entries: at least what is sealed, all here. Inside ``committed``."""
+        return self._replayed(known, size).root()
+
     def alarm(self, origin: str, what: str, at: str) -> bool:
         """Note something that somebody must look at; says whether it is the first time. Inside ``committed``.
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edge.sync.batch import Batch, pack
 from edge.sync.collector import Collector, signing_key
 from edge.sync.connection import Connection, Message
 from edge.sync.epochs import broken
-from edge.sync.received import Known, Received
+from edge.sync.received import Received
 from edge.sync.sender import Pace
 from edge.sync.silence import Silence
 from edge.sync.simulated import SimulatedLog
@@ -107,36 +107,69 @@ def opening(fields: dict[str, Value], kind: Kind = Kind.EPOCH_OPEN, epoch: int =
     )
 
 
-def held(tmp_path: Path) -> tuple[SimulatedLog, Callable[[int], Known]]:
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[SimulatedLog, Callable[..., str]]]:
+    """A log of which 30 entries are sealed, 35 are here and 40 are written; and what is said of the next epoch."""
     log = SimulatedLog(ADDRESS.origin)
-    log.grow(30, 10)
+    log.grow(40, 10)
     received = Received(tmp_path / "received.db")
     with received.committed():
-        sealed = tuple(one.encode() for one in log.checkpoints)
-        received.take(Batch(log.origin, 1, 0, tuple(log.read(0, 30)), sealed), log.point)
-    return log, lambda epoch: received.known(log.origin, epoch)
+        sealed = tuple(one.encode() for one in log.checkpoints[:3])
+        received.take(Batch(log.origin, 1, 0, tuple(log.read(0, 35)), sealed), log.point)
+
+    def said(first: bytes, epoch: int = 2) -> str:
+        with received.committed():
+            return broken(first, log.origin, epoch, received)
+
+    yield log, said
+    received.close()
 
 
-def test_a_new_epoch_that_continues_is_no_alarm(tmp_path: Path) -> None:
-    log, known = held(tmp_path)
-    fields: dict[str, Value] = {"why": "damaged", "epoch": 1, "size": 30, "root": log.root(30)}
-    assert broken(opening(fields), 2, known) == ""
-    assert broken(opening(fields, epoch=2), 1, known) == ""
+Held = tuple[SimulatedLog, Callable[..., str]]
+
+
+@pytest.mark.parametrize("size", [30, 33, 35])
+@pytest.mark.parametrize("epoch", [2, 1001, 1 << 40])
+def test_a_new_epoch_that_continues_is_no_alarm(held: Held, size: int, epoch: int) -> None:
+    log, said = held
+    assert said(opening({"why": "damaged", "epoch": 1, "size": size, "root": log.root(size)}, epoch=epoch), epoch) == ""
 
 
 @pytest.mark.parametrize("size", [0, 10, 29])
-def test_a_new_epoch_that_forgets_sealed_entries_is_an_alarm(tmp_path: Path, size: int) -> None:
-    log, known = held(tmp_path)
-    fields: dict[str, Value] = {"epoch": 1, "size": size, "root": log.root(size)}
-    assert "forgets entries" in broken(opening(fields), 2, known)
+@pytest.mark.parametrize("epoch", [2, 1001, 1 << 40])
+def test_a_new_epoch_that_forgets_sealed_entries_is_an_alarm(held: Held, size: int, epoch: int) -> None:
+    """Whatever number it has: what is here is asked for by what is here, not by counting down."""
+    log, said = held
+    found = said(opening({"epoch": 1, "size": size, "root": log.root(size)}, epoch=epoch), epoch)
+    assert "rolled back" in found
+    assert "forgets entries" in found
 
 
-def test_a_new_epoch_with_another_past_is_an_alarm(tmp_path: Path) -> None:
-    log, known = held(tmp_path)
-    assert "fork" in broken(opening({"epoch": 1, "size": 30, "root": log.root(29)}), 2, known)
-    assert "does not name" in broken(opening({"why": "new card"}), 2, known)
-    assert "does not name" in broken(opening({}, Kind.BOOT), 2, known)
-    assert "no entry" in broken(b"noise", 2, known)
+@pytest.mark.parametrize(("named", "size"), [(1, 36), (1, 500), (2, 1)])
+def test_a_new_epoch_that_knows_of_entries_that_never_came_is_an_alarm(held: Held, named: int, size: int) -> None:
+    _log, said = held
+    found = said(opening({"epoch": named, "size": size, "root": bytes(32)}, epoch=3), 3)
+    assert f"missing: epoch 3 goes on from {size} entries of epoch {named}" in found
+
+
+def test_a_new_epoch_of_a_log_that_was_never_here_says_what_is_missing(tmp_path: Path) -> None:
+    received = Received(tmp_path / "received.db")
+    with received.committed():
+        new = opening({"epoch": 1, "size": 9, "root": bytes(32)})
+        assert "0 are here" in broken(new, ADDRESS.origin, 2, received)
+        for first in (opening({}, Kind.BOOT, epoch=1), b"noise"):
+            assert broken(first, ADDRESS.origin, 1, received) == ""
+    received.close()
+
+
+def test_a_new_epoch_with_another_past_is_an_alarm(held: Held) -> None:
+    log, said = held
+    for size in (30, 33, 35):
+        assert "fork" in said(opening({"epoch": 1, "size": size, "root": log.root(29)}))
+    assert "does not name" in said(opening({"why": "new card"}))
+    assert "does not name" in said(opening({"epoch": 2, "size": 1, "root": b""}))
+    assert "does not name" in said(opening({}, Kind.BOOT))
+    assert "no entry" in said(b"noise")
 
 
 def test_a_forgotten_epoch_reaches_the_alarms(site: Any, tmp_path: Path) -> None:
@@ -147,7 +180,8 @@ def test_a_forgotten_epoch_reaches_the_alarms(site: Any, tmp_path: Path) -> None
     sender.stop()
     connection = Connection(site.link(GATE), GATE)
     connection.open()
-    batch = Batch(log.origin, 2, 0, (opening({"epoch": 1, "size": 5, "root": log.root(5)}),))
+    forgetful = opening({"epoch": 1, "size": 5, "root": log.root(5)}, epoch=1501)
+    batch = Batch(log.origin, 1501, 0, (forgetful,))
     connection.publish(Message(ADDRESS.topic("evt"), pack(batch), correlation=b"x"))
     while connection.in_flight:
         connection.turn(0.05)

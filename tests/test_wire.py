@@ -29,6 +29,7 @@ MESSAGES: list[wire.Message] = [
     wire.AskProbe(ProbeQuality(light=LightCode(1.5, 0.2, (True, False))), 7, 3.0, Picture(b"picture")),
     wire.AskComparison(Picture(b"picture"), 1),
     wire.AskComparison(Template(b"template", "model"), 1),
+    wire.AskComparison(Template(b"template", "model", Picture(b"one", (b"two",)), (("other", b"third"),)), 1),
     wire.AskComparison(Enrolled("staff", "issuer 1"), 1),
     wire.AskEnrolled("staff", "issuer 1"),
     wire.AskSearch("staff", 1),

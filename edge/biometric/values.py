@@ -13,21 +13,27 @@ from enum import Enum
 
 @dataclass(frozen=True)
 class Picture:
-    """A biometric reference as an encoded picture: JPEG, WebP, ... bytes as signed by the issuer."""
+    """A biometric reference as an encoded picture: JPEG, WebP, ... bytes as signed by the issuer.
+
+    ``others`` are further pictures in the same card, in its order, for when this one does not decode.
+    """
 
     data: bytes = field(repr=False)
+    others: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class Template:
     """A biometric reference as a vector: ``data`` as the model ``model`` (name and version) wrote it.
 
-    ``picture`` is the photo in the same card, for gates that run another model; None where there is none.
+    ``others`` are further templates in the same card, model and data. ``picture`` is the photo in it, for gates that
+    run another model than all of these; None where there is none.
     """
 
     data: bytes = field(repr=False)
     model: str
     picture: Picture | None = None
+    others: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

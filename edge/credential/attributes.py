@@ -18,7 +18,18 @@ from functools import cached_property
 from typing import Any, Final
 
 from edge.credential import picture
-from edge.credential.identity import ID, NAMES, PHOTO, SUBFORMATS, Biometric, Format, Gender, Identity, MaritalStatus
+from edge.credential.identity import (
+    ID,
+    NAMES,
+    PHOTO,
+    SUBFORMATS,
+    Biometric,
+    Format,
+    Gender,
+    Identity,
+    MaritalStatus,
+    modelled,
+)
 from edge.errors import Reason, Refusal
 from edge.trust.cbor import Tagged, decode, malformed
 from edge.trust.profile import Profile
@@ -304,7 +315,9 @@ def _biometric(entry: Any, notes: set[str]) -> Biometric | None:
             del members[2]
         if isinstance(members.get(3), str):
             issuer = members.pop(3)
-    kind = picture.kind(found[0]) if form is None or form is Format.IMAGE else None
-    if kind and subformat is not None and _KINDS.get(subformat, kind) != kind:
+    kind = picture.kind(found[0])
+    if form not in (None, Format.IMAGE) and (kind not in picture.SHOWN or (issuer and modelled(form, subformat))):
+        kind = None  # a template or a sound, as it says
+    elif kind and (form or (subformat is not None and _KINDS.get(subformat, kind) != kind)):
         notes.add("picture is of another kind than it says")
     return Biometric(*found, form, subformat, issuer, kind, members)

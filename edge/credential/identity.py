@@ -91,6 +91,7 @@ SUBFORMATS: Final[dict[int, dict[int, str]]] = {
     Format.SOUND: {0: "WAV", 1: "MP3"},
 }
 _PICTURES: Final = (None, Format.IMAGE)
+_LOOKED_AT: Final = 3
 VENDOR: Final = range(100, 201)
 """Sub-formats that vendors give meaning to."""
 
@@ -105,7 +106,7 @@ class Biometric:
         format: image, template, sound, hash; None where the card does not say, or says something unknown.
         subformat: number as on the card; None likewise.
         issuer: who made it; for a template, model and version.
-        kind: what an image is by its content.
+        kind: what an image is by its content, also where the card calls it something else.
         others: what else stood in the map, and format or subformat that are no number.
     """
 
@@ -163,17 +164,24 @@ class Identity:
 
 
 def reference(faces: Sequence[Biometric]) -> Reference | None:
-    """The face to compare with: a template, with the photo beside it for gates of another model; else the photo.
+    """The face to compare with: templates, with the photo beside them for gates of another model; else the photo.
 
-    A photo is a picture of a known kind, else what claims to be one.
+    A photo is a picture of a known kind, whatever the card calls it; else what claims to be one. In the order of the
+    card, with as many more as a gate may have to look at.
     """
-    pictures = [one for one in faces if one.format in _PICTURES]
-    known = [one for one in pictures if one.kind in picture.SHOWN] or pictures
-    photo = Picture(known[0].data) if known else None
-    for one in faces:
-        if one.format is Format.TEMPLATE and one.subformat in VENDOR and one.issuer:
-            return Template(one.data, one.issuer, photo)
-    return photo
+    known = [one.data for one in faces if one.kind in picture.SHOWN][:_LOOKED_AT]
+    known = known or [one.data for one in faces if one.format in _PICTURES][:1]
+    photo = Picture(known[0], tuple(known[1:])) if known else None
+    templates = [(one.issuer, one.data) for one in faces if one.issuer and modelled(one.format, one.subformat)]
+    if not templates:
+        return photo
+    (model, data), *others = templates[:_LOOKED_AT]
+    return Template(data, model, photo, tuple(others))
+
+
+def modelled(format: Format | None, subformat: int | None) -> bool:  # noqa: A002 -- the specification's word
+    """Whether a biometric is a template of a vendor's model."""
+    return format is Format.TEMPLATE and subformat in VENDOR
 
 
 def form(faces: Sequence[Biometric]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from edge.trust import cose
 from edge.trust.encryption import ContentKey, decrypt
 
 TEXT_CHARS: Final = 4296
-_MESSAGE_HEADS: Final = frozenset(b"\xd0\xd2\xd8\x83\x84\x9f")
+_MESSAGE_HEADS: Final = frozenset(b"\xd0\xd2\xd8\x84\x9f")
 
 
 @dataclass(slots=True)

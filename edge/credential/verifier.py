@@ -15,7 +15,6 @@ Only ``verify`` can make a ``Credential``: who holds one holds the proof of all 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence, Set
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,7 +52,7 @@ class Credential:
         validity: VALID, or UNSURE where the clock cannot tell; then the profile of the gate decides.
         subject: issuer and identifier (claim 169 id, else cti, else digest): keyed, this is the pseudonym in the log.
         reference: the face to compare with.
-        digest: SHA-256 of protected header and payload.
+        digest: SHA-256 of protected header and payload, as they were signed.
         claims: the claims of the token.
         trace: what happened stage by stage.
         person, found, form: claim 169, the message and how claim 169 was wrapped, for what is told about them.
@@ -165,8 +164,7 @@ def verify(
     inner, wrapped = attributes.unwrap(claims.identity, found.notes)
     _excused(found.notes, issuer.profile)
     person = Person(inner, issuer.profile)
-    message = found.message
-    digest = hashlib.sha256(message.protected_bytes + message.payload).digest()
+    digest = found.message.digest
     trace.passed("identity", len(found.message.payload), len(inner))
     return Credential(
         issuer=issuer.name,

@@ -13,6 +13,7 @@ What is not verified yet is not frozen: it lives for one reading, and freezing w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -119,6 +120,15 @@ class Message:
             if ALG in one.unprotected:
                 found.add("alg-repeated")
         return found
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the body's protected header and the payload, as they were signed.
+
+        Whoever carries a message can write its other parts anew: tags, headers outside, the order and number of
+        signatures, an ECDSA signature itself, an empty header as ``h'A0'``. None of that may give it another name.
+        """
+        return hashlib.sha256(_as_signed(self.protected_bytes) + self.payload).digest()
 
     def verifies(self, signature: Signature, key: Key, *, aad: bytes = b"", der: bool = False) -> bool:
         """Whether a signature is the key's, by the algorithm that is pinned on it and that the message names."""
@@ -256,14 +266,17 @@ def algorithm(protected: Mapping[int | str, Any], unprotected: Mapping[int | str
 
 def sig_structure(protected: bytes, payload: bytes, aad: bytes = b"", signer: bytes | None = None) -> bytes:
     """What is signed: RFC 9052 section 4.4, with ``signer`` the protected header of one signer of a COSE_Sign."""
-    if protected == b"\xa0":
-        protected = b""
+    protected = _as_signed(protected)
     rest = b"".join((head(2, len(aad)) + aad if aad else b"\x40", head(2, len(payload)), payload))
     if signer is None:
         return b"".join((b"\x84\x6aSignature1", head(2, len(protected)), protected, rest))
-    if signer == b"\xa0":
-        signer = b""
+    signer = _as_signed(signer)
     return b"\x85\x69Signature" + head(2, len(protected)) + protected + head(2, len(signer)) + signer + rest
+
+
+def _as_signed(protected: bytes) -> bytes:
+    """A protected header as it is signed: an empty one is ``h''`` however it was sent."""
+    return b"" if protected == b"\xa0" else protected
 
 
 @dataclass(frozen=True)

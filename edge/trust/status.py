@@ -24,6 +24,7 @@ from edge.trust.keys import Key
 TYPE: Final = "application/statuslist+cwt"
 LIMIT: Final = 4 << 20
 _EXP, _TTL = 4, 65534
+_BITS: Final = (1, 2, 4, 8)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 VALID, INVALID, SUSPENDED = 0, 1, 2
 
@@ -83,7 +84,9 @@ def open_status_list(data: bytes, keys: Sequence[Key], uri: str | None = None) -
 
 def _list(claims: Any, uri: str | None) -> StatusList:
     match claims:
-        case {2: str() as sub, 6: int() as issued, 65533: {"bits": 1 | 2 | 4 | 8 as bits, "lst": bytes() as packed}}:
+        case {2: str() as sub, 6: int() as issued, 65533: {"bits": int() as bits, "lst": bytes() as packed}} if (
+            type(bits) is int and bits in _BITS  # 1.0 and true equal 1, and are none of these
+        ):
             pass
         case _:
             raise Refusal(Reason.BAD_CLAIM, "not the claims of a status list")

@@ -55,7 +55,7 @@ class FaceReader:
         """
         watch = Stopwatch()
         if isinstance(shown := self._chosen(reference), Picture):
-            vector, kind = template(picture(shown.data), self._sessions)
+            vector, kind = self._shown_in(shown)
             self._prepared = shown, np.array(vector, np.float32), kind
             watch.lap("prepare")
             self._took = watch.laps
@@ -134,11 +134,30 @@ class FaceReader:
         self._templates[number] = np.array(vector, np.float32)
         return number
 
+    def _shown_in(self, card: Picture) -> tuple[Vector, ReferenceKind]:
+        """The template of the first picture in a card that can be used.
+
+        Raises:
+            Refusal: reference-unusable, as of the first.
+        """
+        against: Refusal | None = None
+        for data in (card.data, *card.others):
+            try:
+                return template(picture(data), self._sessions)
+            except Refusal as refusal:
+                against = against or refusal
+        assert against is not None
+        raise against
+
     def _chosen(self, reference: Reference) -> Reference:
-        """The photo in a card whose template is another model's, where it has both."""
-        if isinstance(reference, Template) and reference.picture is not None and not self._ours(reference):
-            return reference.picture
-        return reference
+        """Of a card's templates the one of our model; the photo in a card that has none of it, where it has a photo."""
+        if not isinstance(reference, Template) or self._ours(reference):
+            return reference
+        name = self._sessions.embedder.name
+        ours = next((data for model, data in reference.others if model == name), None)
+        if ours is not None:
+            return Template(ours, name)
+        return reference if reference.picture is None else reference.picture
 
     def _ours(self, template: Template) -> bool:
         return template.model == self._sessions.embedder.name

@@ -45,7 +45,8 @@ FAULTS: dict[str, tuple[list[tuple[str, str, str]], set[str]]] = {
                 "credential/verifier.py",
                 "    return issuer\n\n\ndef _excused",
                 "    from dataclasses import replace\n\n"
-                "    return replace(issuer, keys=tuple(key for one in trust.issuers for key in one.keys))\n\n\n"
+                "    keys = (key for one in trust.issuers for key in one.keys if key.not_after is None)\n"
+                "    return replace(issuer, keys=tuple(keys))\n\n\n"
                 "def _excused",
             )
         ],

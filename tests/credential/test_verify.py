@@ -39,6 +39,7 @@ from edge.trust.profile import Profile
 
 Mint = Any
 Minting = Callable[..., Any]
+WEBP = b"RIFF\x2a\x00\x00\x00WEBPVP8 " + bytes(30)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
@@ -440,6 +441,44 @@ def test_a_template_is_handed_on_as_such(mint: Mint) -> None:
     both = mint.verify(mint.card(face=[face, mint.claims["face"]])).reference
     assert both == Template(b"\x01\x02", "arcface 1.0", Picture(mint.claims["face"]))
     assert mint.verify(mint.card(face=None)).reference is None
+
+
+def test_every_template_and_picture_of_a_card_is_handed_on_in_its_order(mint: Mint) -> None:
+    def of(model: str, data: bytes) -> dict[str, Any]:
+        return {"data": data, "format": 1, "subformat": 100, "issuer": model}
+
+    jpeg = b"\xff\xd8\xff" + bytes(40)
+    face = [of("old 1", b"\x01"), WEBP, of("new 2", b"\x02"), jpeg]
+    reference = mint.verify(mint.card(face=face)).reference
+    assert reference == Template(b"\x01", "old 1", Picture(WEBP, (jpeg,)), (("new 2", b"\x02"),))
+    assert mint.verify(mint.card(face=[b"no picture", jpeg])).reference == Picture(jpeg)
+
+
+@pytest.mark.parametrize("called", [{"format": 1, "subformat": 1}, {"format": 1}, {"format": 2}, {"format": "BioHash"}])
+def test_a_picture_that_the_card_calls_something_else_is_a_picture(mint: Mint, called: dict[str, Any]) -> None:
+    credential = mint.verify(mint.card(face={"data": WEBP, **called}))
+    assert credential.reference == Picture(WEBP)
+    assert "picture is of another kind than it says" in credential.flags
+    assert mint.verify(mint.card(face={"data": b"template", **called})).reference is None
+
+
+def test_the_head_of_a_data_uri_is_short(mint: Mint) -> None:
+    def shown(head: str) -> Any:
+        return mint.verify(mint.card(face=f"data:{head};base64,/9j/AAAA")).reference
+
+    assert shown("image/jpeg") == shown("image/jpeg;charset=utf-8") == Picture(b"\xff\xd8\xff\x00\x00\x00")
+    assert shown("image/jpeg;name=" + "a" * 200) is None
+    assert mint.verify(mint.card(face="data:" + "a" * 20_000)).reference is None
+    assert mint.verify(mint.card(face="data:" + ";a" * 10_000)).reference is None
+
+
+@pytest.mark.parametrize("window", [10, 16, 18, 22])
+@pytest.mark.parametrize("quality", [0, 1, 2, 5, 11])
+def test_a_card_is_read_however_brotli_packed_it(mint: Mint, quality: int, window: int) -> None:
+    brotli = pytest.importorskip("brotli")
+    raw = base45.decode(mint.card(dataclasses.replace(SPEC_TABLE, compression="none")))
+    packed = brotli.compress(raw, quality=quality, lgwin=window)
+    assert "Brotli" in mint.verify(base45.encode(packed)).dialect
 
 
 def test_the_trace_tells_bytes_and_microseconds(mint: Mint) -> None:

@@ -147,6 +147,13 @@ def test_an_index_beyond_the_list_and_a_claim_that_says_nothing_are_refused() ->
             opened().withdrawn.about(Card(ISS, (), claim), HERE, SITE_KEY)
 
 
+def test_a_status_that_is_said_in_another_way_is_unknown() -> None:
+    other = {"identifier_list": {"id": b"x", "uri": URI}}
+    assert opened().withdrawn.about(Card(ISS, (b"x",), other), HERE, SITE_KEY).status is CardStatus.UNKNOWN
+    both = {**other, "status_list": {"uri": URI, "idx": 1}}
+    assert opened().withdrawn.about(Card(ISS, (b"x",), both), HERE, SITE_KEY).status is CardStatus.REVOKED
+
+
 def test_an_older_status_list_is_not_taken() -> None:
     now = opened()
     older = {**FILES, STATUS_PATH: statuses(b"\0", issued=NOW - 2 * DAY)}

@@ -19,7 +19,7 @@ from edge.vision.faces import FaceReader
 from edge.vision.following import Search
 from edge.vision.frames import BgrShot, Frame, Pixels
 from edge.vision.models import AttackDetector, Box, Face, MotionDetector, Vector
-from edge.vision.quality import turned
+from edge.vision.quality import sharpness_of, turned
 from edge.vision.simulated import PaintDetector, PaintEmbedder, PaintSessions, paint
 
 WANTED = ProbeQuality()
@@ -136,6 +136,19 @@ def test_a_poor_face_is_refused_with_what_is_wrong(shown: Frame, what: str) -> N
     refusal = refused(shown)
     assert refusal.reason is Reason.PROBE_QUALITY
     assert what in refusal.detail
+
+
+def test_a_dark_face_is_as_sharp_as_a_fair_one_under_the_same_lens() -> None:
+    """Edges are weaker where less light comes back; ``hold still`` would be no help to anybody."""
+    fair, dark = (framed_face(light) for light in (1.0, 0.4))
+    assert float(cv2.Laplacian(dark, cv2.CV_32F).var()) < 0.3 * float(cv2.Laplacian(fair, cv2.CV_32F).var())
+    assert 0.7 < sharpness_of(dark) / sharpness_of(fair) < 1.5
+
+
+def framed_face(light: float) -> Any:
+    """A face of smooth edges whose mean luma is 128 in full light."""
+    rows, columns = np.mgrid[0:112, 0:112]
+    return np.asarray((128 + 40 * np.sin(rows / 3) * np.sin(columns / 4)) * light, np.uint8)
 
 
 def test_somebody_far_away_is_nobody() -> None:
@@ -581,6 +594,27 @@ def test_what_was_prepared_does_not_outlive_the_visit() -> None:
     kept.append(faces._prepared)
     assert kept[1] is None
     assert not vector.any()
+
+
+def test_of_many_templates_the_one_of_this_model_is_compared_wherever_it_stands() -> None:
+    faces = FaceReader(PaintSessions())
+    number = probe(faces, frame((1, (640, 300), 90))).number
+    vector = np.zeros(8, np.float32)
+    vector[1] = 1.0
+    others = (("older", b"nothing"), ("paint-1", quantised(vector, 8)))
+    found = faces.compare(Template(b"anything", "arcface 1.0", card(2), others), number)
+    assert found.kind is ReferenceKind.TEMPLATE
+    assert found.score > 0.9
+
+
+def test_a_picture_that_does_not_decode_hides_no_good_one_in_the_same_card() -> None:
+    faces = FaceReader(PaintSessions())
+    number = probe(faces, frame((1, (640, 300), 90))).number
+    good = card(1).data
+    assert faces.compare(Picture(good[:40], (b"\xff\xd8\xff", good)), number).score > 0.9
+    with pytest.raises(Refusal) as caught:
+        faces.compare(Picture(good[:40], (good[:50],)), number)
+    assert caught.value.reason is Reason.REFERENCE_UNUSABLE
 
 
 def test_a_template_needs_no_preparing_and_a_photo_beside_another_model_s_does() -> None:

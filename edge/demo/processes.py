@@ -54,7 +54,7 @@ class Processes:
         self._watcher: threading.Thread | None = None
         self.parts: dict[str, Part] = {}
 
-    def start(self, deadline_s: float = 20.0) -> None:
+    def start(self, deadline_s: float = 60.0) -> None:
         """Start all of them and wait until each has said that it is ready.
 
         Raises:

@@ -49,7 +49,7 @@ ROOT = Path(edge.__file__).resolve().parents[1]
 _NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
 _SYNC_KEY = "mqtt-key"
 _FILL_PIN = 12
-_TRUST_S = 30.0
+_TRUST_S = 60.0
 PASSAGES: Mapping[str, Mapping[str, Any]] = {
     "benefit": {"passage": "dispenser", "portion_pin": 13, "fault_pin": 18},
     "egate": {"passage": "interlock", "exit_pin": 27, "exit_door_pin": 6},

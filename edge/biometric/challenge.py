@@ -119,8 +119,8 @@ class Challenge:
 
     def _instead(self) -> Task:
         """A task for eyes that are not seen to be open."""
-        others = [task for task in (Task.NOD, Task.TURN_LEFT, Task.CLOSER) if task not in self._tasks]
-        return others[0]
+        others = (Task.NOD, Task.TURN_LEFT, Task.CLOSER, Task.TURN_RIGHT)
+        return next((task for task in others if task not in self._tasks), Task.NOD)
 
 
 def ahead(rest: Pose, pose: Pose) -> bool:

@@ -58,7 +58,8 @@ def _coded_items(data: bytes) -> Iterator[int]:
 
 def _contents(data: bytes) -> dict[int, bytes]:
     """The bytes of each item, its pieces put together as the decoder does."""
-    found: dict[int, bytes] = {}
+    found: dict[int, bytearray] = {}
+    taken = 0
     (at,) = _boxes(data, b"iloc")
     version, sizes, more = data[at], data[at + 4], data[at + 5]
     offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
@@ -76,8 +77,11 @@ def _contents(data: bytes) -> dict[int, bytes]:
             start, length = base + read.number(offset_size), read.number(length_size)
             if not 0 < length <= len(data) - start:
                 raise ValueError("item outside the file")
-            found[item] = found.get(item, b"") + data[start : start + length]
-    return found
+            taken += length
+            if taken > len(data):  # one piece many times over: a few bytes that would become gigabytes
+                raise ValueError("items that are more than the file")
+            found.setdefault(item, bytearray()).extend(data[start : start + length])
+    return {item: bytes(pieces) for item, pieces in found.items()}
 
 
 def _sequences(coded: bytes) -> Iterator[tuple[int, int]]:

@@ -25,6 +25,8 @@ LIMIT_PIXELS = 2048 * 2048
 LIMIT_SIDE = 8192
 LEAST_SIDE = 32
 _LAYERS, _LEVELS = 64, 10  # of JPEG 2000
+_SCANS = 64  # of a progressive JPEG, each of which costs as much as the picture; encoders make ten
+_SOC, _SOS = b"\xff\x4f\xff\x51", b"\xff\xda"
 
 _JPEG_SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = {0x01, *range(0xD0, 0xD8)}
@@ -70,10 +72,10 @@ def size(data: bytes) -> tuple[int, int]:
         return _png(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp(data)
-    if data[:4] == b"\xff\x4f\xff\x51":
+    if data[:4] == _SOC:
         return _codestream(data, 0)
     if data[4:8] == b"jP  ":
-        return _codestream(data, data.index(b"\xff\x4f\xff\x51"))
+        return _codestream(data, _coded(data))
     if data[4:8] == b"ftyp":
         return _avif(data)
     if data[:4] in tiff.MAGIC:
@@ -83,6 +85,8 @@ def size(data: bytes) -> tuple[int, int]:
 
 def _jpeg(data: bytes) -> tuple[int, int]:
     """The frame header: walk the segments until there is one."""
+    if data.count(_SOS) > _SCANS:  # in coded data it cannot stand by chance
+        raise _unusable("picture made of too many scans")
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]
@@ -132,11 +136,29 @@ def _webp(data: bytes) -> tuple[int, int]:
     raise ValueError("no picture chunk")
 
 
+def _coded(data: bytes) -> int:
+    """Where the codestream of a JPEG 2000 file begins: in its first box ``jp2c``, whatever others pretend to hold."""
+    at = 0
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, at + 8)
+            head = 16
+        if kind == b"jp2c":
+            return at + head
+        if length < head:
+            raise ValueError("box shorter than its head")
+        at += length
+
+
 def _codestream(data: bytes, at: int) -> tuple[int, int]:
     """JPEG 2000: the SIZ segment, which the decoder believes too, and nothing that costs it more than the pixels.
 
     Tiles, components, layers and precincts are counted in the header and multiply.
     """
+    if data[at : at + 4] != _SOC:
+        raise ValueError("no codestream")
     right, bottom, left, top, tile_w, tile_h, tile_left, tile_top = struct.unpack_from(">8I", data, at + 8)
     (components,) = struct.unpack_from(">H", data, at + 40)
     if components not in (1, 3, 4) or (tile_left, tile_top) > (left, top):

@@ -8,7 +8,8 @@ Rules:
 2. Whole: its landmarks, and nearly all of its box, are inside the frame.
 3. Near enough; where attacks are detected, not so near that the surroundings are missing that the detectors live on.
 4. Facing the camera, roughly: a face in profile aligns into something that is not that face.
-5. Neither dark nor bright nor blurred: judged on the face itself, not on the frame.
+5. Neither dark nor bright nor blurred: judged on the face itself, not on the frame. Edges are as strong as the light on
+   them: a dark face is as sharp as a fair one under the same lens, so it is judged as in the same light.
 6. Uncovered: where the mouth is, and where the eyes are, something is to be seen. A mask or dark glasses are plain
    there; a beard and clear glasses are not.
 
@@ -36,6 +37,7 @@ TURNED = 0.33  # nose beside the middle of the eyes, in eye distances: about 30 
 NODDED = (0.25, 0.80)  # nose between eyes and mouth, as a share; 0.5 looks straight ahead
 TILTED = 0.6  # sine of the angle of the eyes
 COVERED = 0.05  # scatter of the luma where mouth or eyes are, of the face's mean; bare faces 0.13 and more, masks 0.01
+_LIT = 128.0  # mean luma below which edges are weaker for want of light alone
 _JUDGED_PX = 112  # side of the view that sharpness and brightness are judged on
 
 
@@ -123,11 +125,20 @@ def _seen(frame: Frame, face: Face, wanted: ProbeQuality) -> Sighting | Fault:
         return Fault(Reason.PROBE_QUALITY, Hint.BRIGHT, 3.0, f"face too bright: {brightness:.0f}, {bright:.0f} wanted")
     if what := covered(view):
         return Fault(Reason.PROBE_QUALITY, Hint.UNCOVER, 3.5, f"{what} covered")
-    sharpness = float(cv2.Laplacian(view, cv2.CV_32F).var())
+    sharpness = sharpness_of(view)
     if sharpness < wanted.sharpness:
         detail = f"face not sharp: {sharpness:.0f}, {wanted.sharpness:.0f} wanted"
         return Fault(Reason.PROBE_QUALITY, Hint.STILL, 4.0, detail)
     return Sighting(face.box, face.landmarks, eyes_px(face.landmarks), sharpness, brightness)
+
+
+def sharpness_of(view: Pixels) -> float:
+    """Variance of the Laplacian of an upright face, as it would be in good light: edges grow with the luma itself.
+
+    For a limit only. Noise of a dim picture counts for more in it, so it is no measure of which of two is better.
+    """
+    lit = min(1.0, max(1.0, float(view.mean())) / _LIT)
+    return float(cv2.Laplacian(view, cv2.CV_32F).var()) / lit**2
 
 
 def covered(view: Pixels) -> str:

@@ -104,3 +104,14 @@ def test_eyes_that_are_not_seen_to_close_are_asked_to_nod_after_a_while() -> Non
         challenge.see(seen(number / 2))
     assert challenge.task is Task.NOD
     assert not challenge.done
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_somebody_whose_eyes_are_never_seen_open_gets_other_tasks_however_many_are_asked(count: int) -> None:
+    for seed in range(40):
+        challenge, at = Challenge(drawn(count, Random(seed).sample)), 0.0
+        while (task := challenge.task) is not None and at < 600:
+            for pose in (seen(0), *ANSWERS[task]):
+                at += 0.2
+                challenge.see(seen(at, pose.yaw, pose.pitch, 0.4, pose.eyes_px))
+        assert challenge.done == count

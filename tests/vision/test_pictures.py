@@ -127,6 +127,37 @@ def test_an_avif_larger_than_its_label_is_refused_before_it_is_decoded(monkeypat
     assert decoded == []
 
 
+def test_an_avif_that_takes_one_piece_many_times_costs_nothing() -> None:
+    """Else eight kilobytes become fourteen megabytes, and sixteen take minutes."""
+    boxes = struct.pack(">I4s4sI4s", 20, b"ftyp", b"avif", 0, b"avif") + struct.pack(">I4sIII", 20, b"ispe", 0, 64, 64)
+    pieces = 2000
+    item = struct.pack(">HHHH", 1, 1, 0, pieces) + struct.pack(">I", 7000) * pieces
+    bomb = boxes + struct.pack(">I4s", 0, b"iloc") + bytes([0, 0, 0, 0, 0x04, 0x00]) + item
+    with pytest.raises(ValueError, match="more than the file"):
+        size(bomb)
+    refused(bomb)
+
+
+def test_a_jpeg_2000_is_as_large_as_the_codestream_that_the_decoder_takes() -> None:
+    small, large = encoded(".jp2"), encoded(".jp2", np.full((3000, 3000, 3), 128, np.uint8))
+    codestream = small[small.index(b"\xff\x4f\xff\x51") :]
+    decoy = struct.pack(">I4s", 24 + len(codestream), b"uuid") + bytes(16) + codestream
+    at = large.index(b"jp2h") - 4
+    lying = large[:at] + decoy + large[at:]
+    assert size(lying) == (3000, 3000)
+    assert "3000x3000" in refused(lying).detail
+    honest = small[: small.index(b"jp2h") - 4] + decoy + small[small.index(b"jp2h") - 4 :]
+    assert picture(honest).shape == SCENE.shape
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    whole = by_pillow("JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    assert whole.count(b"\xff\xda") < 20
+    assert picture(whole[:-2] + 4 * last + whole[-2:]).shape == SCENE.shape
+    assert "scans" in refused(whole[:-2] + 400 * last + whole[-2:]).detail
+
+
 @pytest.mark.parametrize("form", FORMS.values())
 def test_a_picture_cut_short_is_a_picture_or_a_refusal(form: str) -> None:
     whole = encoded(form)

@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
     how.add_argument("--break-glass", action="store_true", help="of this machine, at most 15 minutes, each use logged")
     how.add_argument("--issuers", type=Path, metavar="KEY", help="print the JWK set for this private key instead")
     token.add_argument("--kid", default="site", help="the issuer key's name")
+    token.add_argument("--issuer", help="in whose name; in a JWK set, the only one that the key signs in")
     gallery = actions.add_parser("gallery", help="say how many people are in which gallery")
     gallery.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
     gallery.set_defaults(act=_gallery)
@@ -63,14 +64,15 @@ def _token(args: argparse.Namespace) -> int:
         return 2
     try:
         if args.issuers is not None:
-            print(json.dumps({"keys": [jose.jwk(_private(args.issuers).public_key(), args.kid)]}, indent=1))
+            named = {"iss": args.issuer} if args.issuer else {}
+            print(json.dumps({"keys": [jose.jwk(_private(args.issuers).public_key(), args.kid) | named]}, indent=1))
             return 0
         chosen = load(args.config)
         certificate = x509.load_pem_x509_certificate(args.certificate.read_bytes())
         now = int(time.time())
         lasts_s = min(args.minutes * 60, BREAK_GLASS_S) if args.break_glass else args.minutes * 60
         claims = {
-            "iss": chosen.site.origin,
+            "iss": args.issuer or chosen.site.origin,
             "aud": chosen.iavs.audience,
             "sub": args.client,
             "client_id": args.client,

@@ -3,8 +3,9 @@
 Rules:
 
 1. The certificate was checked in the TLS handshake; its SHA-256 comes with the connection. Without one nobody is known.
-2. The token is a JWT of one of the site's issuers (RFC 9068), for this gate, not expired, and for this very certificate
-   (``cnf``/``x5t#S256``, RFC 8705). Everything is judged here, with keys that lie here.
+2. The token is a JWT of one of the site's issuers (RFC 9068), for this gate, not expired, for this very certificate
+   (``cnf``/``x5t#S256``, RFC 8705), and says for whom; a key that belongs to one issuer signs in no other's name.
+   Everything is judged here, with keys that lie here.
 3. A clock that nobody vouches for judges no expiry: then nobody but break-glass is let in.
 4. Break-glass: a token that this machine made for somebody who stands at it; short, from this machine only, and each
    use is an entry in the log.
@@ -95,7 +96,7 @@ class Tokens:
         claims = self._opened(token) if local else self._claims(token)
         self._judge(claims, thumbprint, local=local)
         caller = Caller(
-            str(claims.get("client_id") or claims.get("sub") or "")[:64],
+            _name(claims),
             frozenset(str(claims.get("scope", "")).split()),
             "break-glass" if local else "client",
         )
@@ -112,7 +113,10 @@ class Tokens:
             header, payload = self._issuers.verify(token)
             if str(header.get("typ", "")).lower() not in ("at+jwt", "application/at+jwt"):
                 raise Invalid("not an access token")
-            return _object(payload)
+            claims = _object(payload)
+            if self._issuers.issuer(header) not in (None, claims.get("iss")):
+                raise Invalid("a key of another issuer")
+            return claims
         except Invalid as error:
             raise Refused("NOT_AUTHENTICATED", str(error)) from error
 
@@ -172,6 +176,14 @@ def break_glass(key: bytes, claims: dict[str, Any]) -> str:
     """A token that rule 4 lets in."""
     signed = f"{_HEADER}.{fold(json.dumps(claims).encode())}"
     return f"{signed}.{fold(hmac.digest(key, signed.encode(), sha256))}"
+
+
+def _name(claims: dict[str, Any]) -> str:
+    """What the log calls the caller."""
+    name = claims.get("client_id") or claims.get("sub")
+    if not isinstance(name, str) or not name.strip():
+        raise Refused("NOT_AUTHENTICATED", "a token of nobody")
+    return name[:64]
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 Rules:
 
 1. What they accept beside their parameters is in ``inputData``, under the names of the primitives' inputs.
-2. Enrolling searches the gallery first, within the change that makes the person: who is in it already is told, and
-   nobody is made twice, however many ask at once.
-3. What is read or changed of each kind needs the right for that kind, as with the primitives.
+2. Enrolling searches the gallery first, within the change that makes the person: nobody is made twice, however many
+   ask at once. Who it is that is in it already is told to callers who may identify.
+3. What is read or changed of each kind needs the right for that kind, as with the primitives; the samples of who is
+   enrolled come with the right to enrol.
 4. Verify and identify tell the presentation attack score of the picture beside their result.
 """
 
@@ -121,6 +122,7 @@ class Aggregates:
         if "bir" not in ask.inputs and "birList" not in ask.inputs:
             raise Refused("INVALID_BIR", "inputData needs bir or birList")
         items = await self._given(ask)
+        _may_write(ask, [item for _, item in items if item.kind != BIOMETRIC])
         gallery = ask.get("galleryID")
         if gallery is not None and gallery not in self._desk.gallery.galleries:
             raise Refused("INVALID_INPUT", "no such gallery")
@@ -148,7 +150,8 @@ class Aggregates:
         try:
             subject = await self._desk.change(ask, None, work, **({"gallery": gallery} if gallery else {}))
         except _Known as known:
-            return {"subjectID": known.subject, "returnData": {"outcome": "already-enrolled"}}
+            who = {"subjectID": known.subject} if ask.may("iavs.identify") else {}
+            return who | {"returnData": {"outcome": "already-enrolled"}}
         qualities = [seen.still.quality for seen in probes]
         made: Answer = {"subjectID": subject, "returnData": {"outcome": "enrolled", "quality": qualities}}
         return made | ({"encounterID": ask.inputs["encounterID"]} if self._desk.options.encounters else {})
@@ -177,8 +180,7 @@ class Aggregates:
         items = await self._given(ask)
         if not items:
             raise Refused("INVALID_INPUT", "nothing to update")
-        for kind in sorted({item.kind for _, item in items}):
-            _right(ask, f"iavs.{kind}.write")
+        _may_write(ask, [item for _, item in items])
         ask.step("keeping")
 
         gallery = ask.get("galleryID")
@@ -281,6 +283,11 @@ def _entitled(ask: Ask, chosen: dict[str, str]) -> list[str]:
 def _right(ask: Ask, right: str) -> None:
     if not ask.may(right):
         raise Refused("NOT_AUTHORISED", f"needs {right}")
+
+
+def _may_write(ask: Ask, items: list[Item]) -> None:
+    for kind in sorted({item.kind for item in items}):
+        _right(ask, f"iavs.{kind}.write")
 
 
 def _probe(ask: Ask) -> Any:

@@ -6,6 +6,7 @@ Rules:
    secrets are not among them.
 2. A key is found by its ``kid``; without one, the set must hold a single key.
 3. ``crit`` is refused: we know no extensions.
+4. A set may say beside a key whose it is (``iss``): then it signs in that name only.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class Invalid(ValueError):  # noqa: N818 -- says what the signature is
 class Keys:
     """Public keys by their ``kid``."""
 
-    def __init__(self, keys: dict[str, PublicKey]) -> None:
+    def __init__(self, keys: dict[str, PublicKey], issuers: dict[str, str] | None = None) -> None:
         self._keys = keys
+        self._issuers = issuers or {}
 
     @classmethod
     def of(cls, jwks: bytes) -> Keys:
@@ -45,12 +47,25 @@ class Keys:
         try:
             entries = json.loads(jwks)["keys"]
             found = {str(entry.get("kid", at)): _key(entry) for at, entry in enumerate(entries)}
+            issuers = {
+                str(entry.get("kid", at)): str(entry["iss"]) for at, entry in enumerate(entries) if "iss" in entry
+            }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Invalid("not a JWK set") from error
-        return cls({kid: key for kid, key in found.items() if key is not None})
+        return cls({kid: key for kid, key in found.items() if key is not None}, issuers)
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def anybody(self) -> int:
+        """How many keys may sign in any name."""
+        return len(self._keys.keys() - self._issuers.keys())
+
+    def issuer(self, header: dict[str, Any]) -> str | None:
+        """In whose name the key of a verified signature signs; None for a key that may sign in any."""
+        kid = header.get("kid")
+        return self._issuers.get(next(iter(self._keys)) if kid is None else kid)
 
     def verify(self, token: str, detached: bytes | None = None) -> tuple[dict[str, Any], bytes]:
         """Header and payload of a signature that holds.

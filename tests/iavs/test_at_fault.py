@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,14 @@ def test_the_technician_is_told_what_edge_web_would_not_start_with(tmp_path: Pat
     settings = site(tmp_path)
     (said,) = services_of(settings)
     assert (said.well, said.said) == (True, "1 keys may sign access tokens")
+    assert not said.remedy
     assert not list(services_of(replace(settings, iavs=replace(settings.iavs, enabled=False))))
+    first = json.loads((tmp_path / "issuers.json").read_text(encoding="utf-8"))["keys"][0]
+    for iss, remedy in ({}, True), ({"iss": "https://hr"}, False):
+        listed = {"keys": [first | iss, first | {"kid": "second"} | iss]}
+        (tmp_path / "issuers.json").write_text(json.dumps(listed), encoding="utf-8")
+        (said,) = services_of(settings)
+        assert (said.well, "every issuer's name" in said.remedy) == (True, remedy)
     for wrong, word in (
         ({"audience": ""}, "iavs.audience"),
         ({"issuers": tmp_path / "absent.json"}, "absent.json"),

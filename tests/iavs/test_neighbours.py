@@ -154,7 +154,8 @@ def test_claims_are_judged(run: Any, changes: dict[str, Any], code: str | None) 
     key = ec.generate_private_key(ec.SECP256R1())
     keys = Keys.of(json.dumps({"keys": [jwk(key.public_key(), "k")]}).encode())
     now = int(time.time())
-    claims = {"aud": "gate", "iat": now, "exp": now + 60, "scope": "iavs.capabilities.read", "cnf": {"x5t#S256": "t"}}
+    claims = {"aud": "gate", "sub": "desk", "iat": now, "exp": now + 60, "cnf": {"x5t#S256": "t"}}
+    claims |= {"scope": "iavs.capabilities.read"}
     token = sign(key, {"kid": "k", "typ": "at+jwt"}, json.dumps(claims | changes).encode())
     access = Tokens(keys, "gate", Rate(100), bytes(32), Pen(Path("nowhere")))
     if code is None:

@@ -101,6 +101,32 @@ def test_a_whole_task_is_no_way_round_the_right_for_a_kind(story: Story) -> None
     story(told)
 
 
+def test_to_enrol_is_no_way_to_find_out_who_somebody_is_or_to_write_the_rest(story: Story) -> None:
+    async def told(gate: Any) -> None:
+        face = gate.bir(gate.face(1))
+        await gate.ok(
+            "enrol", processingOptions={"option": []}, inputData=SUBJECT | {"galleryID": "staff", "bir": face}
+        )
+        door = gate.services.door._access
+        door.caller = Caller("desk", frozenset({"iavs.enrol"}))
+        again = {"galleryID": "staff", "bir": face}
+        found = await gate.ok("enrol", processingOptions={"option": []}, inputData=again)
+        assert found == {"returnData": {"outcome": "already-enrolled"}}
+        for kind, said in (
+            ("biographic", {"biographicData": {"lastName": "X"}}),
+            ("document", {"documentDataList": {"documentData": [{"documentCategory": "visa"}]}}),
+        ):
+            given = {"bir": gate.bir(gate.face(2))} | said
+            answer = await gate("enrol", processingOptions={"option": []}, inputData=given)
+            assert (answer.status_code, answer.json()["detail"]) == (403, f"needs iavs.{kind}.write")
+        made = await gate.ok("enrol", processingOptions={"option": []}, inputData={"bir": gate.bir(gate.face(2))})
+        assert made["returnData"]["outcome"] == "enrolled"
+        door.caller = Caller("desk", frozenset({"iavs.enrol", "iavs.identify"}))
+        assert (await gate.ok("enrol", processingOptions={"option": []}, inputData=again))["subjectID"] == "a"
+
+    story(told)
+
+
 @pytest.mark.parametrize(
     ("scope", "may"),
     [

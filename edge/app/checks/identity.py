@@ -20,5 +20,9 @@ def services_of(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("iavs", False, str(error), "mend it: edge-web, with screen and operator page, does not start so")
         return
+    several = issuers is not None and len(issuers) > 1 and issuers.anybody > 0
+    remedy = (
+        'write "iss" beside each key of iavs.issuers: one without it signs in every issuer\'s name' if several else ""
+    )
     signed = "" if signers is None else f", {len(signers)} keys may sign samples"
-    yield Finding("iavs", True, f"{len(issuers or ())} keys may sign access tokens{signed}")
+    yield Finding("iavs", True, f"{len(issuers or ())} keys may sign access tokens{signed}", remedy)

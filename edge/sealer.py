@@ -7,8 +7,11 @@ Rules:
 2. Before signing, the new tree is shown to continue the last checkpoint. A log that was shortened or rewritten is not
    signed, and the technician is told.
 3. A checkpoint counts when it is on disk. One that was signed and could not be kept is kept before the next is signed.
-4. The token remembers the last head too: once an hour, at the first seal and at the end. A log that is older than that,
-   as a memory card from yesterday is, is not signed. A token that keeps no notes is used without.
+4. The token remembers the last head too: once an hour, at the first seal of a process and of an epoch, and at the end.
+   A log that is older than that, as a memory card from yesterday is, is not signed; nor one whose checkpoints do not
+   have that head, nor a new epoch whose first entry does not come up to it. Where that is no attack, a person says so
+   (``edge audit anew``), and the first entry of the epoch that begins then tells what the token remembers. A token that
+   keeps no notes is used without.
 5. A key that did not sign the last checkpoint signs none in that epoch: going over is a person's decision
    (``audit/succession.py``).
 6. Without the token the entries wait; the gate goes on as long as its profile allows. When the token is back, one
@@ -19,19 +22,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge.audit.checkpoint import Checkpoint, Head, KnownHead, key_id, statement
-from edge.audit.entry import LogError, Quality
+from edge.audit.entry import Kind, LogError, Quality, Value
 from edge.audit.sealing import SealingPolicy, Tail, due_in
-from edge.audit.tree import verify_consistency
+from edge.audit.tree import HASH, verify_consistency
 from edge.errors import DeviceError
 from edge.ports import CheckpointStore, Clock, Log, Token
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0)
 _ASK_S = 2.0
 _REMEMBER_S = 3600.0
+_REMEDY = "when it is clear why: edge audit anew"
 
 
 @dataclass(frozen=True)
@@ -127,12 +131,12 @@ class Sealer:
                 raise DeviceError("token", "another key signed this log so far; go over with: edge token rotate")
             path = self._log.consistency(head.previous_size, size)
             self._continues(last, head, path)
-            await self._hold_against_memory(epoch, size)
+            await self._hold_against_memory(head)
             signature = await self._token.sign(statement(head, kid))
             self._not_kept = checkpoint = Checkpoint(head, kid, path, signature)
             self._keep()
             self._signed_s = self._clock.monotonic()
-            await self._have_remembered(checkpoint, _REMEMBER_S)
+            await self._have_remembered(checkpoint, _REMEMBER_S if head.previous_size else 0.0)
             return checkpoint
 
     async def finish(self) -> None:
@@ -155,7 +159,7 @@ class Sealer:
         with contextlib.suppress(DeviceError):  # full, or a card that keeps no notes: the seal stands without
             await self._token.remember(KnownHead.of(checkpoint).encode())
 
-    async def _hold_against_memory(self, epoch: int, size: int) -> None:
+    async def _hold_against_memory(self, head: Head) -> None:
         """Rule 4, once per process: afterwards this process knows what it had signed."""
         if self._signed_s is not None:
             return
@@ -166,10 +170,25 @@ class Sealer:
             known = KnownHead.decode(note)
         except LogError:
             return  # something else's note
-        if (epoch, size) < (known.epoch, known.size):
-            raise DeviceError("journal", f"it is older than the head of {known.size} entries that the token remembers")
-        if epoch == known.epoch and self._log.root(known.size) != known.root:
-            raise DeviceError("journal", f"it was rewritten below the {known.size} entries that the token remembers")
+        remembered = f"{known.size} entries that the token remembers"
+        if (head.epoch, head.size) < (known.epoch, known.size):
+            raise DeviceError("journal", f"it is older than the head of {remembered}; {_REMEDY}")
+        if head.epoch == known.epoch and self._log.root(known.size) != known.root:
+            raise DeviceError("journal", f"it was rewritten below the {remembered}; {_REMEDY}")
+        opening = self._opening() if head.epoch > known.epoch else {"epoch": known.epoch, "size": known.size}
+        if opening.get("remembered") == known.plain():
+            return  # a person was here
+        kept = self._checkpoints.covering(known.epoch, known.size - 1)
+        if kept is None or kept.digest != known.digest:
+            raise DeviceError("checkpoints", f"the head of {remembered} is not among them; {_REMEDY}")
+        epoch, size = opening.get("epoch"), opening.get("size")
+        if not isinstance(epoch, int) or not isinstance(size, int) or (epoch, size) < (known.epoch, known.size):
+            raise DeviceError("journal", f"its epoch {head.epoch} does not come up to the {remembered}; {_REMEDY}")
+
+    def _opening(self) -> Mapping[str, Value]:
+        """What the first entry of this epoch says about the one before; nothing in the first epoch of all."""
+        first = self._log.entries(0, 1)
+        return first[0].fields if first and first[0].kind is Kind.EPOCH_OPEN else {}
 
     def _keep(self) -> None:
         """Rule 3."""
@@ -226,12 +245,17 @@ class Sealer:
             size=size,
             root=self._log.root(size),
             previous_size=previous,
-            previous_digest=last.digest if last is not None else b"",
+            previous_digest=last.digest if last is not None else self._lost_digest(),
             at_s=int(now.lower.timestamp()),
             quality=Quality[now.state.name],
             boot=newest.boot,
             longest_tail=max(self._longest_tail, size - previous),
         )
+
+    def _lost_digest(self) -> bytes:
+        """Without checkpoints: of the head that the first entry of this epoch goes on from, if it names one."""
+        digest = self._opening().get("digest")
+        return digest if isinstance(digest, bytes) and len(digest) == HASH else b""
 
     def _continues(self, last: Checkpoint | None, head: Head, path: tuple[bytes, ...]) -> None:
         """Rule 2."""

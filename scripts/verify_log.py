@@ -648,6 +648,7 @@ def check_epoch(
             fields = check_entry(entry, index, epoch)
             leaf = leaf_hash(entry)
             if fields.get(7) == EPOCH_OPEN:
+                say_remembered(fields[9], epoch.number)
                 check_opening(fields[9], older)
             if fields.get(7) == PRUNED:
                 told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
@@ -707,6 +708,14 @@ def check_opening(told: dict[str, Any], older: list[Checkpoint]) -> None:
     if any(one.epoch == told.get("epoch") for one in older):
         raise Finding(TAMPERED, f"a new epoch goes on from a head {place} that is not among the checkpoints")
     raise Finding(INCOMPLETE, f"a new epoch goes on from a head {place}; the checkpoints of that epoch are missing")
+
+
+def say_remembered(told: dict[str, Any], epoch: int | None) -> None:
+    """What a person wrote down when a new epoch began: that the token remembered more than the gate."""
+    known = told.get("remembered")
+    if isinstance(known, dict):
+        head = f"{known.get('size')} entries of epoch {known.get('epoch')}"
+        print(f"epoch {epoch} was begun by hand: the token remembered {head}, whose checkpoint was missing")
 
 
 def check_lost(log: Log) -> None:

@@ -9,9 +9,9 @@ Rules:
 4. What is kept about people beside the log is not in it: what the log says was deleted must not come back. A gallery
    is, so whoever was deleted in it since has to be deleted again. Operators are not either: nobody who was dismissed
    comes back, and everybody else is enrolled again at the console.
-5. Put back, the log goes on from where the copy was made. What the token, the neighbours or the collector remember of
-   it is newer, so the gate notices at its start, keeps the copy as evidence and opens a new epoch that names what is
-   missing.
+5. Put back, the log is a copy of before: what was written since is not in it. So it is kept as evidence, and the gate
+   opens a new epoch that names what the copy knew. Where the token remembers more, it seals nothing until somebody
+   says so: ``edge audit anew``, which writes down what is missing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import IO, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from edge.devices.logfile import replaced
 from edge.errors import DeviceError
 from edge.settings import Settings
 
@@ -117,6 +118,7 @@ def put_back(settings: Settings, source: Path, key: bytes) -> int:
             place = base.joinpath(*rest)
             _like(place.parent, path)
             shutil.move(path, place)
+    replaced(settings.paths.journal)
     return len(names)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edge.app.service import secret
 from edge.app.standing import GateStanding, logged_trust, time_sealed, trust_of
 from edge.app.told import ToldPanel
 from edge.app.wiring import persisting, wired
+from edge.audit.checkpoint import Checkpoint
 from edge.biometric.manifest import Manifest
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
@@ -20,9 +22,12 @@ from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.gate import GpioGate
 from edge.devices.journal import LastHead, SqliteJournal
+from edge.devices.readonly import Corrupt
 from edge.devices.trustfile import TrustFile
 from edge.settings import Settings
 from edge.watch import Watch
+
+_log = logging.getLogger("edge.gate")
 
 
 def fitting(settings: Settings) -> Policy:
@@ -91,12 +96,12 @@ async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
         settings.site.origin,
         settings.site.gate,
         clock,
-        LastHead.of(checkpoints.last()),
+        LastHead.of(last := last_of(checkpoints)),
         collector=collector_of(settings),
     )
     closing.callback(journal.close)
     closing.callback(clock.keep)
-    time_sealed(settings, checkpoints.last(), clock)
+    time_sealed(settings, last, clock)
     trust = trust_of(settings, chosen.folder)
     follower = Follower(settings.paths.journal)
     closing.callback(follower.close)
@@ -110,6 +115,19 @@ async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
     panel = ToldPanel(gate, settings.paths.panel_socket)
     closing.callback(panel.close)
     return Ground(clock, gate, checkpoints, journal, follower, standing, watch, panel)
+
+
+def last_of(checkpoints: CheckpointReader) -> Checkpoint | None:
+    """The newest checkpoint; none where their file is damaged.
+
+    A gate that ended here would end at every start. Without its checkpoints nobody is admitted for long: what waits for
+    its seal cannot be counted, and ``edge-seal`` signs nothing before somebody has looked.
+    """
+    try:
+        return checkpoints.last()
+    except Corrupt as damage:
+        _log.error("%s", damage)
+        return None
 
 
 def say_persisting(watch: Watch, drivers: tuple[str, ...]) -> None:

@@ -35,6 +35,8 @@ def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], orig
         same = previous is not None and previous.head.epoch == checkpoint.head.epoch
         if previous is not None and same and previous.kid != checkpoint.kid:
             check_succession(checkpoint, keys[previous.kid])
+        if previous is None and checkpoint.head.previous_digest and not checkpoint.head.previous_size:
+            raise LogError(f"the checkpoints before epoch {checkpoint.head.epoch} are missing")
         checkpoint.follows(previous)
         previous = checkpoint
     return checkpoints

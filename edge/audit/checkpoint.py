@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from edge.audit.entry import COUNT, LogError, Quality, deterministic, strict
+from edge.audit.entry import COUNT, LogError, Quality, Value, deterministic, strict
 from edge.audit.tree import HASH, verify_consistency
 
 CONTENT_TYPE = "application/gate-checkpoint+cose"
@@ -171,6 +171,10 @@ class KnownHead:
     def encode(self) -> bytes:
         """Eight bytes of epoch, eight of size, root and digest."""
         return self.epoch.to_bytes(8) + self.size.to_bytes(8) + self.root + self.digest
+
+    def plain(self) -> dict[str, Value]:
+        """As an entry tells it."""
+        return {"epoch": self.epoch, "size": self.size, "root": self.root, "digest": self.digest}
 
     @classmethod
     def decode(cls, note: bytes) -> KnownHead:

@@ -1,4 +1,4 @@
-"""``edge audit verify|export|show|prove|body|forget``: look at this gate's log, and at what is kept beside it.
+"""``edge audit verify|export|show|prove|body|forget|anew``: look at this gate's log, and at what is kept beside it.
 
 ``scripts/verify_log.py`` verifies the same files without any code of the gate; that is what an auditor uses.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from edge.audit.checkpoint import Checkpoint
     from edge.devices.checkpoints import CheckpointReader
     from edge.devices.follower import Follower
@@ -31,6 +33,11 @@ def add(commands: Any) -> None:
         ("prove", _prove, "write the proof that one entry is in the sealed log"),
         ("body", _body, "print what is kept about the person of one entry, where the site keeps anything"),
         ("forget", _forget, "delete what is kept about the person of one entry; stop edge-gate before"),
+        (
+            "anew",
+            _anew,
+            "begin a new epoch: a log was lost or put back, or the time is wrong; stop edge.target before",
+        ),
     ):
         action = actions.add_parser(name, help=says)
         action.add_argument("--config", type=Path, default=Path("/etc/edge-gate/edge.toml"))
@@ -48,6 +55,11 @@ def add(commands: Any) -> None:
             action.add_argument("index", type=int, help="of the entry")
         if name == "forget":
             action.add_argument("--why", required=True, help="goes into the log: nothing about the person")
+        if name == "anew":
+            action.add_argument("--why", required=True, help="goes into the log, for who reads it in years")
+            action.add_argument("--pin-file", type=Path, help="file with the PIN of the token; asked for otherwise")
+            action.add_argument("--after", type=int, default=0, metavar="EPOCH", help="newest that a collector knows")
+            action.add_argument("--time", type=_moment, help="what time it is, as 2026-11-22T18:00+00:00")
         if name == "show":
             action.add_argument("--last", type=int, default=20, help="how many")
 
@@ -178,7 +190,7 @@ def _forget(args: argparse.Namespace) -> int:
     def act(settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:
         import asyncio
 
-        from edge.app.chosen import bodies_of
+        from edge.app.chosen import bodies_of, collector_of
         from edge.app.gate import alone
         from edge.app.service import secret
         from edge.devices.clock import SystemClock
@@ -188,7 +200,8 @@ def _forget(args: argparse.Namespace) -> int:
         with alone(folder / "lock"):
             clock, origin = SystemClock(settings.clock, folder / "clock-floor"), settings.site.origin
             last = LastHead.of(checkpoints.last())
-            journal = SqliteJournal.open(settings.paths.journal, origin, settings.site.gate, clock, last)
+            place, collector = settings.paths.journal, collector_of(settings)
+            journal = SqliteJournal.open(place, origin, settings.site.gate, clock, last, collector=collector)
             bodies = bodies_of(settings, secret(settings.paths, "site-key"), clock)
             try:
                 gone = asyncio.run(bodies.forget(commitment, args.why, journal))
@@ -199,6 +212,45 @@ def _forget(args: argparse.Namespace) -> int:
         return 0
 
     return _with_log(args, act)
+
+
+def _anew(args: argparse.Namespace) -> int:
+    import asyncio
+    import getpass
+
+    from edge.app.anew import begin
+    from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point
+    from edge.errors import DeviceError
+    from edge.settings import SettingsError, load
+
+    try:
+        settings = load(args.config)
+        chosen = settings.token
+        place = TokenPlace(chosen.module, chosen.label, chosen.serial, chosen.key_id)
+        typed = args.pin_file.read_text(encoding="utf-8") if args.pin_file else getpass.getpass("PIN of the token: ")
+        token = Pkcs11Token(place, typed.strip(), enrolled_point(chosen.public_key.read_bytes()), settings.site.origin)
+        try:
+            epoch = asyncio.run(begin(settings, args.why, token.recall, after=args.after, time=args.time))
+        finally:
+            token.close()
+    except SettingsError as error:
+        print(f"edge audit: {error}", file=sys.stderr)
+        return 2
+    except (DeviceError, OSError) as error:
+        print(f"edge audit: {error}", file=sys.stderr)
+        return 1
+    print(f"epoch {epoch} is begun, and its first entry says why; what was there is kept beside it as evidence")
+    return 0
+
+
+def _moment(text: str) -> datetime:
+    """A time that says in which zone it is."""
+    from datetime import datetime
+
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise argparse.ArgumentTypeError("say the zone too, as in 2026-11-22T18:00+00:00")
+    return found
 
 
 def _commitment(log: Follower, index: int) -> bytes:

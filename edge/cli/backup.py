@@ -43,7 +43,9 @@ def _said(args: argparse.Namespace, what: str) -> int:
         else:
             lasting()
             count = backup.put_back(settings, args.file, args.key.read_bytes())
-            steps = "systemd-tmpfiles --create edge-gate.conf, edge provision, edge operator, edge check"
+            steps = (
+                "systemd-tmpfiles --create edge-gate.conf, edge provision, edge audit anew, edge operator, edge check"
+            )
             print(f"{count} files put back. next: {steps}")
     except (DeviceError, SettingsError, OSError) as error:
         print(f"edge backup: {error}", file=sys.stderr)

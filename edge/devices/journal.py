@@ -19,15 +19,16 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.audit.checkpoint import Checkpoint
-from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, decode, encode
+from edge.audit.entry import Entry, Event, Kind, LogError, Quality, Value, encode, kind_in
 from edge.audit.tail import begin, evolved, tag
 from edge.audit.tree import Frontier, leaf_hash, root_of
 from edge.devices import leaves
@@ -38,6 +39,8 @@ from edge.devices.logfile import (
     epoch_of,
     evidence,
     is_corrupt,
+    left_by_owner,
+    missing,
     prepared,
     set_aside,
     sqlite,
@@ -96,6 +99,7 @@ class SqliteJournal:
         self._boot = 1
         self._file: sqlite3.Connection | None = None
         self._damage = ""
+        self._pruned = 0
         self._worker = Worker("journal")
 
     @classmethod
@@ -109,6 +113,8 @@ class SqliteJournal:
         connect: Connect | None = None,
         collector: bytes | None = None,
         anew: str = "",
+        beyond: int = 0,
+        told: Mapping[str, Value] | None = None,
     ) -> SqliteJournal:
         """Open the log, or begin it; begin a new epoch when the file is not what it should be.
 
@@ -121,13 +127,15 @@ class SqliteJournal:
             connect: how to reach SQLite; tests put a disk that loses power there.
             collector: public key of who may check the tags of unsealed entries (``audit/tail.py``); None for no tags.
             anew: why a new epoch begins although the file is good, because a person asked for it; empty: it does not.
+            beyond: with ``anew``: the number of the new epoch is greater than this.
+            told: with ``anew``: what its first entry tells besides.
 
         Raises:
             DeviceError: the disk is full, read-only or gone, or the file belongs to another gate.
         """
         journal = cls(path, origin, gate, clock, connect or sqlite, collector)
         try:
-            journal._start(last, anew)
+            journal._start(last, anew, beyond, told or {})
         except BaseException:
             journal.close()
             raise
@@ -182,8 +190,10 @@ class SqliteJournal:
         Raises:
             DeviceError: nothing was taken away.
         """
-        called = time.perf_counter()
-        return await self._worker.call(lambda: self._prune(min(below, sealed), called), _DEADLINE_S)
+        below, receipt = min(below, sealed), None
+        while receipt is None and self._pruned < below:  # a little at a time: others append in between
+            receipt = await self._worker.call(partial(self._prune, below, time.perf_counter()), _DEADLINE_S)
+        return receipt
 
     def close(self) -> None:
         """Finish what is being written and close the file."""
@@ -208,23 +218,26 @@ class SqliteJournal:
         return [Receipt(start + place, took_us, event.kind, COMMITTED) for place, event in enumerate(events)]
 
     def _prune(self, below: int, called: float) -> Receipt | None:
-        """Contents away and the entry about it, in one transaction; on the worker's thread."""
+        """Look at some more; contents away and the entry about it, in one transaction; on the worker's thread."""
         try:
             file = self._file or self._reopen()
-            query = "SELECT ix, entry FROM leaf WHERE ix < ? AND entry IS NOT NULL ORDER BY ix LIMIT ?"
-            rows = file.execute(query, (below, _PRUNED_AT_ONCE)).fetchall()
-            going = [index for index, entry in rows if decode(entry).kind not in _NEVER_PRUNED]
+            query = "SELECT ix, entry FROM leaf WHERE ix >= ? AND ix < ? AND entry IS NOT NULL ORDER BY ix LIMIT ?"
+            rows = file.execute(query, (self._pruned, below, _PRUNED_AT_ONCE)).fetchall()
+            looked = rows[-1][0] + 1 if len(rows) == _PRUNED_AT_ONCE else below
+            going = [index for index, entry in rows if kind_in(entry) not in _NEVER_PRUNED]
             if not going:
+                self._pruned = looked  # none of these goes, ever
                 return None
             event = Event(Kind.PRUNED, {"first": going[0], "last": going[-1], "count": len(going)})
             file.execute("BEGIN IMMEDIATE")
+            frontier = self._with_tail(file, self._frontier)
             file.executemany("UPDATE leaf SET entry = NULL, tag = NULL WHERE ix = ?", [(index,) for index in going])
-            frontier = self._insert(file, self._frontier, (event,))
+            frontier = self._insert(file, frontier, (event,))
             file.execute("COMMIT")
         except (sqlite3.Error, OSError, Damaged, LogError) as error:
             self._drop()
             raise DeviceError("journal", f"nothing pruned: {error}") from error
-        self._frontier = frontier
+        self._frontier, self._pruned = frontier, looked
         return Receipt(frontier.size - 1, int((time.perf_counter() - called) * 1e6), event.kind, COMMITTED)
 
     def _insert(self, file: sqlite3.Connection, frontier: Frontier, events: Sequence[Event]) -> Frontier:
@@ -271,7 +284,7 @@ class SqliteJournal:
             body=event.body,
         )
 
-    def _start(self, last: LastHead | None, anew: str) -> None:
+    def _start(self, last: LastHead | None, anew: str, beyond: int, told: Mapping[str, Value]) -> None:
         """Check what is there, and go on with it or begin anew."""
         try:
             try:
@@ -279,7 +292,8 @@ class SqliteJournal:
                 if anew:
                     raise Damaged(anew)
             except Damaged as damage:
-                self._begin_epoch(str(damage), last)
+                why = str(damage) if anew in ("", str(damage)) else f"{anew}; {damage}"
+                self._begin_epoch(why, last, beyond, told)
         except (sqlite3.Error, OSError) as error:
             raise DeviceError("journal", f"{self._path}: {error}") from error
 
@@ -289,7 +303,7 @@ class SqliteJournal:
             file = self._file = prepared(self._connect(self._path))
             if file.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
                 if last is not None or evidence(self._path):
-                    raise Damaged("the log is missing")
+                    raise Damaged(missing(self._path))
                 self._create(file, 1)
                 return
             self._check(file, last)
@@ -331,13 +345,13 @@ class SqliteJournal:
                 self._damage = str(damage)
                 suspect(self._path).touch()
 
-    def _begin_epoch(self, why: str, last: LastHead | None) -> None:
+    def _begin_epoch(self, why: str, last: LastHead | None, beyond: int, told: Mapping[str, Value]) -> None:
         """Rule 4."""
         self._drop()
         known = epoch_of(self._path)
         kept = set_aside(self._path, known)
-        epoch = max(known, last.epoch if last else 0, *evidence(self._path), 0) + 1
-        fields: dict[str, Value] = {"why": why, "kept": kept}
+        epoch = max(known, last.epoch if last else 0, *evidence(self._path), beyond) + 1
+        fields: dict[str, Value] = {"why": why, "kept": kept, **told}
         if last is not None:
             fields |= {"epoch": last.epoch, "size": last.size, "root": last.root, "digest": last.digest}
         self._file = prepared(self._connect(self._path))
@@ -352,6 +366,7 @@ class SqliteJournal:
         file.execute("INSERT INTO log VALUES (1, 1, ?, ?, 1)", (self._origin, epoch))
         self._frontier = self._insert(file, Frontier(), first)
         file.execute("COMMIT")
+        left_by_owner(self._path)
         sync_directory(self._path.parent)
 
     def _reopen(self) -> sqlite3.Connection:

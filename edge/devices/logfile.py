@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 Connect = Callable[[Path], sqlite3.Connection]
+_LEFT_OUT = range(10, 100)
 
 
 class Damaged(Exception):  # noqa: N818 -- a finding, not a failure of ours
@@ -66,9 +68,38 @@ def epoch_of(path: Path) -> int:
 
 
 def evidence(path: Path) -> list[int]:
-    """The epochs of the files that were set aside."""
-    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d+)\.\d+\.db")
+    """The epochs of the files that were set aside, and those that are left out (``replaced``)."""
+    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d+)\.(?:\d+\.db|none)")
     return [int(found[1]) for part in path.parent.iterdir() if (found := pattern.fullmatch(part.name))]
+
+
+def replaced(path: Path) -> None:
+    """Set aside a log that is a copy of before: what was written since is not in it, so it is not gone on with.
+
+    Some numbers are left out, at random, for epochs that were opened since the copy was made: two logs of one number
+    would be a fork.
+    """
+    if not path.exists():
+        return
+    epoch = epoch_of(path)
+    known = max((epoch, *evidence(path)))
+    set_aside(path, epoch)
+    path.with_name(f"{path.stem}.epoch-{known + secrets.choice(_LEFT_OUT)}.none").touch()
+
+
+def missing(path: Path) -> str:
+    """Why there is no log where one should be."""
+    newest = max(evidence(path), default=0)
+    replaced_here = path.with_name(f"{path.stem}.epoch-{newest}.none").exists()
+    return "a copy of the log was put back" if replaced_here else "the log is missing"
+
+
+def left_by_owner(path: Path) -> None:
+    """Let a file that root made belong to whom its directory belongs, for the process that goes on with it."""
+    owner = path.parent.stat()
+    for part in path.parent.glob(f"{path.name}*"):
+        if part.stat().st_uid != owner.st_uid and os.geteuid() == 0:
+            os.chown(part, owner.st_uid, owner.st_gid)
 
 
 def set_aside(path: Path, epoch: int) -> str:

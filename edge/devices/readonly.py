@@ -15,9 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.audit.entry import LogError
+from edge.devices.logfile import is_corrupt
 from edge.errors import DeviceError
 
 Identity = tuple[int, ...]
+
+
+class Corrupt(DeviceError):  # noqa: N818 -- a finding about a file
+    """The file is damaged: it stays so until somebody acts."""
 
 
 def identity(path: Path) -> Identity:
@@ -42,6 +47,7 @@ class ReadFile:
         device: whose part it is, for errors.
         made: whether an opened file is already what it is going to be, and not still being made.
         anew: called when another file is about to be read.
+        remedy: what the technician does about a damaged one.
     """
 
     def __init__(
@@ -50,8 +56,10 @@ class ReadFile:
         device: str,
         made: Callable[[sqlite3.Connection], bool],
         anew: Callable[[], None] = lambda: None,
+        remedy: str = "",
     ) -> None:
         self._path, self._device, self._made, self._anew = path, device, made, anew
+        self._remedy = f"; {remedy}" if remedy else ""
         self._lock = threading.Lock()
         self._file: sqlite3.Connection | None = None
         self._found: Identity = ()
@@ -65,15 +73,18 @@ class ReadFile:
 
         Raises:
             DeviceError: it cannot be read; the next call opens it anew.
+            Corrupt: it is damaged.
         """
         with self._lock:
             try:
                 yield self._present() if look or self._file is None else self._file
             except (sqlite3.Error, OSError) as error:
                 self.drop()
+                if isinstance(error, sqlite3.DatabaseError) and is_corrupt(error):
+                    raise Corrupt(self._device, f"{self._path} is damaged: {error}{self._remedy}") from error
                 raise DeviceError(self._device, f"{self._path} cannot be read: {error}") from error
             except LogError as error:
-                raise DeviceError(self._device, f"{self._path}: {error}") from error
+                raise Corrupt(self._device, f"{self._path}: {error}{self._remedy}") from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -43,8 +43,9 @@ def run(what: str, gate: Path, name: str = "copy") -> int:
     return main(["backup", what, *arguments])
 
 
-def rows(gate: Path) -> int:
-    log = sqlite3.connect(gate / "state" / "gate" / "journal.db")
+def rows(gate: Path, name: str = "journal.epoch-0.0.db") -> int:
+    """Of the log that was put back: it is kept as evidence, and not gone on with."""
+    log = sqlite3.connect(gate / "state" / "gate" / name)
     try:
         return int(log.execute("SELECT count(*) FROM leaf").fetchone()[0])
     finally:
@@ -78,7 +79,8 @@ def test_what_was_taken_while_the_gate_wrote_comes_back_whole(gate: Path) -> Non
     assert rows(gate) >= 2000
     assert (gate / "state" / "gate" / "clock-floor").read_text(encoding="ascii") == "1"
     assert not (gate / "state" / "gate" / "lock").exists()
-    log = sqlite3.connect(gate / "state" / "gate" / "journal.db")
+    assert not (gate / "state" / "gate" / "journal.db").exists()
+    log = sqlite3.connect(gate / "state" / "gate" / "journal.epoch-0.0.db")
     assert log.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     log.close()
 
@@ -135,7 +137,7 @@ def test_state_that_is_there_is_never_written_over(gate: Path, capsys: pytest.Ca
     assert run("take", gate) == 0
     assert run("restore", gate) == 1
     assert "would be lost" in capsys.readouterr().err
-    assert rows(gate) == 2000
+    assert rows(gate, "journal.db") == 2000
 
 
 def test_what_is_kept_about_people_is_in_no_copy(gate: Path) -> None:

@@ -421,6 +421,67 @@ def test_what_is_kept_about_a_person_is_told_exported_on_request_and_forgotten(
     assert "1 bodies are those that were committed to, 1 were deleted" in found.stdout
 
 
+def test_what_is_forgotten_is_told_under_a_tag_of_its_own(config: Path) -> None:
+    """Else whoever checks the tags takes a deletion by the gate's own command for an entry that was put in."""
+    collector = ec.generate_private_key(ec.SECP256R1())
+    pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (config.parent / "mqtt").mkdir()
+    public = collector.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (config.parent / "mqtt" / "collector.pem").write_bytes(public)
+    key = config.parent / "collector.key"
+    key.write_bytes(collector.private_bytes(pem, private, serialization.NoEncryption()))
+    credentials = config.parent / "credentials"
+    credentials.mkdir()
+    (credentials / "site-key").write_bytes(bytes(range(32)))
+    text = config.read_text().replace("/etc/edge-gate/credentials", str(credentials))
+    text = text.replace("[mqtt]\n", "[mqtt]\n# here\n").replace("bodies = []", 'bodies = ["identifier"]')
+    config.write_text(re.sub(r"(# here\n(?:#.*\n)*)enabled = false", r"\1enabled = true", text))
+    settings = init(config)
+    assert settings.mqtt.enabled
+    run_gate(settings)
+    clock = SteadyClock()
+    point = collector.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+
+    async def refused() -> None:
+        place, origin = settings.paths.journal, settings.site.origin
+        journal = SqliteJournal.open(place, origin, settings.site.gate, clock, collector=point)
+        bodies = SqliteBodies(settings.paths.bodies, origin, bytes(range(32)), clock, ("identifier",))
+        body = await bodies.keep({"identifier": "7412589630"}, granted=False)
+        await journal.append(Event(Kind.DENIED, {"reason": "no-match"}, body=body))
+        bodies.close()
+        journal.close()
+
+    asyncio.run(refused())
+    assert main(["audit", "forget", "10", "--why", "asked for in writing", "--config", str(config)]) == 0
+    found = script(settings, "--key", config.parent / "token.pem", "--collector", key)
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_technician_begins_a_new_epoch_where_the_token_remembers_more(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = init(config)
+    run_gate(settings)
+    settings.paths.checkpoints.unlink()
+    words = ["audit", "anew", "--config", str(config), "--pin-file", str(config.parent / "pin")]
+    with pytest.raises(SystemExit):
+        main([*words, "--why", "no zone", "--time", "2026-11-22T18:00"])
+    capsys.readouterr()
+    assert main([*words, "--why", "the checkpoints were lost"]) == 0
+    assert "epoch 2 is begun" in capsys.readouterr().out
+    assert main(["audit", "show", "--config", str(config)]) == 0
+    shown = capsys.readouterr().out
+    assert "epoch-open" in shown
+    assert "why=the checkpoints were lost" in shown
+    assert main([*words, "--why", "twice", "--after", "6"]) == 0
+    assert "epoch 7 is begun" in capsys.readouterr().out
+    (config.parent / "pin").write_text("000000\n")
+    assert main([*words, "--why", "with another PIN"]) == 1
+    assert "PIN" in capsys.readouterr().err
+
+
 def test_a_damaged_export_is_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_gate(init(config))
     out = config.parent / "log.cborseq"

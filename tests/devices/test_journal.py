@@ -152,6 +152,29 @@ def test_followers_hear_of_new_entries(path: Path, follower: Follower) -> None:
     assert asyncio.run(story()) == [0, 1, 2, 3, 4]
 
 
+def test_pruning_goes_on_behind_entries_that_are_never_pruned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benefit point's ledger stays: it must not hide what comes after it."""
+    monkeypatch.setattr("edge.devices.journal._PRUNED_AT_ONCE", 10)
+    journal = opened(path)
+    asyncio.run(journal.append_all([Event(Kind.COMMIT, {"visit": 1})] * 35))
+    write(journal, 12)
+
+    async def pruned() -> list[int]:
+        found = []
+        while (receipt := await journal.prune(below=47, sealed=47)) is not None:
+            found.append(receipt.index)
+        return found
+
+    assert asyncio.run(pruned()) == [47, 48]
+    log = Follower(path)
+    assert [index for index, (entry, _) in enumerate(log.rows(0, 49)) if entry is None] == list(range(35, 47))
+    asyncio.run(journal.append_all([Event(Kind.DENIED)] * 3))
+    assert asyncio.run(journal.prune(below=52, sealed=52)) is not None
+    assert log.read(49, 3) == []
+    log.close()
+    journal.close()
+
+
 def test_a_follower_goes_on_behind_what_was_pruned(written: Path, follower: Follower) -> None:
     journal = opened(written)
     assert asyncio.run(journal.prune(below=18, sealed=20)) is not None

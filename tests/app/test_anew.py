@@ -1,0 +1,306 @@
+"""A new epoch because a person asks for it: after an old card, lost checkpoints, or a time that was signed wrongly."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from edge.app import anew, backup
+from edge.app.gate import alone
+from edge.app.ground import last_of
+from edge.audit.checkpoint import Checkpoint, key_id
+from edge.audit.entry import Entry, Event, Kind
+from edge.audit.sealing import Guard, SealingPolicy
+from edge.devices.checkpoints import SqliteCheckpoints
+from edge.devices.clock import SystemClock
+from edge.devices.journal import Follower, LastHead, SqliteJournal
+from edge.devices.simulated_token import SimulatedToken
+from edge.devices.token import to_pem
+from edge.errors import DeviceError
+from edge.sealer import Sealer
+from edge.settings import Settings, load
+from edge.sync.batch import Batch
+from edge.sync.received import Received
+
+ROOT = Path(__file__).parents[2]
+VERIFIED, INCOMPLETE = 0, 2
+
+
+class House:
+    """A gate's log, checkpoints and token, as its processes open them at each start; and a collector."""
+
+    def __init__(self, folder: Path) -> None:
+        base = load(ROOT / "config" / "edge.toml")
+        self.settings: Settings = replace(
+            base,
+            paths=replace(base.paths, state=folder / "state"),
+            token=replace(base.token, public_key=folder / "token.pem"),
+        )
+        self.folder, self.origin = folder, self.settings.site.origin
+        self.token = SimulatedToken(self.origin)
+        self.settings.token.public_key.write_bytes(to_pem(self.token.enrolled))
+        for place in (self.settings.paths.journal, self.settings.paths.checkpoints):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        self.collector = Received(folder / "received.db")
+        self.start()
+
+    def start(self) -> None:
+        """Both processes, each with what is on disk."""
+        paths = self.settings.paths
+        self.clock = SystemClock(self.settings.clock, paths.journal.parent / "clock-floor")
+        self.checkpoints = SqliteCheckpoints(paths.checkpoints)
+        last = last_of(self.checkpoints)
+        self.journal = SqliteJournal.open(paths.journal, self.origin, "gate", self.clock, LastHead.of(last))
+        self.log = Follower(paths.journal)
+        self.token._guard = Guard(self.origin, key_id(self.token.enrolled))
+        if last is not None:
+            self.token._guard.resume(last.head.epoch, last.head.size, last.digest)
+        parts = (self.log, self.checkpoints, self.token, self.clock)
+        self.sealer = Sealer(self.origin, SealingPolicy(), *parts)
+
+    def stop(self) -> None:
+        for part in (self.log, self.journal, self.checkpoints):  # the last one out leaves one file
+            part.close()
+
+    async def write(self, count: int) -> None:
+        for _ in range(count):
+            await self.journal.append(Event(Kind.DENIED))
+
+    async def lived(self, count: int) -> None:
+        """So many entries, sealed in order, and remembered."""
+        await self.write(count)
+        await self.sealer.finish()
+
+    async def seal(self) -> Checkpoint:
+        sealed = await self.sealer.seal()
+        assert sealed is not None
+        return sealed
+
+    def give(self, first: int = 0) -> int:
+        """Send what is there to the collector; returns how many entries of this epoch it has now."""
+        epoch, entries = self.log.epoch(), tuple(self.log.read(first, 200))
+        after = self.checkpoints.after(epoch, first, 99)
+        batch = Batch(self.origin, epoch, first, entries, tuple(head.encode() for head in after))
+        with self.collector.committed():
+            return self.collector.take(batch, self.token.enrolled).known.tree.size
+
+    async def begin(self, why: str = "somebody looked", **more: int | datetime) -> int:
+        """What the technician types, with the gate stopped; it runs again afterwards."""
+        self.stop()
+        recall: Callable[[], Awaitable[bytes | None]] = self.token.recall
+        epoch = await anew.begin(self.settings, why, recall, **more)  # type: ignore[arg-type]
+        self.start()
+        return epoch
+
+    def opening(self) -> Entry:
+        (first,) = self.log.entries(0, 1)
+        assert first.kind is Kind.EPOCH_OPEN
+        return first
+
+    def verified(self, *journals: Path) -> subprocess.CompletedProcess[str]:
+        """What the independent verifier says."""
+        paths = self.settings.paths
+        logs = [part for path in (*journals, paths.journal) for part in ("--journal", path)]
+        command = [*logs, "--checkpoints", paths.checkpoints, "--key", self.settings.token.public_key]
+        script = [sys.executable, "-I", ROOT / "scripts" / "verify_log.py", *command]
+        return subprocess.run([*map(str, script)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_a_backup_that_is_put_back_begins_a_new_epoch_that_is_sealed_and_received(
+    tmp_path: Path, remembered: bool
+) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        house.give()
+        backup.take(house.settings, tmp_path / "copy", backup.new_key(tmp_path / "key"))
+        await house.write(20)
+        await (house.sealer.finish() if remembered else house.seal())
+        house.give(5)
+        house.stop()
+        shutil.rmtree(tmp_path / "state")  # the card died
+        backup.put_back(house.settings, tmp_path / "copy", (tmp_path / "key").read_bytes())
+        house.start()
+        await house.write(3)
+        assert house.journal.epoch > 10  # numbers are left out: an epoch may have been opened since
+        assert house.opening().fields["why"] == "a copy of the log was put back"
+        assert house.opening().fields["size"] == 5
+        kept = house.settings.paths.journal.with_name("journal.epoch-1.0.db")
+        assert kept.exists()
+        if remembered:
+            with pytest.raises(DeviceError, match=r"25 entries that the token remembers is not among them.*audit anew"):
+                await house.seal()
+            before = house.journal.epoch
+            assert await house.begin("the card died") > before
+            assert house.opening().fields["why"] == "the card died"
+            told = house.opening().fields["remembered"]
+            assert isinstance(told, dict)
+            assert (told["epoch"], told["size"]) == (1, 25)
+        await house.seal()
+        assert house.give() == house.log.size()
+        found = house.verified(kept)
+        assert found.returncode == VERIFIED, found.stderr
+        assert ("the token remembered 25 entries of epoch 1" in found.stdout) is remembered
+        house.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("planted", [None, 1500])
+def test_yesterdays_card_is_not_sealed_because_a_new_epoch_was_provoked(tmp_path: Path, planted: int | None) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        house.stop()
+        shutil.copytree(tmp_path / "state", tmp_path / "yesterday")
+        house.start()
+        await house.lived(20)
+        house.stop()
+        shutil.rmtree(tmp_path / "state")
+        (tmp_path / "yesterday").rename(tmp_path / "state")
+        journal = house.settings.paths.journal
+        journal.write_bytes(b"damaged" * 1000)
+        if planted is not None:
+            journal.with_name(f"journal.epoch-{planted}.0.db").touch()
+        house.start()
+        await house.write(3)
+        with pytest.raises(DeviceError, match="25 entries that the token remembers"):
+            await house.seal()
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_a_new_epoch_that_knows_less_than_its_checkpoints_is_not_sealed(tmp_path: Path) -> None:
+    """Opened over yesterday's checkpoints, and today's laid beside it afterwards."""
+
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        house.stop()
+        today, paths = tmp_path / "today.db", house.settings.paths
+        shutil.copy(paths.checkpoints, tmp_path / "yesterday.db")
+        house.start()
+        await house.lived(20)
+        house.stop()
+        shutil.move(paths.checkpoints, today)
+        shutil.move(tmp_path / "yesterday.db", paths.checkpoints)
+        paths.journal.write_bytes(b"damaged" * 1000)
+        house.start()
+        house.stop()
+        shutil.move(today, paths.checkpoints)
+        house.start()
+        with pytest.raises(DeviceError, match="its epoch 2 does not come up to the 25 entries"):
+            await house.seal()
+        house.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("how", ["damaged", "removed"])
+def test_lost_checkpoints_keep_no_gate_from_starting_and_a_new_epoch_goes_on(tmp_path: Path, how: str) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(10)
+        house.give()
+        house.stop()
+        path = house.settings.paths.checkpoints
+        if how == "damaged":
+            path.write_bytes(b"damaged" * 2000)
+        else:
+            path.unlink()
+        house.start()
+        await house.write(5)
+        with pytest.raises(DeviceError, match="edge audit anew"):
+            await house.seal()
+        assert await house.begin() == 2
+        fields = house.opening().fields
+        assert (fields["epoch"], fields["size"], fields["root"]) == (
+            1,
+            10,
+            house.collector.known(house.origin, 1).sealed.root(),
+        )
+        assert path.with_name("checkpoints.epoch-0.0.db").exists() is (how == "damaged")
+        sealed = await house.seal()
+        assert sealed.head.previous_digest == fields["digest"]
+        assert house.give() == house.log.size()
+        found = house.verified(house.settings.paths.journal.with_name("journal.epoch-1.0.db"))
+        assert (found.returncode, "checkpoints of that epoch are missing" in found.stderr) == (INCOMPLETE, True)
+        house.stop()
+        house.start()  # and so on at the next start
+        await house.lived(1)
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_older_checkpoints_under_a_log_of_today_are_not_gone_on_with(tmp_path: Path) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        house.stop()
+        path = house.settings.paths.checkpoints
+        shutil.copy(path, tmp_path / "older.db")
+        house.start()
+        await house.lived(5)
+        house.stop()
+        shutil.copy(tmp_path / "older.db", path)
+        house.start()
+        await house.write(1)
+        with pytest.raises(DeviceError, match="10 entries that the token remembers is not among them"):
+            await house.seal()
+        assert await house.begin() == 2
+        await house.seal()
+        found = house.verified(house.settings.paths.journal.with_name("journal.epoch-1.0.db"))
+        assert found.returncode == VERIFIED, found.stderr
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_the_first_checkpoint_of_an_epoch_is_remembered_at_once(tmp_path: Path) -> None:
+    """Else a card that dies in its first hour could have the number used again."""
+
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        house.log.close()
+        house.journal.close()
+        house.settings.paths.journal.write_bytes(b"damaged" * 1000)
+        last = LastHead.of(house.checkpoints.last())
+        house.journal = SqliteJournal.open(house.settings.paths.journal, house.origin, "gate", house.clock, last)
+        await house.seal()  # by the same process as before
+        note = await house.token.recall()
+        assert note is not None
+        assert note[:8] == (2).to_bytes(8)
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_a_number_that_is_in_use_elsewhere_is_left_out(tmp_path: Path) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        await house.lived(5)
+        assert await house.begin(after=7) == 8
+        await house.seal()
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_no_epoch_is_begun_while_the_gate_runs(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with alone(house.settings.paths.journal.parent / "lock"), pytest.raises(DeviceError, match="is running"):
+        asyncio.run(anew.begin(house.settings, "why", house.token.recall))
+    assert house.journal.epoch == 1
+    house.stop()

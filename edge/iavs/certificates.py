@@ -4,13 +4,15 @@ Rules:
 
 1. A list of withdrawn certificates must be of the site's CA and of today: nobody is answered on one that has ended.
 2. Files that are replaced are taken at once: the port begins anew, with all connections and sessions under the old ones
-   ended, so that a withdrawn certificate is worth nothing from then on.
+   ended, so that a withdrawn certificate is worth nothing from then on. What counts is which files there were before
+   they were read: one that is replaced while it is read is noticed like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +23,23 @@ from cryptography.exceptions import InvalidSignature
 from edge.errors import DeviceError
 
 CHECK_S = 5.0
+Files = tuple[tuple[int, int, int], ...]
+"""Number, size and time of each."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """PEM files; without ``crl`` nothing is withdrawn."""
+    """PEM files; without ``crl`` nothing is withdrawn. ``now``: what the system's clock says."""
 
     certificate: Path
     key: Path | None
     ca: Path
     crl: Path | None = None
+    now: Callable[[], datetime] = _now
 
     def context(self) -> ssl.SSLContext:
         """TLS for callers with a certificate of the CA that is not withdrawn.
@@ -68,22 +77,22 @@ class Certificates:
         if not any(_signed_by(withdrawn, signer) for signer in signers):
             raise DeviceError("iavs", f"{self.crl}: a list of withdrawn certificates by somebody else")
         ends = withdrawn.next_update_utc
-        if ends is not None and ends <= datetime.now(UTC):
+        if ends is not None and ends <= self.now():
             said = f"the list of withdrawn certificates ended at {ends:%Y-%m-%d %H:%M} UTC"
             raise DeviceError("iavs", f"{said}: nobody is answered until {self.crl} is a newer one")
 
-    async def replaced(self, check_s: float = CHECK_S) -> None:
-        """Return when a file is another one.
+    async def replaced(self, before: Files, check_s: float = CHECK_S) -> None:
+        """Return when there are other ``files`` than before.
 
         Raises:
             DeviceError: rule 1 does not hold any more.
         """
-        first = self._state()
-        while self._state() == first:
+        while self.files() == before:
             self.current()
             await asyncio.sleep(check_s)
 
-    def _state(self) -> list[tuple[int, int, int]]:
+    def files(self) -> Files:
+        """Which files there are now: asked before they are read (rule 2)."""
         found = []
         for path in (self.certificate, self.key, self.ca, self.crl):
             try:
@@ -91,7 +100,7 @@ class Certificates:
             except OSError:
                 stat = None
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat is not None else (0, 0, 0))
-        return found
+        return tuple(found)
 
 
 def _signed_by(withdrawn: x509.CertificateRevocationList, signer: x509.Certificate) -> bool:

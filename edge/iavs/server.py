@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from edge.errors import DeviceError
 from edge.iavs.asking import LIMIT
-from edge.iavs.certificates import CHECK_S, Certificates
+from edge.iavs.certificates import CHECK_S, Certificates, Files
 from edge.iavs.jose import fold
 from edge.listening import Listening, Punctual
 
@@ -91,8 +91,12 @@ class Port:
             raise DeviceError("iavs", "without TLS on this machine only")
         return None
 
-    async def replaced(self) -> None:
-        """Return when the files behind TLS are other ones.
+    def files(self) -> Files:
+        """Which files are behind TLS now."""
+        return () if self.certificates is None else self.certificates.files()
+
+    async def replaced(self, before: Files) -> None:
+        """Return when the files behind TLS are other ones than before.
 
         Raises:
             DeviceError: the list of withdrawn certificates has ended.
@@ -100,7 +104,7 @@ class Port:
         if self.certificates is None:
             await asyncio.Event().wait()
         else:
-            await self.certificates.replaced(self.check_s)
+            await self.certificates.replaced(before, self.check_s)
 
 
 async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None = None) -> None:
@@ -111,7 +115,7 @@ async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None
     """
     number = port.port
     while True:
-        context = port.context()
+        before, context = port.files(), port.context()
 
         def opened(at: int, context: ssl.SSLContext | None = context) -> None:
             nonlocal number
@@ -121,7 +125,7 @@ async def serve(services: ASGIApp, port: Port, ready: asyncio.Future[int] | None
                 ready.set_result(at)
 
         listening = Listening("iavs", port.host, number, _HEAD_LIMIT, GOODBYE_S, Bound, context, each=_EACH)
-        await _either(listening.serve(services, opened), port.replaced())
+        await _either(listening.serve(services, opened), port.replaced(before))
         log.info("certificates or the list of withdrawn ones were replaced: all connections begin anew")
 
 

@@ -161,6 +161,15 @@ def bir(picture: bytes, kind: str = "Face", **info: Any) -> dict[str, Any]:
     return {"formatOwner": 257, "formatType": 11, "bir": {"json": record}}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Pictures are looked at and entries written in the time that a busy machine takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for neighbour in (Eye, Pen):
+            patch.setattr(neighbour.__init__, "__defaults__", (60.0,))
+        yield
+
+
 @asynccontextmanager
 async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> AsyncIterator[Office]:
     """Everything at work, until the end of the block."""
@@ -207,7 +216,7 @@ def story(tmp_path: Path) -> Callable[[Callable[[Office], Any]], Any]:
 
     def tell(told: Callable[[Office], Any], **how: Any) -> Any:
         async def whole() -> Any:
-            async with asyncio.timeout(30), office(tmp_path, **how) as made:
+            async with asyncio.timeout(120), office(tmp_path, **how) as made:
                 return await told(made)
 
         return asyncio.run(whole())
@@ -249,7 +258,7 @@ class Live:
         context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         if client is not None:
             context.load_cert_chain(self.folder / f"{client}.pem", self.folder / f"{client}.key")
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=60)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
@@ -368,13 +377,13 @@ def at_work(settings: Settings, *, services: bool, sessions: Any = PaintSessions
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(90)
     port, loop, task = started
     try:
         yield port
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(20)
+        thread.join(90)
         assert not thread.is_alive()
 
 

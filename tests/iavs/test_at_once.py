@@ -38,7 +38,7 @@ def enrolled(live: Live, given: Enrol, duplicates: str) -> list[tuple[int, dict[
 
     def ask(number: int) -> tuple[int, dict[str, Any]]:
         body = {"processingOptions": options, "inputData": {"galleryID": "staff"} | given(number)}
-        ready.wait(10)
+        ready.wait(60)
         answer: tuple[int, dict[str, Any]] = live.ask("POST", "/enrol", body, token)
         return answer
 

@@ -65,9 +65,7 @@ def test_an_issuer_signs_in_no_other_s_name(run: Any) -> None:
 @pytest.mark.parametrize("nobody", [{"client_id": None}, {"client_id": ""}, {"client_id": " "}, {"client_id": ["x"]}])
 def test_a_token_says_for_whom_it_is(run: Any, nobody: dict[str, Any]) -> None:
     key = Ed25519PrivateKey.generate()
-    access = Tokens(
-        Keys.of(json.dumps({"keys": [jwk(key.public_key(), "k")]}).encode()), "gate", Rate(9), KEY, Written()
-    )
+    tokens = access(Keys.of(listing(jwk(key.public_key(), "k"))))
 
     def asked(**said: Any) -> Any:
         token = sign(key, {"typ": "at+jwt"}, json.dumps(claims(**said)).encode())

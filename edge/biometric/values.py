@@ -56,6 +56,13 @@ class ReferenceKind(Enum):
     GALLERY = "gallery"  # template of a whole picture that was enrolled here
 
 
+STAGES = frozenset(
+    {"read", "detect", "quality", "attack", "cues", "embed", "prepare", "reference", "compare", "gallery", "search"}
+)
+"""What takes time in ``edge-vision``; these words, and no others, stand in entries."""
+LONGEST_US = 1 << 32
+
+
 @dataclass(frozen=True)
 class Probe:
     """The face seen now: exactly one whole face, found good enough by the wanted quality.

@@ -6,8 +6,8 @@ Rules:
    anything that is not an answer to this question is ``DeviceError("camera", ...)``; the next question connects anew.
 2. One question at a time. Whoever is cancelled while waiting closes the connection, and edge-vision forgets.
 3. What edge-vision says about frames is checked: numbers only go forward, a probe is newer than was asked for, nothing
-   was seen in the future, and a comparison is about the probe that was asked about. Else it is at fault, and nobody
-   is let in.
+   was seen in the future, and a comparison is about the probe that was asked about. So are the times of its stages,
+   which go into the log: known words, numbers that can be. Else it is at fault, and nobody is let in.
 """
 
 from __future__ import annotations
@@ -16,12 +16,23 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from edge import wire
-from edge.biometric.values import Comparison, Enrolled, Hint, Identification, ModelSet, Probe, ProbeQuality, Reference
+from edge.biometric.values import (
+    LONGEST_US,
+    STAGES,
+    Comparison,
+    Enrolled,
+    Hint,
+    Identification,
+    ModelSet,
+    Probe,
+    ProbeQuality,
+    Reference,
+)
 from edge.errors import DeviceError, Reason, Refusal
 from edge.ports import Code
 
@@ -63,6 +74,7 @@ class VisionClient:
                 continue
             code = self._expect(answer, Code)
             self._forward(code.frame, self._frame, code.seen_at)
+            self._timed({"read": code.took_us})
             self._frame = code.frame
             return code
 
@@ -77,7 +89,12 @@ class VisionClient:
         answer = await self._ask(wire.AskProbe(wanted, newer_than, deadline_s, reference), deadline_s)
         probe = self._expect(answer, Probe)
         self._forward(probe.frame, newer_than, probe.seen_at)
-        if probe.eyes_px < wanted.eyes_px or not _share(probe.bona_fide) or probe.tasks < len(wanted.tasks):
+        self._timed(probe.took_us)
+        if (
+            not wanted.eyes_px <= probe.eyes_px < math.inf
+            or not _share(probe.bona_fide)
+            or probe.tasks < len(wanted.tasks)
+        ):
             raise self._lies("a probe that is not what was asked for")
         self._frame = max(self._frame, probe.frame)
         return probe
@@ -88,6 +105,7 @@ class VisionClient:
         comparison = self._expect(answer, Comparison)
         if comparison.probe != probe.number:
             raise self._lies("a comparison of another probe")
+        self._timed(comparison.took_us)
         if not -1.0 <= comparison.score <= 1.0:  # also not-a-number
             raise self._lies("a score that is none")
         return comparison
@@ -102,6 +120,7 @@ class VisionClient:
         found = self._expect(answer, Identification)
         if found.probe != probe.number:
             raise self._lies("a search for another probe")
+        self._timed(found.took_us)
         if not -1.0 <= found.score <= 1.0 or found.among < 1 or len(found.candidate) != 16:
             raise self._lies("a search that cannot be")
         return found
@@ -180,6 +199,11 @@ class VisionClient:
         if not isinstance(answer, kind):
             raise self._lies(f"{type(answer).__name__} where {kind.__name__} was asked for")
         return answer
+
+    def _timed(self, stages: Mapping[str, int]) -> None:
+        """Times go into the log: known words and numbers that can be."""
+        if not stages.keys() <= STAGES or not all(0 <= us < LONGEST_US for us in stages.values()):
+            raise self._lies("times of stages that there are not")
 
     def _forward(self, frame: int, newer_than: int, seen_at: float) -> None:
         if frame <= newer_than:

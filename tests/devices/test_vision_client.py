@@ -265,6 +265,10 @@ def test_whoever_stops_waiting_leaves_no_answer_behind_for_the_next_question(run
         probe(eyes_px=10.0),
         probe(bona_fide=1.5),
         probe(bona_fide=float("nan")),
+        probe(eyes_px=float("nan")),
+        probe(took_us={"Anna Example, 1984": 1}),
+        probe(took_us={"detect": 1 << 80}),
+        probe(took_us={"detect": -1}),
         comparison(),
         wire.Done(),
     ],
@@ -274,13 +278,23 @@ def test_a_probe_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie
 
 
 @pytest.mark.parametrize(
-    "lie", [comparison(probe=6), comparison(score=1.5), comparison(score=float("nan")), probe(), wire.Done()]
+    "lie",
+    [
+        comparison(probe=6),
+        comparison(score=1.5),
+        comparison(score=float("nan")),
+        comparison(took_us={"anna": 1}),
+        probe(),
+        wire.Done(),
+    ],
 )
 def test_a_comparison_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
     failing(run, path, lambda client: client.compare(Picture(b""), probe()), lie)
 
 
-@pytest.mark.parametrize("lie", [code(7), code(6), code(8, seen_at=1e12), probe(), wire.Refused("no-such-reason", "")])
+@pytest.mark.parametrize(
+    "lie", [code(7), code(6), code(8, seen_at=1e12), code(8, took_us=-1), probe(), wire.Refused("no-such-reason", "")]
+)
 def test_a_code_that_cannot_be_true_is_a_device_error(run: Run, path: Path, lie: wire.Message) -> None:
     async def twice(client: VisionClient) -> None:
         await client.code()

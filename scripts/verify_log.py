@@ -24,9 +24,10 @@ What is checked, for every epoch that is given:
 3. Each checkpoint names the size and digest of the one before and grows; none was taken out, none put in.
 4. The tree over the entries has the signed root at each signed size (RFC 9162), and the consistency proofs hold.
 5. Tree nodes kept beside the entries are those of the tree; an entry that is gone, its hash left behind, was pruned by
-   a later entry (kind 72).
+   a later entry (kind 72), and no more are gone in the range of such an entry than it says.
 6. Heads that somebody else holds (a witness, the collector, the token) are heads of this log: nothing was cut off and
-   signed anew. So is what the collector signed last, in an export, when its public key is given with --key.
+   signed anew. So is what the collector signed last, in an export, when its public key is given with --key; it is of
+   this log, and of an epoch that is here.
 7. With the collector's private key: each entry has the tag that only the gate could make when it was written.
 8. Receipts in a checkpoint (header 394, RFC 9942) are of that checkpoint. With a witness policy (TOML: quorum = 2,
    keys = ["north.pem", ...]): so many of these witnesses gave one for the newest, and none in their name is false.
@@ -636,7 +637,7 @@ def check_epoch(
     """Rules 1, 2, 4, 5, 6, 9 and 10 for one epoch; returns its size and how many entries are sealed."""
     tree, due, last_good = Tree(), list(checkpoints), 0
     gone: list[int] = []
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, int]] = []
     introduced: dict[bytes, bytes] = {}
     for entry, kept, tag in epoch.rows:
         index = tree.size
@@ -651,7 +652,7 @@ def check_epoch(
                 say_remembered(fields[9], epoch.number)
                 check_opening(fields[9], older)
             if fields.get(7) == PRUNED:
-                told.append((fields[9].get("first", 0), fields[9].get("last", -1)))
+                told.append(range_of(index, fields[9]))
             if fields.get(7) == KEY_ROTATION and isinstance(point := fields[9].get("point"), bytes):
                 introduced[key_id(point)] = point
             if fields.get(7) == KEY_ROTATION and fields[9].get("key") == "lost":
@@ -733,15 +734,32 @@ def check_lost(log: Log) -> None:
             raise Finding(TAMPERED, f"epoch {previous.epoch} is not as it was when its key was lost")
 
 
-def check_pruned(gone: list[int], told: list[tuple[int, int]], size: int) -> None:
-    """Rule 5: every entry that is gone is in a range that an entry of pruning tells."""
-    ranges = sorted(told)
-    place = 0
-    for index in gone:
-        while place < len(ranges) and ranges[place][1] < index:
-            place += 1
-        if place == len(ranges) or not ranges[place][0] <= index:
-            raise Finding(TAMPERED, f"entry {index} of {size} was taken away, and no entry says so")
+def range_of(index: int, told: dict[str, Any]) -> tuple[int, int, int]:
+    """First and last index that an entry of pruning tells, and how many of them went."""
+    first, last, count = (told.get(name) for name in ("first", "last", "count"))
+    if type(first) is not int or type(last) is not int or type(count) is not int:
+        raise Finding(TAMPERED, f"entry {index} does not say what was pruned")
+    return first, last, count
+
+
+def check_pruned(gone: list[int], told: list[tuple[int, int, int]], size: int) -> None:
+    """Rule 5. Fewer may be gone than were pruned: a collector keeps what it had."""
+    ranges: list[tuple[int, int, int]] = []
+    for first, last, count in sorted(told):
+        if ranges and first <= ranges[-1][1]:
+            before = ranges.pop()
+            first, last, count = before[0], max(before[1], last), before[2] + count
+        ranges.append((first, last, count))
+    left = iter(gone)
+    index = next(left, None)
+    for first, last, count in ranges:
+        here = 0
+        while index is not None and first <= index <= last:
+            here, index = here + 1, next(left, None)
+        if here > count:
+            raise Finding(TAMPERED, f"{here} entries from {first} to {last} are gone, and {count} were pruned")
+    if index is not None:
+        raise Finding(TAMPERED, f"entry {index} of {size} was taken away, and no entry says so")
 
 
 def check_witnesses(policy: Path, checkpoints: list[Checkpoint]) -> str:
@@ -813,10 +831,9 @@ def acknowledged_head(signed: bytes, keys: dict[bytes, bytes]) -> Checkpoint | N
     return Checkpoint(origin, epoch, size, root, 0, b"", b"", [], b"", b"", {})
 
 
-def check_held(held: list[Checkpoint], log: Log, keys: dict[bytes, bytes], newest: int) -> None:
-    """Rule 6, where no entries are at hand to compare with."""
+def check_held(held: list[Checkpoint], log: Log, newest: int) -> None:
+    """Rule 6, where no entries are at hand to compare with; each head was signed by whom it should be."""
     for other in held:
-        check_signature(other, keys)
         if other.epoch > newest:
             raise Finding(TAMPERED, f"somebody else holds a head of epoch {other.epoch}, which is not here")
         if any(c.origin != other.origin for c in log.checkpoints):
@@ -846,6 +863,8 @@ def verify(
             raise Finding(TAMPERED, f"checkpoint {checkpoint.size} is of the log {checkpoint.origin}")
     heads = list(held)
     if log.acknowledged is not None and (head := acknowledged_head(log.acknowledged, keys)) is not None:
+        if head.origin != log.checkpoints[0].origin:
+            raise Finding(TAMPERED, f"what the collector signed is of another log, {head.origin}")
         heads.append(head)
     seen, entries, sealed = set(), 0, 0
     for epoch in log.epochs:
@@ -859,7 +878,9 @@ def verify(
             f"epoch {epoch.number}: {size} entries, {covered} sealed by {count} checkpoints, {size - covered} not yet"
         )
         entries, sealed = entries + size, sealed + covered
-    check_held(held, log, keys, max(epoch.number or 0 for epoch in log.epochs))
+    for other in held:
+        check_signature(other, keys)
+    check_held(heads, log, max(epoch.number or 0 for epoch in log.epochs))
     for number, checkpoints in by_epoch.items():
         for checkpoint in checkpoints if number not in seen else ():
             check_signature(checkpoint, keys)
@@ -873,7 +894,8 @@ def verify(
     if log.bodies is not None and not set(by_epoch) - seen:
         log.bodies.check()
     if sought is not None and sought.head is not None:
-        check_held([sought.head], log, keys, newest)
+        check_signature(sought.head, keys)
+        check_held([sought.head], log, newest)
     if missing := sorted(set(by_epoch) - seen):
         if sought is not None:
             sought.tell()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import cbor2
 import pytest
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from edge.audit.check import check_chain, check_entries
 from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
 from edge.audit.entry import Event, Kind, LogError, Quality, Value, decode, encode
 from edge.audit.export import bundles, sequence, tiles
@@ -39,6 +41,7 @@ from edge.devices.checkpoints import SqliteCheckpoints
 from edge.devices.journal import Follower, LastHead, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
+from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.sync.batch import Ack
 from edge.sync.batch import sign as sign_ack
@@ -833,6 +836,46 @@ def test_a_second_epoch_needs_the_entries_of_the_first_to_be_complete(log: Path)
     assert "log verified: 36 entries, 29 sealed by 4 checkpoints, 7 not sealed yet" in both.stdout
 
 
+def erase(folder: Path, *indices: int) -> None:
+    """Take away what these entries say, as pruning does."""
+    with closing(sqlite3.connect(folder / "journal.db")) as file, file:
+        file.executemany("UPDATE leaf SET entry = NULL WHERE ix = ?", [(index,) for index in indices])
+
+
+def the_gate_says(folder: Path) -> str:
+    """What ``edge audit verify`` finds; empty when all is good."""
+    log, checkpoints = Follower(folder / "journal.db"), SqliteCheckpoints(folder / "checkpoints.db")
+    try:
+        heads = check_chain(checkpoints.after(0, 0, 99), [SimulatedToken(ORIGIN, KEY).enrolled], ORIGIN)
+        check_entries(log.rows(0, log.size()), 1, heads)
+    except LogError as error:
+        return str(error)
+    finally:
+        log.close()
+        checkpoints.close()
+    return ""
+
+
+def test_the_gate_and_the_verifier_miss_the_same_entries(log: Path) -> None:
+    """What is gone was pruned, and no more is gone than was: also where the ledger stays in the middle of a range."""
+    journal = SqliteJournal.open(log / "journal.db", ORIGIN, "gate", SteadyClock())
+    asyncio.run(journal.append_all([Event(Kind.COMMIT), Event(Kind.DENIED)] * 5))
+    for below in (33, 39):
+        asyncio.run(journal.prune(below=below, sealed=99))
+    journal.close()
+    whole = shutil.copytree(log, log.with_name("whole"))
+    good = verify_live(log)
+    assert (good.returncode, the_gate_says(log)) == (VERIFIED, "")
+    erase(log, 30)  # a commit: who received is asked for months
+    assert "are gone, and 31 were pruned" in the_gate_says(log)
+    found = verify_live(log)
+    assert (found.returncode, "are gone, and 31 were pruned" in found.stderr) == (TAMPERED, True)
+    erase(whole, 39)
+    assert "entry 39 was taken away, and no entry says so" in the_gate_says(whole)
+    found = verify_live(whole)
+    assert (found.returncode, "entry 39 of 42 was taken away" in found.stderr) == (TAMPERED, True)
+
+
 def test_pruned_entries_leave_all_proofs_in_place(log: Path) -> None:
     before = verify_live(log, "--prove", 3, "--out", log / "entry.proof")
     assert before.returncode == VERIFIED
@@ -909,6 +952,24 @@ def test_what_the_collector_signed_travels_with_the_export(log: Path) -> None:
     assert "entry 30 is missing" in told(replace(good, size=31), *key).stderr
 
 
+def test_what_the_collector_signed_of_an_epoch_or_a_log_that_is_not_here_is_seen(log: Path) -> None:
+    collector, reader = ec.derive_private_key(99, ec.SECP256R1()), Follower(log / "journal.db")
+    (log / "collector.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, collector).enrolled))
+    checkpoints = SqliteCheckpoints(log / "checkpoints.db")
+    rows, heads = reader.rows(0, 99), checkpoints.after(0, 0, 99)
+    reader.close()
+    checkpoints.close()
+    for ack, said in (
+        (Ack(ORIGIN, 2, 900, bytes(32), 900, b"x", 1), "somebody else holds a head of epoch 2"),
+        (Ack("urn:gate:test:site:other", 1, 9, bytes(32), 9, b"x", 1), "what the collector signed is of another log"),
+        (Ack(ORIGIN, 1, 8, bytes(32), 8, b"x", 1), "is not the one whose head somebody else holds"),
+    ):
+        out = log / "log.cborseq"
+        out.write_bytes(b"".join(sequence(ORIGIN, 1, rows, heads, acknowledged=sign_ack(ack, collector))))
+        found = verify("--export", out, "--key", log / "gate.pem", "--key", log / "collector.pem")
+        assert (found.returncode, said in found.stderr) == (TAMPERED, True), found.stderr
+
+
 def write_tagged(folder: Path, collector: ec.EllipticCurvePrivateKey) -> None:
     """Ten entries of which four are sealed, with tags, over two starts."""
     point = collector.public_key().public_bytes(
@@ -954,6 +1015,27 @@ def test_entries_without_a_seal_have_tags_that_only_the_gate_could_make(tmp_path
         assert verify_live(tmp_path).returncode == VERIFIED  # nothing covers it yet: without the tags nobody can tell
         result = verify_live(tmp_path, *check)
         assert (result.returncode, f"entry {index} has a wrong tag" in result.stderr) == (TAMPERED, True)
+
+
+def test_a_pruning_that_is_the_first_write_after_an_error_has_a_tag_too(tmp_path: Path) -> None:
+    collector = ec.generate_private_key(ec.SECP256R1())
+    pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key = tmp_path / "collector.pem"
+    key.write_bytes(collector.private_bytes(pem, private, serialization.NoEncryption()))
+    (tmp_path / "gate.pem").write_bytes(to_pem(SimulatedToken(ORIGIN, KEY).enrolled))
+    write_tagged(tmp_path, collector)
+    point = collector.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+    journal = SqliteJournal.open(tmp_path / "journal.db", ORIGIN, "gate", SteadyClock(), collector=point)
+    asyncio.run(journal.append(Event(Kind.DENIED)))
+    with pytest.raises(DeviceError, match="not written"):
+        asyncio.run(journal.append(Event(Kind.DENIED, {"picture": cast(Value, 0.5)})))
+    asyncio.run(journal.prune(below=4, sealed=4))
+    asyncio.run(journal.append(Event(Kind.DENIED)))
+    journal.close()
+    found = verify_live(tmp_path, "--collector", key)
+    assert (found.returncode, found.stderr) == (VERIFIED, "")
 
 
 def test_the_verifier_runs_where_there_is_nothing_of_the_gate(log: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edge.audit.checkpoint import Checkpoint, key_id
-from edge.audit.entry import LogError, decode
+from edge.audit.entry import Entry, Kind, LogError, decode
 from edge.audit.succession import check_succession
 from edge.audit.tree import Frontier, leaf_hash
 
@@ -54,10 +54,16 @@ def check_entries(rows: Iterable[tuple[bytes | None, bytes]], epoch: int, sealed
         LogError: names the first entry that is wrong, or the range it is in.
     """
     frontier, due, good = Frontier(), list(sealed), 0
+    gone: list[int] = []
+    told: list[tuple[int, int, int]] = []
     for entry, leaf in rows:
         index = frontier.size
-        if entry is not None:
+        if entry is None:
+            gone.append(index)
+        else:
             found = decode(entry)
+            if found.kind is Kind.PRUNED:
+                told.append(_pruned(found))
             if (found.index, found.epoch) != (index, epoch) or leaf_hash(entry) != leaf:
                 raise LogError(f"entry {index} was changed")
         frontier, _ = frontier.append(leaf)
@@ -67,4 +73,47 @@ def check_entries(rows: Iterable[tuple[bytes | None, bytes]], epoch: int, sealed
             good = frontier.size
     if due:
         raise LogError(f"entry {frontier.size} is missing: {due[-1].head.size} were sealed")
+    check_pruned(gone, told)
     return frontier.size
+
+
+def check_pruned(gone: Sequence[int], told: Iterable[tuple[int, int, int]]) -> None:
+    """Check that entries which are gone were pruned: each in a range that is told, no more in it than are told.
+
+    Args:
+        gone: their indices, in order.
+        told: first index, last index and count of each pruning.
+
+    Raises:
+        LogError: one was taken away.
+    """
+    left = iter(gone)
+    index = next(left, None)
+    for first, last, count in _joined(told):
+        here = 0
+        while index is not None and first <= index <= last:
+            here, index = here + 1, next(left, None)
+        if here > count:
+            raise LogError(f"{here} entries from {first} to {last} are gone, and {count} were pruned")
+    if index is not None:
+        raise LogError(f"entry {index} was taken away, and no entry says so")
+
+
+def _joined(told: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The ranges in order, those that overlap as one."""
+    ranges: list[tuple[int, int, int]] = []
+    for first, last, count in sorted(told):
+        if ranges and first <= ranges[-1][1]:
+            before = ranges.pop()
+            ranges.append((before[0], max(before[1], last), before[2] + count))
+        else:
+            ranges.append((first, last, count))
+    return ranges
+
+
+def _pruned(entry: Entry) -> tuple[int, int, int]:
+    """What an entry of pruning tells."""
+    first, last, count = (entry.fields.get(name) for name in ("first", "last", "count"))
+    if not isinstance(first, int) or not isinstance(last, int) or not isinstance(count, int):
+        raise LogError(f"entry {entry.index} does not say what was pruned")
+    return first, last, count

@@ -216,6 +216,7 @@ class _AtHand:
 
 @contextlib.contextmanager
 def _log_of(settings: Settings, anew: str = "") -> Iterator[_AtHand]:
+    from edge.app.chosen import collector_of
     from edge.app.gate import alone
     from edge.devices.checkpoints import SqliteCheckpoints
     from edge.devices.clock import SystemClock
@@ -229,7 +230,7 @@ def _log_of(settings: Settings, anew: str = "") -> Iterator[_AtHand]:
         checkpoints = SqliteCheckpoints(settings.paths.checkpoints)
         closing.callback(checkpoints.close)
         last, file, gate = LastHead.of(checkpoints.last()), settings.paths.journal, settings.site.gate
-        journal = SqliteJournal.open(file, origin, gate, clock, last, anew=anew)
+        journal = SqliteJournal.open(file, origin, gate, clock, last, collector=collector_of(settings), anew=anew)
         closing.callback(journal.close)
         log = Follower(file)
         closing.callback(log.close)

@@ -54,6 +54,8 @@ _NEAREST = {
     "UNSUPPORTED_CAPABILITY": ("INVALID_INPUT",),
     "NONEXISTANT_DATA": ("INVALID_INPUT",),
 }
+_FORGETTING = ("deleteSubject", "delete", "deleteEncounter", "deleteSubjectFromGallery")
+"""Services after which earlier results say what is no longer so."""
 log = logging.getLogger(__name__)
 
 
@@ -153,8 +155,9 @@ class Door:
         except Exception as error:
             log.error("%s: unexpected %s", ask.service.name, type(error).__name__)
             raise Refused("UNKNOWN_ERROR") from error
-        if ask.service.name in ("deleteSubject", "delete"):
-            self._results.forget(str(answer.get("subjectID") or ask.inputs.get("subjectID", "")))
+        if ask.service.name in _FORGETTING:
+            named = (answer.get("subjectID"), ask.get("subjectID"), ask.get("identityClaim"))
+            self._results.forget(*(name for name in named if name))
         return answer
 
     def refusal(self, service: Service | None, refused: Refused) -> Response:

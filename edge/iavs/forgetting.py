@@ -4,13 +4,15 @@ Rules:
 
 1. The allocator overwrites whatever is given back to it (the process is begun that way, ``edge/app/memory.py``). Here
    goes what would not be given back: rings of objects that wait for the collector, small arrays that numpy keeps.
-2. It is done with the deletion, and again when requests that were under way have ended and connections are closed.
+2. It is done with the deletion, and again when requests that were under way have ended and connections are closed; the
+   write-ahead log, which somebody else may be reading (a backup), is emptied as soon as nobody does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
@@ -34,19 +36,28 @@ def sweep() -> None:
 
 
 class Sweeper:
-    """Sweeps once more, a while after the last deletion."""
+    """Sweeps once more, a while after the last deletion, and until the disk holds nothing of it either."""
 
-    def __init__(self, again_s: float = AGAIN_S) -> None:
+    def __init__(self, emptied: Callable[[], Awaitable[bool]], again_s: float = AGAIN_S) -> None:
+        """``emptied`` empties what is on disk, if nobody reads it meanwhile."""
+        self._emptied = emptied
         self._again_s = again_s
-        self._next: asyncio.TimerHandle | None = None
+        self._next: asyncio.Task[None] | None = None
 
     def later(self) -> None:
         """Something was deleted."""
         self.close()
-        self._next = asyncio.get_running_loop().call_later(self._again_s, sweep)
+        self._next = asyncio.create_task(self._sweep())
 
     def close(self) -> None:
         """No more."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
+
+    async def _sweep(self) -> None:
+        done = False
+        while not done:
+            await asyncio.sleep(self._again_s)
+            sweep()
+            done = await self._emptied()

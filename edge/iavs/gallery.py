@@ -2,13 +2,13 @@
 
 Rules:
 
-1. One thread owns the file. Changes go one after another: work, entry in the log, commit, matrices; reading sees what
-   is committed only.
+1. One thread of one process owns the file (``gallery.db.lock``): another would find the deleted in its matrices.
+   Changes go one after another: work, entry in the log, commit, matrices; reading sees what is committed only.
 2. No change without an entry: the entry is on disk before the commit, and a change that cannot be recorded is undone.
 3. What is said about a person (samples, templates, biographic and document data) is encrypted, record by record; every
    template names its model.
-4. Deleting overwrites (``secure_delete``), empties the write-ahead log, zeroes the rows of the matrices and opens the
-   file anew, for a connection remembers pages and values.
+4. Deleting overwrites (``secure_delete``), empties the write-ahead log (as soon as no other process reads it), zeroes
+   the rows of the matrices and opens the file anew, for a connection remembers pages and values.
 5. What the gate may know is handed over with the change (``handing.py``); where it cannot be taken back, nothing is
    deleted.
 6. The log is on the same disk, and the gate opens for nobody without it: nothing is taken in that would leave less than
@@ -18,17 +18,18 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
-from edge.iavs.forgetting import Sweeper, sweep
+from edge.iavs.forgetting import AGAIN_S, Sweeper, sweep
 from edge.iavs.handing import Handing, merged
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
@@ -62,6 +63,8 @@ _SETTINGS = """
 PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
 PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 256; PRAGMA busy_timeout = 2000;
 """
+_AT_ONCE = "PRAGMA busy_timeout = 0"
+_PATIENT = "PRAGMA busy_timeout = 2000"
 
 
 class Disk(Protocol):
@@ -88,6 +91,7 @@ class Gallery:
         galleries: tuple[str, ...],
         handing: Handing | None = None,
         disk: Callable[[Path], Disk] = shutil.disk_usage,
+        again_s: float = AGAIN_S,
     ) -> None:
         self.galleries = galleries
         self._handing = handing
@@ -98,7 +102,8 @@ class Gallery:
         self._full = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gallery")
         self._turn = asyncio.Lock()
-        self._sweeper = Sweeper()
+        self._sweeper = Sweeper(self._emptied_now, again_s)
+        self._lock: BinaryIO | None = None
         self._writes: sqlite3.Connection | None = None
         self._reads: sqlite3.Connection | None = None
 
@@ -106,10 +111,13 @@ class Gallery:
         """Open the file and fill the matrices.
 
         Raises:
-            sqlite3.Error: it cannot be opened.
+            Refused: INTERNAL_DATABASE_ERROR; it is no gallery.
+            OSError: it cannot be opened, or another process has it.
             ValueError: it was written under another key.
         """
         await self._call(self._open)
+        if not await self._emptied_now():
+            self._sweeper.later()
 
     async def close(self) -> None:
         """Close the file."""
@@ -175,7 +183,8 @@ class Gallery:
             self._reindex(subject)
         self._hand_over(view.touched)
         if view.erased:
-            self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if not self._emptied():
+                _log.warning("somebody reads the gallery: what was deleted leaves its write-ahead log after that")
             self._begin_anew()
 
     def _reindex(self, subject: str) -> None:
@@ -244,6 +253,11 @@ class Gallery:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = self._path.with_name(f"{self._path.name}.lock").open("wb")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError("another process has the gallery open") from error
         self._writes, self._reads = self._connected(), self._connected()
         self._writes.executescript(_SCHEMA)
         if "small" not in {row[1] for row in self._writes.execute("PRAGMA table_info(templates)")}:
@@ -256,6 +270,30 @@ class Gallery:
             self._handing.begin()
             expected = {place: subject for subject in subjects for _, place in self._places(subject)}
             self._hand_over(self._handing.missing(expected))
+
+    def _emptied(self) -> bool:
+        """Whether nothing is left in the write-ahead log; one that somebody reads cannot be emptied."""
+        if self._writes is None:
+            return True
+        busy, *_ = self._writes.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    async def _emptied_now(self) -> bool:
+        """The same without waiting for who reads it."""
+
+        def work() -> bool:
+            if self._writes is None or self._writes.in_transaction:
+                return self._writes is None
+            self._writes.execute(_AT_ONCE)
+            try:
+                return self._emptied()
+            finally:
+                self._writes.execute(_PATIENT)
+
+        try:
+            return await self._call(work)
+        except Refused:
+            return False
 
     def _begin_anew(self) -> None:
         """Rule 4: pages, bound values and small change that a connection keeps in memory go with it."""
@@ -276,6 +314,9 @@ class Gallery:
             if connection is not None:
                 connection.close()
         self._reads = self._writes = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     async def _call(self, work: Callable[[], T]) -> T:
         def guarded() -> T:

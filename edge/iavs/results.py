@@ -5,7 +5,7 @@ Rules:
 1. A token is drawn at random, belongs to one caller and one service, and says nothing. Others do not know it.
 2. Results are kept until they expire, then it is remembered for the same time again that there was one; at most
    ``MOST`` at once.
-3. Results about a subject go when the subject goes.
+3. Results about a subject go when the subject goes, also those of work that had begun before.
 """
 
 from __future__ import annotations
@@ -36,7 +36,16 @@ class _Job:
     step: str = "waiting"
     task: asyncio.Task[Answer] | None = None
     forgotten: bool = False
-    extra: Answer = field(default_factory=dict, repr=False)
+    gone: set[str] = field(default_factory=set, repr=False)
+
+    def about_gone(self) -> bool:
+        """Whether it was about somebody who is gone; then it goes, too."""
+        if self.task is not None and self.task.done():
+            made = None if self.task.cancelled() or self.task.exception() is not None else self.task.result()
+            if any(_names(made, name) for name in self.gone):
+                self.task, self.forgotten = None, True
+            self.gone.clear()
+        return self.forgotten
 
 
 class Results:
@@ -67,6 +76,7 @@ class Results:
 
         job.task = asyncio.create_task(run())
         job.task.add_done_callback(_looked_at)
+        job.task.add_done_callback(lambda _: job.about_gone())
         self._jobs[token] = job
         until = datetime.fromtimestamp(time.time() + self._kept_s, UTC)
         return {"token": {"tokenValue": token, "expiration": until.isoformat(timespec="seconds")}}
@@ -81,7 +91,7 @@ class Results:
         if not _TOKEN.fullmatch(token):
             raise Refused("INVALID_TOKEN")
         job = self._jobs.get(token)
-        if job is None or job.owner != owner or job.forgotten:
+        if job is None or job.owner != owner or job.about_gone():
             raise Refused("UNKNOWN_TOKEN")
         if job.service != service.name:
             raise Refused("INVALID_TOKEN", "a token of another service")
@@ -91,13 +101,12 @@ class Results:
             raise Refused("RESULT_NOT_READY", job.step)
         return job.task.result()
 
-    def forget(self, subject: str) -> None:
-        """Drop all results that name a subject."""
+    def forget(self, *names: str) -> None:
+        """Drop all results that name a subject, whenever they come; but not what is asking for this."""
         for job in self._jobs.values():
-            if job.task is None or not job.task.done():
-                continue
-            if not job.task.cancelled() and job.task.exception() is None and _names(job.task.result(), subject):
-                job.task, job.forgotten = None, True
+            if job.task is not None and job.task is not asyncio.current_task():
+                job.gone.update(names)
+                job.about_gone()
 
     async def close(self) -> None:
         """End all work."""

@@ -43,6 +43,7 @@ from edge.devices.journal import SqliteJournal
 from edge.iavs.bir import Reader
 from edge.iavs.catalogue import catalogue
 from edge.iavs.desk import Caller, Desk, Options
+from edge.iavs.forgetting import AGAIN_S
 from edge.iavs.fusion import Calibration
 from edge.iavs.gallery import Gallery
 from edge.iavs.neighbours import Eye, Pen
@@ -182,7 +183,8 @@ async def office(folder: Path, *, encounters: bool = False, **changes: Any) -> A
     ]
     vault = Vault(KEY)
     disk = changes.pop("disk", shutil.disk_usage)
-    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"), changes.pop("handing", None), disk)
+    again_s = changes.pop("again_s", AGAIN_S)
+    gallery = Gallery(folder / "gallery.db", vault, ("staff", "guests"), changes.pop("handing", None), disk, again_s)
     await gallery.open()
     options = Options(encounters, fmr=0.001, fpir=0.01)
     eye, pen = Eye(stills), Pen(records)

@@ -31,7 +31,7 @@ from edge.passage import Indication
 from edge.ports import Checkpoints, Log
 from edge.web.charted import Charted
 from edge.web.kiosk import RECEIPT_S, REFUSED_S, Face, Kiosk, Screen
-from edge.web.standing import Device, Standing, Told, locks_down
+from edge.web.standing import QUIET, Device, Standing, Told, locks_down
 
 RECENT = 200
 HISTORY = 20_000
@@ -151,6 +151,21 @@ class Board:
     def locked_down(self) -> bool | None:
         """Whether an operator closed the gate; None when neither the gate nor its log told. Rule 4."""
         return self.standing.closed if self._locked_down is None else self._locked_down
+
+    def open_size(self) -> int:
+        """How many entries anybody may know of: since the gate's start, and without ``QUIET`` ones.
+
+        With those in it, whoever forces a person and asks before and after would see that there is one more.
+        """
+        return sum(count for kind, count in self.standing.kinds.items() if kind not in QUIET)
+
+    def open_sealed(self) -> int | None:
+        """How many of these a checkpoint covers; None when that cannot be told."""
+        if self.sealed is None:
+            return None
+        sealed = self.sealed
+        quiet = sum(told.kind in QUIET and told.index >= sealed for told in self.recent)
+        return max(0, self.open_size() - max(0, self.standing.size - sealed - quiet))
 
     def now(self) -> datetime | None:
         """What the gate's clock says, as far as the log tells."""

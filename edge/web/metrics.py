@@ -56,11 +56,11 @@ def _gate(board: Board) -> Iterator[str]:
 def _log(board: Board) -> Iterator[str]:
     yield from _family("edge_log_readable", "gauge", "1 when the log can be read.")
     yield f"edge_log_readable {int(not board.trouble)}"
-    yield from _family("edge_log_entries", "gauge", "Entries in the log.")
-    yield f"edge_log_entries {board.standing.size}"
-    if board.sealed is not None:
-        yield from _family("edge_log_sealed_entries", "gauge", "Entries that a signed checkpoint covers.")
-        yield f"edge_log_sealed_entries {board.sealed}"
+    yield from _family("edge_log_entries", "gauge", "Entries in the log since edge-gate started.")
+    yield f"edge_log_entries {board.open_size()}"
+    if (sealed := board.open_sealed()) is not None:
+        yield from _family("edge_log_sealed_entries", "gauge", "Those of them that a signed checkpoint covers.")
+        yield f"edge_log_sealed_entries {sealed}"
     if board.standing.newest_at:
         yield from _family("edge_log_newest_timestamp_seconds", "gauge", "When the newest entry was written.")
         yield f"edge_log_newest_timestamp_seconds {board.standing.newest_at.timestamp():.3f}"

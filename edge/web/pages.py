@@ -92,14 +92,15 @@ class Pages:
 
     async def health(self, _: Request) -> Response:
         """200 when the gate serves, 503 when not; the body says why."""
-        serving, known = self._board.serving(), self._board.standing
+        board = self._board
+        serving, known = board.serving(), board.standing
         told = {
             "serving": serving,
             "gate": self._site.gate,
-            "screen": self._board.face().screen.value,
-            "log": {"entries": known.size, "sealed": self._board.sealed, "trouble": self._board.trouble},
+            "screen": board.face().screen.value,
+            "log": {"entries": board.open_size(), "sealed": board.open_sealed(), "trouble": board.trouble},
             "detects_attacks": known.detects_attacks,
-            "lost": {name: device.detail for name, device in self._board.devices().items() if not device.ok},
+            "lost": {name: device.detail for name, device in board.devices().items() if not device.ok},
             "version": metrics.release(),
         }
         return JSONResponse(told, 200 if serving else 503)

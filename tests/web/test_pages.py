@@ -172,6 +172,35 @@ def test_metrics_can_be_read_and_are_true(folder: Folder, run: Run) -> None:
     run(story())
 
 
+def test_nobody_learns_from_counts_that_a_card_stood_for_a_threat(folder: Folder, run: Run) -> None:
+    """Whoever forces a person may ask before and after: with quiet entries or without, the counts are the same."""
+
+    async def counts(stand: Any) -> list[float]:
+        await stand.read()
+        found = samples((await stand.client.get("/metrics")).text)
+        log = (await stand.client.get("/health")).json()["log"]
+        entries, sealed = found["edge_log_entries"], found["edge_log_sealed_entries"]
+        return [entries, entries - sealed, log["entries"], log["entries"] - log["sealed"]]
+
+    async def grown(stand: Any, *, quiet: bool) -> list[float]:
+        before = await counts(stand)
+        visit = await stand.put(Kind.GRANTED, profile="x")
+        if quiet:
+            await stand.put(Kind.DURESS, granted=True, visit=visit.index)
+            await stand.put(Kind.NOTICED, visit=visit.index)
+        await stand.put(Kind.TAKEN, visit=visit.index)
+        return [then - now for now, then in zip(before, await counts(stand), strict=True)]
+
+    async def story() -> None:
+        async with folder.stand() as stand:
+            await stand.put(Kind.BOOT)
+            stand.show(Indication.READY)
+            assert await grown(stand, quiet=False) == [3, 3, 3, 3]  # the visit, its passage, and one by which we read
+            assert await grown(stand, quiet=True) == [3, 3, 3, 3]
+
+    run(story())
+
+
 def test_the_metrics_are_those_of_the_readme(folder: Folder, run: Run) -> None:
     async def story() -> None:
         async with folder.stand() as stand:

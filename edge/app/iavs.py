@@ -30,6 +30,7 @@ from edge.iavs.fusion import Calibration
 from edge.iavs.gallery import Gallery
 from edge.iavs.handing import Handing
 from edge.iavs.jose import Invalid, Keys
+from edge.iavs.keyfile import KeyFile
 from edge.iavs.neighbours import Eye, Pen
 from edge.iavs.refused import Refused
 from edge.iavs.server import Port, serve
@@ -181,7 +182,7 @@ def _tokens(settings: Settings, issuers: Keys, vault: Vault, pen: Pen, rate: Rat
 
 def _keys(path: Path) -> Keys:
     try:
-        return Keys.of(path.read_bytes())
+        return KeyFile(path)
     except (OSError, Invalid) as error:
         raise SettingsError(f"{path}: {error}") from error
 

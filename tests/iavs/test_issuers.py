@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.requests import Request
 
+from edge.app.iavs import keys_of
 from edge.iavs.access import Rate, Tokens
-from edge.iavs.jose import Keys, jwk, sign
+from edge.iavs.jose import Invalid, Keys, jwk, sign
+from edge.iavs.keyfile import KeyFile
 from edge.iavs.neighbours import Pen
 from edge.iavs.refused import Refused
 
@@ -74,3 +77,49 @@ def test_a_token_says_for_whom_it_is(run: Any, nobody: dict[str, Any]) -> None:
     with pytest.raises(Refused, match="NOT_AUTHENTICATED: a token of nobody"):
         asked(**nobody)
     assert asked(client_id=None, sub="desk").name == "desk"
+
+
+def test_a_key_that_is_taken_off_the_list_is_worth_nothing_from_then_on(
+    run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaked, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    file = tmp_path / "issuers.json"
+
+    def put(raw: bytes) -> None:
+        part = tmp_path / "part"
+        part.write_bytes(raw)
+        part.replace(file)
+
+    put(listing(jwk(leaked.public_key(), "leaked")))
+    tokens = access(KeyFile(file))
+
+    def let_in(key: Ed25519PrivateKey, kid: str) -> bool:
+        token = sign(key, {"typ": "at+jwt", "kid": kid}, json.dumps(claims()).encode())
+        try:
+            return bool(run(tokens.admit(request(token), SCOPE)))
+        except Refused:
+            return False
+
+    assert let_in(leaked, "leaked")
+    put(listing(jwk(new.public_key(), "new")))
+    assert not let_in(leaked, "leaked")
+    assert let_in(new, "new")
+    with caplog.at_level(logging.ERROR, "edge.iavs.keyfile"):
+        put(b"{")
+        assert let_in(new, "new")
+        assert let_in(new, "new")
+        file.unlink()
+        assert let_in(new, "new")
+    assert len(caplog.records) == 2
+    put(listing())
+    assert not let_in(new, "new")
+
+
+def test_services_that_run_follow_their_list_of_issuers(tmp_path: Path, site: Any) -> None:
+    settings = site(tmp_path)
+    issuers, _ = keys_of(settings)
+    (tmp_path / "issuers.json").write_bytes(listing())
+    assert issuers is not None
+    with pytest.raises(Invalid, match="no such key"):
+        issuers.verify(sign(Ed25519PrivateKey.generate(), {"kid": "site"}, b"{}"))
+    assert len(issuers) == 0

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.biometric.values import Hint
+from edge.demo.port import free_port
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.follower import Follower
 from edge.errors import Reason
@@ -81,9 +81,7 @@ def write(folder: Path, settings: Settings, operator: str = "") -> list[Path]:
 
 
 async def _written(folder: Path, settings: Settings, operator: str) -> list[Path]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     web = replace(settings.web, port=port, languages=known(), readers="anyone")
     async with _served(replace(settings, web=web)) as board, _browser() as browser:
         address, written = f"http://{web.host}:{port}", []

@@ -55,6 +55,7 @@ def test_every_traveller_is_a_visit_of_the_demo() -> None:
     assert {visit.name for visit in VISITS} >= set(lanes.TRAVELLERS)
 
 
+@pytest.mark.timeout(900)
 def test_a_round_is_played_by_the_five_processes() -> None:
     try:
         if not models_of(Wanted())[1]:
@@ -62,5 +63,8 @@ def test_a_round_is_played_by_the_five_processes() -> None:
     except DeviceError as error:
         pytest.skip(str(error))
     visits = tuple(visit for visit in VISITS if visit.name in ("receives", "expired card"))
-    found = lanes.played("benefit", visits, 0.0, Console(quiet=True)).figures()
+    for _ in range(3):  # a busy machine may not see whoever comes: that it never does is a fault
+        found = lanes.played("benefit", visits, 0.0, Console(quiet=True)).figures()
+        if not found["otherwise"]:
+            break
     assert (found["visits"], found["with_an_outcome"], found["otherwise"]) == (2, 2, [])

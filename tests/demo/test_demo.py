@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,15 @@ from edge.demo import keeper
 from edge.demo.stage import ROOT
 from edge.demo.visits import VISITS
 
-
-def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edge", "demo", "--json", *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
+Demo = Callable[..., subprocess.CompletedProcess[str]]  # of conftest.py
 
 
 def stages_left() -> list[Path]:
     return list(Path("/dev/shm").glob("edge-demo-*"))
 
 
-@pytest.mark.timeout(180)
-def test_every_visit_ends_as_it_must_and_the_log_verifies(tmp_path: Path) -> None:
+@pytest.mark.timeout(1300)
+def test_every_visit_ends_as_it_must_and_the_log_verifies(demo: Demo, tmp_path: Path) -> None:
     before = stages_left()
     done = demo("--record", str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
@@ -73,14 +64,15 @@ def replayed(folder: Path) -> None:
     assert verified.returncode == 0, verified.stderr
 
 
-def test_where_attacks_are_not_detected_the_demo_says_so() -> None:
+@pytest.mark.timeout(1300)
+def test_where_attacks_are_not_detected_the_demo_says_so(demo: Demo) -> None:
     done = demo("--models", "default", "--only", "right holder")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "attacks by photo or screen are NOT detected" in done.stderr
     assert json.loads(done.stdout)["attacks_detected"] is False
 
 
-def test_a_visit_that_does_not_exist_is_wrong_usage() -> None:
+def test_a_visit_that_does_not_exist_is_wrong_usage(demo: Demo) -> None:
     done = demo("--only", "nobody I know")
     assert done.returncode == 2
     assert "right holder" in done.stderr

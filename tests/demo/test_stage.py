@@ -22,11 +22,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts tests
 from edge.demo.stage import Stage, Wanted
 with Stage(Wanted()) as stage:
     print(stage.folder, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
-def awaited(question: Callable[[], bool], within_s: float = 15.0) -> bool:
+def awaited(question: Callable[[], bool], within_s: float = 90.0) -> bool:
     end = time.monotonic() + within_s
     while not question():
         if time.monotonic() > end:
@@ -44,7 +44,7 @@ def test_a_killed_demo_leaves_no_process_and_no_file(sign: signal.Signals) -> No
         assert folder.is_dir()
         assert keeper.belonging_to(str(folder)), "the broker runs and carries the mark"
         demo.send_signal(sign)
-        demo.wait(15)
+        demo.wait(90)
     assert awaited(lambda: not folder.exists() and not keeper.belonging_to(str(folder)))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from itertools import pairwise
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ from edge.errors import Reason
 WITH_TASKS = [visit for visit in VISITS if visit.needs_tasks or visit.fed_in]
 
 
-@pytest.mark.timeout(150)
-def test_who_does_what_the_screen_asks_and_answers_the_light_is_admitted_and_nobody_else() -> None:
+@pytest.mark.timeout(1300)
+def test_who_does_what_the_screen_asks_and_answers_the_light_is_admitted_and_nobody_else(
+    demo: Callable[..., CompletedProcess[str]],
+) -> None:
     if models_of(Wanted())[0] != "standard":
         pytest.skip("the standard set is not here")
-    command = [sys.executable, "-m", "edge", "demo", "--json", "--profile", "egate", "--light"]
-    for visit in WITH_TASKS:
-        command += ["--only", visit.name]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=140)
+    only = [word for visit in WITH_TASKS for word in ("--only", visit.name)]
+    done = demo("--profile", "egate", "--light", *only)
     run = json.loads(done.stdout)
     assert {visit["name"]: visit["actual"] for visit in run["visits"]} == {
         "film fed in": "denied: presentation-attack",

@@ -8,9 +8,9 @@ Rules:
    refused.
 3. After any error all handles are dropped and the library is initialised anew before the next try. Who calls decides
    when that is.
-4. A wrong PIN is tried once, never twice: three would lock a token. Which PIN was refused is remembered on disk (as a
-   scrypt hash), so that restarts and reboots do not use up the tries; another PIN is tried at once. The last try that
-   a token has left is never used.
+4. A wrong PIN is tried once, never twice: three would lock a token. Which PIN is about to be tried is on disk before it
+   is (as a scrypt hash; what cannot be written is not tried), and goes when it was good, so that restarts and reboots
+   do not use up the tries; another PIN is tried at once. The last try that a token has left is never used.
 5. Nothing here ever makes a key; ``provisioning`` does, when a person asks for it.
 6. Only statements of checkpoints are signed (``audit/sealing.Guard``). The hash is made here: many tokens know only
    CKM_ECDSA on a digest.
@@ -19,6 +19,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from edge.audit.checkpoint import Checkpoint, key_id, verify_es256
 from edge.audit.entry import LogError
 from edge.audit.sealing import Guard
 from edge.audit.succession import succession_statement
+from edge.devices import kept
 from edge.devices.cryptoki import (
     PIN_TROUBLE,
     TokenPlace,
@@ -48,6 +50,7 @@ from edge.errors import DeviceError
 
 T = TypeVar("T")
 _DEADLINE_S = 15.0
+_TRYING, _REFUSED = "?", "!"
 _NOTE = {
     pkcs11.Attribute.CLASS: pkcs11.ObjectClass.DATA,
     pkcs11.Attribute.LABEL: "edge-gate last head",
@@ -208,11 +211,13 @@ class Pkcs11Token:
             self._stale = False
         token = find(load(self._place.module), self._place)
         self._pin_refused.check(token, self._pin)
+        self._pin_refused.about_to_try(token, self._pin)
         try:
             self._session = token.open(user_pin=self._pin)
         except PIN_TROUBLE as error:
             self._pin_refused.remember(token, self._pin)
             raise DeviceError("token", f"{said(error, self._place.label)}; it is not tried again") from error
+        self._pin_refused.good()
         self._public = self._key(pkcs11.ObjectClass.PUBLIC_KEY)
         self._private = self._key(pkcs11.ObjectClass.PRIVATE_KEY)
         self._present_point()
@@ -240,17 +245,41 @@ class PinRefused:
             raise DeviceError("token", f"the PIN of {token.label!r} is locked")
         if token.flags & pkcs11.TokenFlag.USER_PIN_FINAL_TRY:
             raise DeviceError("token", f"{token.label!r} has one try left for its PIN; it is not used up here")
+        hashed = self._hashed(token, pin)
         if self._hash == "" and self._file is not None and self._file.exists():
-            self._hash = self._file.read_text(encoding="ascii")
-        if self._hash == self._hashed(token, pin):
+            text = self._file.read_text(encoding="ascii")
+            # after a power cut it is not known how a try ended: the token tells whether one failed since the last login
+            refused = not text.startswith(_TRYING) or bool(token.flags & pkcs11.TokenFlag.USER_PIN_COUNT_LOW)
+            self._hash = text.lstrip(_TRYING + _REFUSED) if refused else ""
+        if self._hash == hashed:
             remedy = f"; after setting the token's PIN, remove {self._file}" if self._file is not None else ""
             raise DeviceError("token", f"the PIN of {token.label!r} is wrong; it is not tried again{remedy}")
 
+    def about_to_try(self, token: Any, pin: str) -> None:
+        """Have it on disk that this PIN is tried, as long as nothing is known against it; raise if it cannot be."""
+        if self._file is None:
+            return
+        try:
+            kept.keep(self._file, _TRYING + self._hashed(token, pin))
+        except OSError as error:
+            told = f"the PIN of {token.label!r} is not tried: {self._file} cannot be written, {error.strerror}"
+            raise DeviceError("token", told) from error
+
+    def good(self) -> None:
+        """The PIN that was tried is right."""
+        self._hash = ""
+        if self._file is not None:
+            with suppress(OSError):  # the token knows of no try that failed since
+                self._file.unlink(missing_ok=True)
+
     def remember(self, token: Any, pin: str) -> None:
-        """Note that this PIN was refused."""
+        """Note that this PIN was refused: one byte in its place, which no full disk keeps from being written."""
         self._hash = self._hashed(token, pin)
         if self._file is not None:
-            self._file.write_text(self._hash, encoding="ascii")
+            with suppress(OSError), self._file.open("r+b") as file:  # it stays a try of which the token knows the end
+                file.write(_REFUSED.encode())
+                file.flush()
+                os.fsync(file.fileno())
 
     def _hashed(self, token: Any, pin: str) -> str:
         salt = b"edge-gate refused pin" + text_of(token.serial).encode()

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pkcs11
 import pytest
 
 from edge.audit.checkpoint import Head, key_id, statement, verify_es256
@@ -19,7 +20,16 @@ from edge.audit.entry import LogError
 from edge.audit.tree import EMPTY
 from edge.devices.provisioning import initialise, provision
 from edge.devices.simulated_token import SimulatedToken
-from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point, reinitialise, to_pem
+from edge.devices.token import (
+    PinRefused,
+    Pkcs11Token,
+    TokenPlace,
+    enrolled_point,
+    find,
+    load,
+    reinitialise,
+    to_pem,
+)
 from edge.errors import DeviceError
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -148,6 +158,59 @@ def test_a_wrong_pin_is_tried_once_and_never_again_not_even_after_a_restart(poin
         asyncio.run(right.sign(a_statement(point, 5)))
     finally:
         right.close()
+
+
+def tries_failed() -> bool:
+    """Whether the token knows of a PIN that was wrong since the last login."""
+    token = find(load(MODULE), TokenPlace(MODULE, "gate", "", "01"))
+    return bool(token.flags & pkcs11.TokenFlag.USER_PIN_COUNT_LOW)
+
+
+def test_a_pin_is_not_tried_while_it_cannot_be_written_down_that_it_is(point: bytes, tmp_path: Path) -> None:
+    """On a full disk every restart would try the wrong one again, until the token locks."""
+    refused = tmp_path / "gone" / "refused"
+    for _ in range(4):
+        token = a_token(point, pin="000000", refused=refused)
+        assert "is not tried" in complaint(token, a_statement(point, 5))
+        token.close()
+    assert not tries_failed()
+    refused.parent.mkdir()
+    token = a_token(point, pin="000000", refused=refused)
+    assert "wrong" in complaint(token, a_statement(point, 5))
+    token.close()
+    assert tries_failed()
+
+
+def test_a_power_cut_while_the_right_pin_is_tried_is_not_held_against_it(point: bytes, tmp_path: Path) -> None:
+    refused = tmp_path / "refused"
+    for pin in ("000000", PIN):  # the mark as it is on disk while this PIN is tried
+        PinRefused(refused).about_to_try(find(load(MODULE), TokenPlace(MODULE, "gate", "", "01")), pin)
+        token = a_token(point, refused=refused)
+        asyncio.run(token.sign(a_statement(point, 5)))
+        token.close()
+        assert not refused.exists()
+
+
+def test_a_wrong_pin_is_not_tried_again_when_its_refusal_could_not_be_written(point: bytes, tmp_path: Path) -> None:
+    refused = tmp_path / "refused"
+    token = a_token(point, pin="000000", refused=refused)
+    assert "wrong" in complaint(token, a_statement(point, 5))
+    token.close()
+    refused.write_text("?" + refused.read_text()[1:])  # the power went before it was
+    token = a_token(point, pin="000000", refused=refused)
+    assert "not tried again; after setting" in complaint(token, a_statement(point, 5))
+    token.close()
+
+
+def test_a_refusal_that_an_earlier_version_wrote_down_counts(point: bytes, tmp_path: Path) -> None:
+    refused = tmp_path / "refused"
+    token = a_token(point, pin="000000", refused=refused)
+    assert "wrong" in complaint(token, a_statement(point, 5))
+    token.close()
+    refused.write_text(refused.read_text()[1:])
+    token = a_token(point, pin="000000", refused=refused)
+    assert "not tried again; after setting" in complaint(token, a_statement(point, 5))
+    token.close()
 
 
 def test_an_empty_token_gets_no_key_by_itself(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import sys
 import time
 import tracemalloc
 from datetime import datetime
@@ -72,7 +73,11 @@ def found(credential: Credential, name: str, expected: Any) -> Any:
 
 
 def test_every_verdict_comes_soon_and_in_little_memory() -> None:
-    """50 ms of this thread's work and 8 MiB are the most that any code may cost."""
+    """A few thousand steps and 8 MiB are the most that any code may cost.
+
+    What libraries do within one step is held to a second of this thread's work: a hundred times what the costliest code
+    of all, a bomb that is cut off, takes on a small machine.
+    """
     for vector in CORPUS["vectors"]:
         with contextlib.suppress(Refusal):
             verdict(vector)  # what is loaded at the first use is not the code's cost
@@ -82,7 +87,26 @@ def test_every_verdict_comes_soon_and_in_little_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 8 << 20, vector["name"]
-        assert min(worked_s(vector) for _ in range(3)) < 0.05, vector["name"]
+        assert steps(vector) < 5000, vector["name"]
+        assert min(worked_s(vector) for _ in range(3)) < 1.0, vector["name"]
+
+
+def steps(vector: dict[str, Any]) -> int:
+    """How many functions are called, ours and those of libraries."""
+    called = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal called
+        called += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        with contextlib.suppress(Refusal):
+            verdict(vector)
+    finally:
+        sys.setprofile(before)
+    return called
 
 
 def worked_s(vector: dict[str, Any]) -> float:

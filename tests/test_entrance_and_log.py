@@ -138,9 +138,11 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def go(run: Run, pins: Gate, tmp_path: Path) -> Callable[..., None]:
+    patient = replace(pins, release_s=30.0, held_s=30.0)  # so that no stall of the machine is somebody who stands there
+
     def told(settings: Settings, story: Callable[[Entrance], Awaitable[None]], **more: Any) -> None:
         async def whole() -> None:
-            async with Entrance(tmp_path, pins, settings, **more).at_work() as entrance:
+            async with Entrance(tmp_path, patient, settings, **more).at_work() as entrance:
                 await story(entrance)
 
         run(whole())

@@ -22,7 +22,7 @@ def files() -> list[Path]:
         ["git", "-c", "safe.directory=*", "-C", str(ROOT), "ls-files", "-z"],
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=240,
     )
     names = [name for name in told.stdout.decode().split("\0") if name]
     found = [ROOT / name for name in names] if names else [path for path in ROOT.rglob("*") if _kept(path)]

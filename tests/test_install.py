@@ -19,7 +19,7 @@ def told(script: str, *arguments: str, **more: str) -> subprocess.CompletedProce
         [ROOT / "scripts" / script, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         env=os.environ | more,
     )
@@ -155,7 +155,7 @@ class Machine:
             ["bash", scripts / "install", *more.pop("words", "").split()],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
             env=os.environ | {"PATH": path} | more,
         )
@@ -243,7 +243,7 @@ def test_the_limits_on_memory_are_switched_on_once(machine: Machine) -> None:
     assert found == "console=tty1 root=PARTUUID=4d8097e2-02 rootwait cgroup_enable=memory cgroup_memory=1\n"
     gone = told("uninstall", "--dry-run", EDGE_BOOT=str(machine.folder)).stdout
     [command] = re.findall(r"run   sed -i (.*) \S+cmdline.txt", gone)
-    back = subprocess.run(["sed", command], input=found, capture_output=True, text=True, check=True, timeout=10)
+    back = subprocess.run(["sed", command], input=found, capture_output=True, text=True, check=True, timeout=60)
     assert back.stdout == "console=tty1 root=PARTUUID=4d8097e2-02 rootwait\n"
 
 
@@ -364,7 +364,7 @@ def done_apart(folder: Path, text: str, *words: str, **more: str) -> subprocess.
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         env=os.environ | more,
     )

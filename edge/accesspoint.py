@@ -6,6 +6,9 @@ Rules:
 2. Checks go from the cheapest and most certain to the camera; the face is asked for only when nothing stands against.
 3. A device that fails under a visit denies that visit, says which device it was, and the next person may try.
 4. Every visit ends in a decision entry, on the panel and in one log line, and its pictures are forgotten on every path.
+5. Nobody is served while an operator lets somebody in, nor lets an operator anybody in meanwhile (``turn.py``).
+6. An alarm wins over whatever the panel would show, and while it lasts nobody is served: the gate cannot open, and
+   somebody has to come.
 """
 
 from __future__ import annotations
@@ -34,15 +37,18 @@ from edge.lane import Lane
 from edge.passage import Indication
 from edge.ports import Bodies, Clock, Code, Faces, Journal, Panel, Reader, Receipt
 from edge.premises import Premises
+from edge.tries import Tries
 from edge.trust.interval import Interval
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, Found
+from edge.turn import Turn
 from edge.visit import NOTHING, Standing, Visit, told
 from edge.watch import Watch
 
 _log = logging.getLogger("edge.visit")
-_FORGET_TRIES_S = 600.0
 _LOOK_S = 0.2
+_STILL_THERE_S = 10.0
+"""How old a code may be when an alarm ends: whoever showed it is asked to look, and nobody else."""
 _UNWRITTEN = "the grant was not written in time"
 T = TypeVar("T")
 _FAULT = {
@@ -52,8 +58,6 @@ _FAULT = {
     "dispenser": Reason.DISPENSER_FAULT,
     "ledger": Reason.DISPENSER_FAULT,
 }
-_FAILED = frozenset({Reason.NO_MATCH, Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})
-_UNSEEN = frozenset({Reason.NO_PROBE, Reason.PROBE_QUALITY, Reason.SEVERAL_FACES})
 
 
 Thresholds = Callable[[str, ReferenceKind], float]
@@ -89,6 +93,7 @@ class AccessPoint:
         premises: Premises | None = None,
         fill: Fill | None = None,
         bodies: Bodies | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.reader = reader
         self.faces = faces
@@ -109,23 +114,41 @@ class AccessPoint:
         self.premises = premises or Premises(policy.rules, clock.monotonic)
         self.fill = fill or Fill(None, clock)
         self.bodies = bodies
+        self.turn = turn or Turn()
         self._models: ModelSet | None = None
-        self._tries: dict[bytes, tuple[int, float]] = {}
+        self._tries = Tries(clock, captures=policy.tries_count == "captures")
 
     async def run(self) -> None:
         """Serve one person after another until cancelled."""
         while True:
-            shown, decision = await (self.by_card() if self.lane is None else self.by_face(self.lane))
-            receipt = await self.record(decision)
-            if receipt is not None and decision.granted:
-                await self.let_through(shown, receipt, decision)
-            elif receipt is not None and decision.reason is Reason.ASSISTING:
-                await self.assist(receipt, decision)
-            else:
+            shown = await (self.next_code() if self.lane is None else self.next_face(self.lane))
+            async with self.turn:
+                refused = await self.still_there(shown) and await self.serve(shown)
+            if refused:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
                     await self.lane.gone(self.faces, self.wanted())
             await self.passage_clear()
+
+    async def serve(self, shown: Code | Probe | Refusal) -> bool:
+        """Decide about who came, and what follows from it; whether they were refused."""
+        self.show(Indication.READING if isinstance(shown, Code) else Indication.LOOK)
+        decision = await (self.consider(shown) if isinstance(shown, Code) else self.recognise(shown))
+        receipt = await self.record(decision)
+        if receipt is None:
+            return True
+        if decision.granted:
+            await self.let_through(shown, receipt, decision)
+            return False
+        return decision.reason is not Reason.ASSISTING or not await self.assist(receipt, decision)
+
+    async def still_there(self, shown: Code | Probe | Refusal) -> bool:
+        """Wait for the end of an alarm; whether who came meanwhile is served after it."""
+        if not self.doorway.alarmed:
+            return True
+        await self.forget()  # a face that was seen before is not who stands there after it
+        await self.passage_clear()
+        return isinstance(shown, Code) and self.clock.monotonic() - shown.seen_at < _STILL_THERE_S
 
     async def passage_clear(self) -> None:
         """Let the person before get out of the way; a forced or blocked passage keeps its alarm until it is mended."""
@@ -133,40 +156,46 @@ class AccessPoint:
             self.panel.show(Indication.ALARM)
         await self.doorway.clear()
 
-    async def by_card(self) -> tuple[Code, AccessDecision]:
-        """Who shows a code, and what is decided about them."""
-        code = await self.next_code()
-        self.panel.show(Indication.READING)
-        return code, await self.consider(code)
-
-    async def by_face(self, lane: Lane) -> tuple[Probe | Refusal, AccessDecision]:
-        """Who stands in a lane without cards, and what is decided about them."""
-        found = await self._next(partial(lane.face, self.faces, self.wanted, self.policy.capture_s))
-        self.panel.show(Indication.LOOK)
-        return found, await self.recognise(found, lane)
+    def show(self, indication: Indication) -> None:
+        """Show this, if nobody has to come and mend something; rule 6."""
+        self.panel.show(Indication.ALARM if self.doorway.alarmed else indication)
 
     async def next_code(self) -> Code:
         """Wait for somebody who shows a code, in or out of service."""
         return await self._next(self.reader.code)
 
+    async def next_face(self, lane: Lane) -> Probe | Refusal:
+        """Wait for somebody who stands in a lane without cards."""
+        while True:
+            found = await self._next(partial(lane.face, self.faces, self.wanted, self.policy.capture_s))
+            if not self.turn.taken:
+                return found
+            await self.forget()  # seen while an operator lets somebody in, and perhaps that person
+            await self.turn.free()
+
     async def _next(self, shown: Callable[[], Awaitable[T]]) -> T:
-        """What comes next, with the panel at rest and the models known meanwhile."""
-        resting = asyncio.ensure_future(self._rest())
+        """What comes next, with the panel at rest meanwhile. Lights that fail then end this as at any other moment."""
+        async with asyncio.TaskGroup() as both:
+            resting = both.create_task(self._rest())
+            try:
+                return await self._coming(shown)
+            finally:
+                resting.cancel()
+
+    async def _coming(self, shown: Callable[[], Awaitable[T]]) -> T:
+        """What comes next, with the models known."""
         wait_s = 0.25
-        try:
-            while True:
-                try:
-                    await self.meet_models()
-                    found = await shown()
-                except DeviceError as error:
-                    self.watch.lost(error.device, error.message)
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(2 * wait_s, 2.0)
-                else:
-                    self.watch.back("camera")
-                    return found
-        finally:
-            resting.cancel()
+        while True:
+            try:
+                await self.meet_models()
+                found = await shown()
+            except DeviceError as error:
+                self.watch.lost(error.device, error.message)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, 2.0)
+            else:
+                self.watch.back("camera")
+                return found
 
     async def meet_models(self) -> None:
         """Write down which models look, and whether they detect attacks, whenever they are others than before."""
@@ -195,12 +224,10 @@ class AccessPoint:
 
     def at_rest(self) -> None:
         """Show whether the next person may come."""
-        if self.doorway.alarmed:
-            self.panel.show(Indication.ALARM)
-        elif self.doorway.open:
-            self.panel.show(Indication.WELCOME)  # by an operator; who shows a card is waited for elsewhere
+        if self.doorway.open:
+            self.show(Indication.WELCOME)  # by an operator; who shows a card is waited for elsewhere
         else:
-            self.panel.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)
+            self.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)
 
     async def consider(self, code: Code) -> AccessDecision:
         """Decide about the person who shows this code."""
@@ -215,12 +242,12 @@ class AccessPoint:
             known = (self.premises.refused, names, site.groups, self.clock.monotonic())
             visit.known(replace(site, assists=offered(self.policy, *known)))
             personal = self.bodies.told(credential) if self.bodies is not None else NOTHING
-            visit.verified(credential, names[0], self._tries_of, found, personal)
+            visit.verified(credential, names[0], self._tries.of, found, personal)
             reference = visit.reference(credential)
             if isinstance(reference, Enrolled):
                 await self.faces.enrolled(reference)
                 visit.enrolled()
-            self.panel.show(Indication.LOOK)
+            self.show(Indication.LOOK)
             visit.models(await self.faces.models())
             async with self.fill.shining() as light:
                 wanted = replace(self.wanted(), light=light)
@@ -237,11 +264,13 @@ class AccessPoint:
         finally:
             await self.forget()
         decision = visit.decision(locked_down=self.locked_down())
-        self._count(decision)
+        self._tries.count(decision)
         return decision
 
-    async def recognise(self, found: Probe | Refusal, lane: Lane) -> AccessDecision:
+    async def recognise(self, found: Probe | Refusal) -> AccessDecision:
         """Decide about the person who stands in a lane without cards."""
+        lane = self.lane
+        assert lane is not None
         visit = Visit(self.clock, self.policy, self.standing, locked_down=self.locked_down())
         try:
             visit.may_search()
@@ -273,11 +302,11 @@ class AccessPoint:
             if decision.granted:  # a disk that hangs may still write it: then the log says that nobody went
                 self.watch.later(Event(Kind.NOT_TAKEN, {"why": _UNWRITTEN}, subject=decision.subject))
             self.premises.refused = None  # whoever was refused before is not who stands here
-            self.panel.show(Indication.OUT_OF_SERVICE)
+            self.show(Indication.OUT_OF_SERVICE)
             _log.error("visit not written, refused: %s", error)
             return None
         self.watch.back("journal")
-        self.panel.show(Indication.WELCOME if decision.granted else Indication.REFUSED)
+        self.show(Indication.WELCOME if decision.granted else Indication.REFUSED)
         for silent in self.premises.decided(decision, receipt.index):
             self.watch.later(silent)
         _log.info("visit %s", told(decision, receipt))
@@ -315,16 +344,16 @@ class AccessPoint:
             self.watch.later(Event(outcome, fields))  # who went through is asked for after a restart
         _log.info("passage visit=%d outcome=%s", receipt.index, outcome.name.lower().replace("_", "-"))
 
-    async def assist(self, badge: Receipt, shown: AccessDecision) -> None:
-        """Let in whom the gate refused just before, by the badge of somebody who assists."""
+    async def assist(self, badge: Receipt, shown: AccessDecision) -> bool:
+        """Let in whom the gate refused just before, by the badge of somebody who assists; whether anybody was."""
         refused, self.premises.refused = self.premises.refused, None  # before it is written: nobody lets in twice
         event = overriding(self.policy, refused, shown, badge.index, self.clock.monotonic())
         receipt = None if event is None else await self._overridden(event)
-        if refused is None or receipt is None:  # an operator was quicker, or it is too late by now
-            await asyncio.sleep(self.result_s)
-            return
-        self.panel.show(Indication.WELCOME)
+        if refused is None or receipt is None:  # it is too late by now
+            return False
+        self.show(Indication.WELCOME)
         await self.let_through(Refusal(Reason.ASSISTING), receipt, refused.decision)
+        return True
 
     async def _overridden(self, event: Event) -> Receipt | None:
         try:
@@ -332,7 +361,7 @@ class AccessPoint:
         except DeviceError as error:
             self.watch.lost("journal", error.message)
             self.watch.later(Event(Kind.NOT_TAKEN, {"why": _UNWRITTEN}, subject=event.subject))
-            self.panel.show(Indication.OUT_OF_SERVICE)
+            self.show(Indication.OUT_OF_SERVICE)
             return None
 
     async def forget(self) -> None:
@@ -362,18 +391,3 @@ class AccessPoint:
             return self.thresholds(comparison.model, comparison.kind)
         except (KeyError, ValueError) as error:
             raise DeviceError("models", f"no threshold for {comparison.model} at FMR {self.policy.fmr}") from error
-
-    def _tries_of(self, subject: bytes) -> int:
-        count, since = self._tries.get(subject, (0, 0.0))
-        return count if self.clock.monotonic() - since < _FORGET_TRIES_S else 0
-
-    def _count(self, decision: AccessDecision) -> None:
-        """Count failed comparisons, or captures, per holder; a grant or ten minutes forgive them."""
-        if decision.subject is None:
-            return
-        if decision.reason in (_FAILED | _UNSEEN if self.policy.tries_count == "captures" else _FAILED):
-            self._tries[decision.subject] = (self._tries_of(decision.subject) + 1, self.clock.monotonic())
-            if len(self._tries) > 1000:
-                self._tries.pop(next(iter(self._tries)))
-        elif decision.granted:
-            self._tries.pop(decision.subject, None)

@@ -581,6 +581,148 @@ def test_a_light_that_fails_denies_the_visit_and_not_the_next_one(at_work: Work)
     at_work(story)
 
 
+def _panel(house: House) -> str:
+    return (house.stage / "panel").read_text().strip()
+
+
+def test_a_card_does_not_silence_the_alarm_and_is_looked_at_when_it_is_over(at_work: Work, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        await asyncio.sleep(0.3)
+        house.gate.sense(pins.door_pin, broken=True)
+        while not house.doorway.alarmed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        shown: list[Indication] = []
+        show = house.gate.show
+
+        def noted(indication: Indication) -> None:
+            shown.append(indication)
+            show(indication)
+
+        house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
+        house.vision.shown.put_nowait(house.card())
+        await asyncio.sleep(3.0)
+        assert set(shown) == {Indication.ALARM}
+        assert house.vision.shown.empty()
+        assert house.vision.wanted == [], "nobody is led through a visit at a gate that cannot open"
+        house.gate.sense(pins.door_pin, broken=False)
+        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert shown[-1] in (Indication.WELCOME, Indication.READY)
+
+    at_work(story)
+
+
+def test_whose_card_was_shown_long_before_the_alarm_was_over_is_waited_for_no_more(at_work: Work, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        await asyncio.sleep(0.3)
+        house.gate.sense(pins.door_pin, broken=True)
+        while not house.doorway.alarmed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        house.vision.shown.put_nowait(house.card(id="1"))
+        while not house.vision.shown.empty():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        house.clock.go(60)
+        house.gate.sense(pins.door_pin, broken=False)
+        assert (await house.visit(house.card(id="2"))).kind is Kind.GRANTED
+        assert len(house.vision.wanted) == 1
+
+    at_work(story)
+
+
+def test_an_alarm_that_begins_while_somebody_is_looked_at_stays_on_the_panel(at_work: Work, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        looks, seen = asyncio.Event(), asyncio.Event()
+        real = house.vision.compare
+
+        async def slow(reference: Any, probe: Any) -> Any:
+            looks.set()
+            await seen.wait()
+            return await real(reference, probe)
+
+        house.vision.compare = slow  # type: ignore[method-assign] # somebody who takes their time
+        house.vision.score = 0.5
+        visit = asyncio.ensure_future(house.visit(house.card()))
+        await looks.wait()
+        house.gate.sense(pins.door_pin, broken=True)
+        while not house.doorway.alarmed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        seen.set()
+        assert (await visit).fields["reason"] == Reason.NO_MATCH.code
+        await asyncio.sleep(1.0)
+        assert _panel(house) == Indication.ALARM.value
+        house.gate.sense(pins.door_pin, broken=False)
+        while _panel(house) != Indication.READY.value:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    at_work(story)
+
+
+def test_in_a_lane_without_cards_nobody_is_recognised_who_was_seen_during_an_alarm(
+    at_work: Callable[..., None], pins: Gate
+) -> None:
+    async def story(house: House) -> None:
+        house.vision.known, house.vision.bona_fide = ["amina"], 0.99
+        house.vision.probe_outcome = Refusal(Reason.NO_PROBE)
+        await asyncio.sleep(0.3)
+        house.gate.sense(pins.door_pin, broken=True)
+        while not house.doorway.alarmed:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        house.vision.probe_outcome, forgotten = None, house.vision.forgotten
+        await asyncio.sleep(1.0)
+        assert _panel(house) == Indication.ALARM.value
+        assert house.vision.forgotten > forgotten
+        house.vision.probe_outcome = Refusal(Reason.NO_PROBE)
+        house.gate.sense(pins.door_pin, broken=False)
+        await asyncio.sleep(1.0)
+        assert not [e for e in house.journal.events if e.kind in (Kind.GRANTED, Kind.DENIED)]
+
+    at_work(story, STAFF)
+
+
+def test_in_a_lane_without_cards_nobody_is_recognised_while_an_operator_lets_somebody_in(
+    at_work: Callable[..., None],
+) -> None:
+    async def story(house: House) -> None:
+        house.vision.known, house.vision.bona_fide = ["amina"], 0.99
+        house.point.turn.take()
+        await asyncio.sleep(1.0)
+        assert not [e for e in house.journal.events if e.kind in (Kind.GRANTED, Kind.DENIED)]
+        assert house.vision.forgotten > 0
+        seen_before = len(house.vision.wanted)
+        house.point.turn.give_back()
+        assert (await _comes(house)).kind is Kind.GRANTED
+        assert len(house.vision.wanted) > seen_before, "another look: whoever stood there may have gone in"
+
+    at_work(story, STAFF)
+
+
+def test_a_light_that_cannot_be_switched_while_nobody_is_there_ends_the_service(
+    pins: Gate, hours: Run, tmp_path: Path
+) -> None:
+    """As at any other moment: systemd starts it again, and nobody takes dead lights for a gate that works."""
+
+    async def story() -> None:
+        house = House(pins, tmp_path)
+        try:
+            serving = asyncio.ensure_future(house.point.run())
+            await asyncio.sleep(0.5)
+            show, fails = house.gate.show, [True]
+
+            def once(indication: Indication) -> None:
+                if fails and fails.pop():
+                    raise DeviceError("gate", "GPIO: no answer, once")
+                show(indication)
+
+            house.gate.show = once  # type: ignore[method-assign] # one failed write
+            with pytest.raises(ExceptionGroup) as failed:
+                await asyncio.wait_for(serving, 60)
+            assert failed.group_contains(DeviceError, match="no answer, once")
+        finally:
+            house.gate.close()
+
+    hours(story())
+
+
 def test_a_lock_down_while_somebody_is_looked_at_lets_them_in_no_more(at_work: Work) -> None:
     async def story(house: House) -> None:
         closed = False

@@ -5,7 +5,8 @@ Who ordered it and why is verified before (``operators.py``). Rules:
 1. Letting somebody in overrides one refusal: the newest visit, not older than the site's policy says, once, and only
    one that it lets an operator overrule. It takes the receipt of its own entry, like a grant, and nothing moves before
    that is on disk. The entry has the facts of the refusal, so that a replay can ask the policy again.
-2. A gate that is locked down lets nobody in; neither does one where somebody is going through.
+2. A gate that is locked down lets nobody in; neither does one where somebody is going through, or is looked at: what
+   opens would open for them. From the order to the end of that passage nobody else is looked at (``turn.py``).
 3. Locking down is done at once, and written down; lifting it is written down first.
 """
 
@@ -24,6 +25,7 @@ from edge.orders import No, Order, What
 from edge.passage import Indication
 from edge.ports import Clock, Journal, Log, Receipt
 from edge.trust.operators import Operator
+from edge.turn import Turn
 
 VISIT_S = 60.0
 """Where nobody says otherwise."""
@@ -57,6 +59,7 @@ class Acts:
         begun: Callable[[], None] = lambda: None,
         later: Callable[[Event], None] = lambda _: None,
         within_s: float = VISIT_S,
+        turn: Turn | None = None,
     ) -> None:
         """Set up.
 
@@ -73,11 +76,13 @@ class Acts:
             begun: told before somebody is let in: nobody else lets them in, too.
             later: writes down what cannot be written now.
             within_s: seconds after a refusal in which it may be overridden.
+            turn: shared with everybody else who may open.
         """
         self._log, self._journal, self._clock = log, journal, clock
         self._clear, self._commands, self._show = clear, commands, show
         self._stands, self._through = stands, through or (lambda receipt, _: way.let_through(receipt))
         self._begun, self._later, self._within_s = begun, later, within_s
+        self._turn = turn or Turn()
         self._overridden: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -110,7 +115,7 @@ class Acts:
         if self._commands.locked_down():
             raise NotDoneError(No.CLOSED)
         refused = self._refused(visit)
-        if not self._clear():
+        if self._turn.taken or not self._clear():
             raise NotDoneError(No.BUSY)
         age_s = int(self._clock.monotonic() - refused.monotonic_ms / 1000)
         if self._stands(refused.fields, age_s) is not None:
@@ -121,17 +126,24 @@ class Acts:
             told["facts"] = refused.fields["facts"]
         self._overridden = (refused.epoch, visit)
         event = Event(Kind.OVERRIDE, told, refused.subject, refused.issuer, refused.trust, refused.digests)
+        self._turn.take()
         self._begun()
         try:
             receipt = await self._journal.append(event)
-        except DeviceError:  # a disk that hangs may still write it: then the log says that nobody went
-            why = "the override was not written in time"
-            self._later(Event(Kind.NOT_TAKEN, {"why": why}, subject=refused.subject))
+        except BaseException as error:
+            self._turn.give_back()
+            if isinstance(error, DeviceError):  # a disk that hangs may still write it: then the log says nobody went
+                why = "the override was not written in time"
+                self._later(Event(Kind.NOT_TAKEN, {"why": why}, subject=refused.subject))
             raise
         task = asyncio.ensure_future(self._let_through(receipt, refused))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._over)
         return receipt.index
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._turn.give_back()
 
     def _refused(self, visit: int) -> Entry:
         """The refusal that may be overridden."""

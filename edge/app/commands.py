@@ -5,7 +5,8 @@ Rules:
 1. Every command is an entry, obeyed or not; the answer is made of that entry by whoever follows the log.
 2. Counts are on disk before anything is done, and survive a restart, as a lock-down does. That one is closed at once,
    the disk may take its time, and lifted only when it is written down.
-3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant.
+3. Remote unlock is off unless the site's configuration turns it on; it takes the receipt of its entry, like a grant,
+   and a moment in which nobody goes through or is looked at: what opens would open for them (``turn.py``).
 4. A flood is bounded: beyond a few a minute they are dropped, and not even written down one by one. What nobody who may
    command has signed is counted apart, so that noise never drops a lock-down.
 """
@@ -28,6 +29,7 @@ from edge.passage import State
 from edge.ports import Clock, Journal, Receipt
 from edge.trust.charter import Charter
 from edge.trust.commands import Command, heard
+from edge.turn import Turn
 
 _log = logging.getLogger("edge.gate")
 _A_MINUTE = 20
@@ -58,6 +60,7 @@ class Commands:
         opening: Opening | None,
         kept: Path,
         shut: Callable[[bool], None] = lambda _: None,
+        turn: Turn | None = None,
     ) -> None:
         """Set up.
 
@@ -69,9 +72,11 @@ class Commands:
             opening: what a remote unlock opens; None where the site does not allow it.
             kept: file for counts and lock-down.
             shut: closes the doorway, and ends that; told at once how it is.
+            turn: shared with everybody else who may open.
         """
         self._gate, self._charter, self._journal, self._clock = gate, charter, journal, clock
         self._opening, self._kept, self._shut = opening, kept, shut
+        self._turn = turn or Turn()
         self._counts, self._locked_down = self._read()
         self._shut(self._locked_down)
         self._alone = asyncio.Lock()
@@ -130,21 +135,42 @@ class Commands:
                 raise Refusal(Reason.LOCKED_DOWN, "the gate is locked down")
             if self._opening.state is not State.LOCKED:
                 raise Refusal(Reason.REFERRED, "somebody is going through")
+            if self._turn.taken:
+                raise Refusal(Reason.REFERRED, "somebody is being served")
 
     async def _obey(self, command: Command, fields: dict[str, Value]) -> None:
         self._counts[command.by] = command.count
+        fields = {**fields, "outcome": "obeyed"}
+        if command.what == "unlock" and self._opening is not None:
+            await self._unlock(self._opening, fields)
+            return
         lifts = command.what == "lock-down" and not command.arguments.get("on", True)
         if command.what == "lock-down" and not lifts:
             await self.close(True)
         else:
             await self._keep()
-        receipt = await self._written({**fields, "outcome": "obeyed"})
+        receipt = await self._written(fields)
         if lifts and receipt is not None:
             await self.close(False)
-        if command.what == "unlock" and receipt is not None and self._opening is not None:
-            task = asyncio.ensure_future(self._open(self._opening, receipt))
+
+    async def _unlock(self, opening: Opening, fields: dict[str, Value]) -> None:
+        """Open for one person, and let nobody else be looked at until that is over."""
+        self._turn.take()
+        receipt = None
+        try:
+            await self._keep()
+            receipt = await self._written(fields)
+        finally:
+            if receipt is None:
+                self._turn.give_back()
+        if receipt is not None:
+            task = asyncio.ensure_future(self._open(opening, receipt))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._turn.give_back()
 
     async def _open(self, opening: Opening, receipt: Receipt) -> None:
         outcome = await opening.let_through(receipt)

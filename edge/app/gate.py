@@ -50,6 +50,7 @@ from edge.fill import Fill
 from edge.ports import Receipt
 from edge.premises import Premises
 from edge.settings import Settings, SettingsError, read_toml
+from edge.turn import Turn
 
 # The thread that opens an update gives way to the loop after so long; Python's own 5 ms would be felt at the lock.
 _SWITCH_S = 0.0005
@@ -116,10 +117,9 @@ async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack)
     around = (chosen.site_key, on.standing, on.follower, on.journal, on.clock, doorway, telling.silent_s, heard)
     premises = telling.premises = await asyncio.to_thread(premises_of, settings, policy, *around)
     opening = doorway if settings.gate.remote_unlock and not policy.rules.programme else None
-    commands = Commands(
-        origin, on.standing.charter, on.journal, on.clock, opening, chosen.folder / "commands", doorway.shut
-    )
-    operators = operators_of(chosen, on, doorway, premises, commands)
+    turn, kept = Turn(), chosen.folder / "commands"
+    commands = Commands(origin, on.standing.charter, on.journal, on.clock, opening, kept, doorway.shut, turn)
+    operators = operators_of(chosen, on, doorway, premises, commands, turn)
     bodies = bodies_of(settings, chosen.site_key, on.clock)
     closing.callback(bodies.close)
     vision = VisionClient(settings.paths.vision_socket, hinted=on.panel.hint)
@@ -144,11 +144,14 @@ async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack)
         fill=Fill(on.gate if settings.gate.fill_pin else None, on.clock),
         bodies=bodies if settings.log.bodies else None,
         premises=premises,
+        turn=turn,
     )
     return Entrance(controller, doorway, telling, premises, heard, commands, operators, bodies, vision, point)
 
 
-def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premises, commands: Commands) -> Operators:
+def operators_of(
+    chosen: Chosen, on: Ground, doorway: Doorway, premises: Premises, commands: Commands, turn: Turn
+) -> Operators:
     """Who may look after this gate, and what their orders come to."""
 
     async def through(receipt: Receipt, refused: Entry) -> Kind:
@@ -173,6 +176,7 @@ def operators_of(chosen: Chosen, on: Ground, doorway: Doorway, premises: Premise
         begun=begun,
         later=on.watch.later,
         within_s=chosen.policy.rules.overrule.within_s,
+        turn=turn,
     )
     kept, gate = chosen.folder / "operators", chosen.settings.site.gate
     return Operators(gate, kept, on.journal, on.clock, acts.do, commands.locked_down, on.watch.conditions)

@@ -39,6 +39,7 @@ from edge.trust.commands import Command, heard, order
 from edge.trust.cose import signer
 from edge.trust.interval import ClockState, Interval
 from edge.trust.keys import pinned as pinned_key
+from edge.turn import Turn
 from edge.wire import Carried
 from edge.wire import decode as received
 
@@ -132,7 +133,9 @@ class House:
         clock = SystemClock(Clock("system", 2.0), folder / "floor")
         self.journal = SqliteJournal.open(folder / "journal.db", ORIGIN, GATE, clock)
         self.log = Follower(folder / "journal.db", 0.02)
-        self.commands = Commands(ORIGIN, lambda: CHARTER, self.journal, clock, doors, folder / "commands")
+        self.turn = Turn()
+        kept = folder / "commands"
+        self.commands = Commands(ORIGIN, lambda: CHARTER, self.journal, clock, doors, kept, turn=self.turn)
 
     def entries(self) -> list[tuple[str, str]]:
         found = [entry for entry in self.log.entries(0, self.log.size()) if entry.kind is Kind.COMMAND]
@@ -200,6 +203,44 @@ def test_remote_unlock_is_off_unless_the_site_turns_it_on(tmp_path: Path) -> Non
 
     (tmp_path / "on").mkdir()
     lived(tmp_path / "on", on, doors)
+
+
+def test_a_remote_unlock_opens_for_nobody_who_is_looked_at_and_nobody_is_looked_at_meanwhile(tmp_path: Path) -> None:
+    doors, gone = Doors(), asyncio.Event()
+    note = doors.let_through
+
+    async def goes_through(receipt: Receipt) -> Kind:
+        outcome = await note(receipt)
+        await gone.wait()
+        return outcome
+
+    doors.let_through = goes_through  # type: ignore[method-assign] # somebody who takes their time
+
+    async def story(house: House) -> None:
+        async with house.turn:  # somebody at the camera was just told to look
+            await house.commands.hear(fresh("unlock", 1))
+        assert house.entries() == [("unlock", "refused")]
+        await house.commands.hear(fresh("unlock", 2))
+        assert house.turn.taken
+        await house.commands.hear(fresh("unlock", 3))
+        gone.set()
+        async with asyncio.timeout(60), house.turn:  # the next person at the camera
+            assert len(doors.opened) == 1
+        assert house.entries() == [("unlock", "refused"), ("unlock", "obeyed"), ("unlock", "refused")]
+
+    lived(tmp_path, story, doors)
+
+
+def test_an_unlock_that_cannot_be_written_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def story(house: House) -> None:
+        async def full(event: Event) -> Receipt:
+            raise DeviceError("journal", "no space left")
+
+        house.journal.append = full  # type: ignore[method-assign] # a disk that is full
+        await house.commands.hear(fresh("unlock", 1))
+        assert not house.turn.taken
+
+    lived(tmp_path, story, Doors())
 
 
 def test_an_unlock_whose_lock_fails_has_its_outcome_in_the_log_and_ends_the_process(tmp_path: Path, pins: Gate) -> None:

@@ -15,7 +15,7 @@ const REFUSED = {
   role: "Your role does not allow that.",
   "no-visit": "That refusal is too old, or somebody else has come since.",
   "stands": "The site's policy lets nobody overrule that refusal.",
-  busy: "Somebody is going through just now.",
+  busy: "Somebody is going through, or stands at the camera, and it would open for them. Try again in a moment.",
   closed: "The gate is locked down. Open it again first.",
   "not-here": "This is taken at the gate itself or over https only.",
   failed: "The gate does not answer. Look at the device.",

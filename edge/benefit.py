@@ -7,7 +7,8 @@ Rules:
 3. What a cycle was opened with is in the log. A cycle that was open here before, in a log that does not know it, is a
    ledger that was lost: then nobody can tell who received.
 4. One thing at a time: while something is handed out nobody reads the ledger, so nobody takes it for interrupted.
-5. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again.
+5. What a power cut, a full disk or a crash left unfinished is finished before anybody is served again, and not while
+   the dispenser is jammed or open: what is stuck there would be counted for nobody.
 6. What another point says is asked again at the last moment: a person, or an operator's word, may have taken a while.
 """
 
@@ -50,6 +51,11 @@ class Way(Protocol):
         """How many portions came at the last grant."""
         ...
 
+    @property
+    def alarmed(self) -> bool:
+        """Whether the dispenser is jammed or open, and somebody has to mend it."""
+        ...
+
     async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         """Enable the dispenser for one person."""
         ...
@@ -89,13 +95,20 @@ class Benefit:
         if self._ledger is None:
             read = await asyncio.to_thread(self._read)
             if read.unfinished:
+                self._mended()
                 await asyncio.sleep(self._settle_s)
+                self._mended()
             self._ledger = read
         for reservation in self._ledger.unfinished:
             count = dispensed(reservation, self._dispenser.counted())
             _log.warning("reservation %d is finished after an interruption", reservation.index)
             await self._write(finishing(reservation, count, "resumed"))
         return self._ledger
+
+    def _mended(self) -> None:
+        """Rule 5."""
+        if self._way.alarmed:
+            raise DeviceError("dispenser", "what was interrupted is finished when the dispenser is mended")
 
     def received(self, number: int) -> tuple[bytes, ...]:
         """The marks of everybody who received something here in this cycle; none before the log was read."""

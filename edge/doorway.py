@@ -36,12 +36,13 @@ _REPORTS: dict[Command, Kind] = {
     Command.REPORT_HELD: Kind.DOOR_HELD,
     Command.REPORT_TAILGATE: Kind.TAILGATE,
     Command.REPORT_FAULT: Kind.DISPENSER_FAULT,
+    Command.REPORT_PORTION: Kind.PORTION_UNGRANTED,
     Command.REPORT_EXIT_REQUEST: Kind.EXIT_REQUEST,
     Command.REPORT_FIRE: Kind.FIRE,
     Command.REPORT_FIRE_OVER: Kind.FIRE_OVER,
     Command.REPORT_TAMPER: Kind.TAMPER,
 }
-_OF_A_VISIT = frozenset({Kind.DOOR_FORCED, Kind.DOOR_HELD, Kind.TAILGATE, Kind.DISPENSER_FAULT})
+_OF_A_VISIT = frozenset({Kind.DOOR_FORCED, Kind.DOOR_HELD, Kind.TAILGATE, Kind.DISPENSER_FAULT, Kind.PORTION_UNGRANTED})
 """What may have to do with whoever goes through or just has: told with the index of that grant."""
 
 
@@ -283,12 +284,13 @@ class Doorway:
             case Command.ALARM:
                 self._panel.show(Indication.ALARM)
             case Command.SILENCE:
-                self._panel.show(Indication.READY)
+                self._panel.show(Indication.WELCOME if self._state in self._plan.pending else Indication.READY)
             case (
                 Command.REPORT_FORCED
                 | Command.REPORT_HELD
                 | Command.REPORT_TAILGATE
                 | Command.REPORT_FAULT
+                | Command.REPORT_PORTION
                 | Command.REPORT_EXIT_REQUEST
                 | Command.REPORT_FIRE
                 | Command.REPORT_FIRE_OVER

@@ -12,6 +12,7 @@ from edge.passage import (
     DISPENSER,
     EVENTS,
     INTERLOCK,
+    OPPOSITE,
     PLANS,
     TURNSTILE,
     Command,
@@ -245,7 +246,7 @@ def test_a_portion_that_falls_after_the_time_still_counts() -> None:
 def test_a_portion_that_nobody_was_granted_stops_the_point() -> None:
     state, done = walk(DISPENSER, Sensed.PORTION, Happening.GRANTED)
     assert state is State.JAMMED
-    assert done == [Command.REPORT_FORCED, Command.ALARM, Command.NOT_TAKEN]
+    assert done == [Command.REPORT_PORTION, Command.ALARM, Command.NOT_TAKEN]
 
 
 @pytest.mark.parametrize(
@@ -263,15 +264,29 @@ def test_a_jam_disables_the_dispenser_at_once_and_what_is_loose_still_counts(
     assert Command.LOCK in done
     assert Command.ALARM in done
     assert not OUTCOMES & set(done)
-    for end, outcome in ((Happening.HELD_OVER, Command.NOT_TAKEN), (Happening.ALL_OUT, Command.TAKEN)):
-        state, done = walk(DISPENSER, Happening.GRANTED, amiss, Sensed.PORTION, end)
-        assert (state, done[-1]) == (rests, outcome)
+    state, done = walk(DISPENSER, Happening.GRANTED, amiss, Sensed.PORTION, Happening.ALL_OUT)
+    assert (state, done[-1]) == (rests, Command.TAKEN)
 
 
-def test_a_jam_that_is_over_waits_for_the_rest_of_the_time_without_an_alarm() -> None:
-    state, done = walk(DISPENSER, Happening.GRANTED, Sensed.FAULT, Sensed.FAULT_OVER, Happening.HELD_OVER)
-    assert state is State.LOCKED
-    assert done[-2:] == [Command.SILENCE, Command.NOT_TAKEN]
+@pytest.mark.parametrize("amiss", [Sensed.FAULT, Sensed.DOOR_OPEN])
+def test_a_visit_is_open_until_the_jam_is_mended_and_for_the_held_time_after_it(amiss: Sensed) -> None:
+    for before in ((), (Happening.RELEASE_OVER,)):
+        waiting = (Happening.GRANTED, *before, amiss)
+        state, done = walk(DISPENSER, *waiting, Happening.HELD_OVER)
+        assert state in DISPENSER.pending, "an old timer says nothing of a portion that is stuck"
+        assert done[-3] is Command.STOP_TIMERS
+        state, done = walk(DISPENSER, *waiting, OPPOSITE[amiss])
+        assert (state, done[-2:]) == (State.SETTLING, [Command.SILENCE, Command.TIME_HELD])
+        state, done = walk(DISPENSER, *waiting, OPPOSITE[amiss], Happening.HELD_OVER)
+        assert (state, done[-1]) == (State.LOCKED, Command.NOT_TAKEN)
+
+
+def test_a_portion_that_comes_loose_while_the_jam_is_cleared_is_the_one_that_was_granted() -> None:
+    story = (Happening.GRANTED, Sensed.FAULT, Happening.HELD_OVER, Sensed.DOOR_OPEN, Sensed.PORTION, Happening.ALL_OUT)
+    state, done = walk(DISPENSER, *story, Sensed.DOOR_CLOSED)
+    assert state is State.JAMMED, "the fault still stands"
+    assert Command.TAKEN in done
+    assert Command.REPORT_PORTION not in done
 
 
 GO_IN = (

@@ -202,7 +202,7 @@ def portions_are_seen(plan: Plan) -> None:
         if now.state in plan.pending:
             assert to.state in plan.pending, f"{now.state.value}: nobody counts it any more"
         else:
-            assert Command.REPORT_FORCED in to.commands, f"{now.state.value}: nobody hears of it"
+            assert Command.REPORT_PORTION in to.commands, f"{now.state.value}: nobody hears of it"
 
 
 def test_no_visit_to_a_dispenser_is_over_while_something_may_still_fall() -> None:
@@ -210,13 +210,17 @@ def test_no_visit_to_a_dispenser_is_over_while_something_may_still_fall() -> Non
 
 
 def visits_are_waited_for(plan: Plan) -> None:
-    """Not taken is what it was when the held time after the last movement of the lock is over, and never before."""
+    """Not taken is what it was when nothing is stuck and the held time after that is over, and never before."""
     for now in reached(plan):
-        if now.state in plan.pending:
-            assert now.entry or Happening.HELD_OVER in now.running, f"{now.state.value}: waits for ever"
-            for event in set(possible(plan, now)) - {Happening.STOP, Happening.HELD_OVER}:
-                to = plan.follow(now.state, event, now.standing)
-                assert Command.NOT_TAKEN not in to.commands, f"{now.state.value}, {event.value}: too early"
+        if now.state not in plan.pending:
+            continue
+        well = {Sensed.FAULT_OVER, Sensed.DOOR_CLOSED} <= now.standing
+        assert now.entry or well == (Happening.HELD_OVER in now.running), f"{now.state.value}: counts too early"
+        assert well or now.state in plan.alarmed, f"{now.state.value}: nobody mends it"
+        for event in set(possible(plan, now)) - {Happening.STOP}:
+            to = plan.follow(now.state, event, now.standing)
+            over = well and event is Happening.HELD_OVER
+            assert over or Command.NOT_TAKEN not in to.commands, f"{now.state.value}, {event.value}: too early"
 
 
 def test_the_alarm_of_a_lane_ends_only_when_both_beams_are_clear_and_that_of_a_door_when_it_is_closed() -> None:
@@ -443,6 +447,20 @@ UNHEARD: dict[str, tuple[Callable[[Plan], None], Plan, State, Event, Step]] = {
         State.DISPENSING,
         Sensed.FAULT,
         Step(State.JAMMED, (Command.LOCK, Command.STOP_TIMERS, Command.NOT_TAKEN, Command.REPORT_FAULT)),
+    ),
+    "a jam ends the visit when the held time is over": (
+        visits_are_waited_for,
+        DISPENSER,
+        State.DISPENSING,
+        Sensed.FAULT,
+        Step(State.JAMMED_SETTLING, (Command.LOCK, Command.STOP_TIMERS, Command.TIME_HELD, Command.REPORT_FAULT)),
+    ),
+    "a jam that is mended ends the visit at once": (
+        visits_are_waited_for,
+        DISPENSER,
+        State.JAMMED_SETTLING,
+        Sensed.FAULT_OVER,
+        Step(State.LOCKED, (Command.SILENCE, Command.NOT_TAKEN)),
     ),
     "nobody hears of a portion that falls while it is jammed": (
         portions_are_seen,

@@ -56,6 +56,7 @@ class Kind(IntEnum):
     DEVICE_BACK = 31
     POWER_LOST = 32
     POWER_BACK = 33
+    PORTION_UNGRANTED = 34  # fell out of a dispenser although nobody was granted it
     CLOCK_STEP = 40
     CONFIGURATION = 50
     TRUST_UPDATE = 51
@@ -82,6 +83,7 @@ CRITICAL = frozenset(
     {
         Kind.OVERRIDE,
         Kind.DOOR_FORCED,
+        Kind.PORTION_UNGRANTED,
         Kind.TAMPER,
         Kind.DURESS,
         Kind.DEVICE_BACK,

@@ -115,6 +115,7 @@ class Command(Enum):
     REPORT_HELD = "report-held"
     REPORT_TAILGATE = "report-tailgate"
     REPORT_FAULT = "report-fault"
+    REPORT_PORTION = "report-portion"
     REPORT_EXIT_REQUEST = "report-exit-request"
     REPORT_FIRE = "report-fire"
     REPORT_FIRE_OVER = "report-fire-over"

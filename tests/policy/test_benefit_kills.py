@@ -1,7 +1,8 @@
 """A benefit point is killed at every step of handing out, seeded: nobody receives twice, and no reservation is lost.
 
 One process forks a point for each life and kills it before the n-th thing that it does: a statement to SQLite, a look
-at the dispenser's count, its lock, a portion on its way out. The dispenser also jams, is opened, and gives late.
+at the dispenser's count, its lock, a portion on its way out. The dispenser also jams, is opened, and gives late; what
+is stuck stays stuck through any number of kills, and comes loose when somebody mends it.
 Portions fall outside of what can be killed: into a file of the test. A dispenser without a count of its own is killed
 too: nobody receives twice, and what nobody is sure of says so.
 
@@ -29,6 +30,7 @@ from edge.audit.entry import Event, Kind
 from edge.benefit import Benefit
 from edge.devices.journal import Follower, SqliteJournal
 from edge.doorway import Doorway
+from edge.errors import DeviceError
 from edge.passage import DISPENSER, Indication, Sensed
 from edge.policy.ledger import Ledger, LedgerKey
 from edge.ports import Receipt
@@ -44,18 +46,21 @@ CYCLE = Cycle("rice", "2026-11", 3, 1, datetime(2027, 1, 1, tzinfo=UTC))
 KEY = LedgerKey(1, bytes(32))
 MARKS = {KEY.mark(person, CYCLE): person for person in PEOPLE}
 STEPS = 150
+LOOSE = (Sensed.PORTION, Sensed.FAULT_OVER)
 STORIES: dict[str, tuple[tuple[float, Sensed], ...]] = {
     "gives": ((0.0, Sensed.PORTION),),
     "gives late": ((0.008, Sensed.PORTION),),
     "gives nothing": (),
-    "jams": ((0.0, Sensed.FAULT),),
-    "jams, and it falls": ((0.0, Sensed.FAULT), (0.005, Sensed.PORTION)),
+    "jams": ((0.0, Sensed.FAULT), (0.02, Sensed.FAULT_OVER)),
+    "jams, and it falls": ((0.0, Sensed.FAULT), (0.005, Sensed.PORTION), (0.006, Sensed.FAULT_OVER)),
     "jams and is well again, and it falls": ((0.0, Sensed.FAULT), (0.002, Sensed.FAULT_OVER), (0.005, Sensed.PORTION)),
-    "jams late, and it falls": ((0.006, Sensed.FAULT), (0.008, Sensed.PORTION)),
-    "is opened": ((0.0, Sensed.DOOR_OPEN),),
-    "is opened, and it falls": ((0.0, Sensed.DOOR_OPEN), (0.005, Sensed.PORTION)),
+    "jams late, and it falls": ((0.006, Sensed.FAULT), (0.008, Sensed.PORTION), (0.009, Sensed.FAULT_OVER)),
+    "jams, and it falls when somebody clears it": ((0.0, Sensed.FAULT), *((0.03, end) for end in LOOSE)),
+    "jams late, and it falls when somebody clears it": ((0.006, Sensed.FAULT), *((0.03, end) for end in LOOSE)),
+    "is opened": ((0.0, Sensed.DOOR_OPEN), (0.02, Sensed.DOOR_CLOSED)),
+    "is opened, and it falls": ((0.0, Sensed.DOOR_OPEN), (0.005, Sensed.PORTION), (0.006, Sensed.DOOR_CLOSED)),
 }
-"""What the dispenser does when it is enabled, and so many seconds later."""
+"""What the dispenser does when it is enabled, and so many seconds later; the held time is 0.012 s."""
 
 
 class FloorClock:
@@ -104,6 +109,7 @@ class World:
         self._place, self._doom = place, doom
         self.before_it, self.story = b"", "gives"
         self.happened: Callable[[Sensed], None] = lambda _: None
+        self._stuck = place.with_name("stuck")
 
     def counted(self) -> int | None:
         self._doom.step()
@@ -116,9 +122,20 @@ class World:
         for after_s, sensed in STORIES[self.story]:
             loop.call_later(after_s, self._tell, sensed)
 
+    def starts(self) -> None:
+        """What is stuck since another life is told at once, and cleared a little later."""
+        if self._stuck.exists():
+            self.before_it = self._stuck.read_bytes()
+            self.happened(Sensed.FAULT)
+            for end in LOOSE:
+                asyncio.get_running_loop().call_later(0.05, self._tell, end)
+
     def _tell(self, sensed: Sensed) -> None:
+        if sensed is Sensed.FAULT and any(each is Sensed.PORTION for _, each in STORIES[self.story]):
+            self._stuck.write_bytes(self.before_it)
         if sensed is Sensed.PORTION:
             os.write(self._file, self.before_it + b"\n")
+            self._stuck.unlink(missing_ok=True)
         self._doom.step()
         self.happened(sensed)
 
@@ -146,7 +163,9 @@ async def serve(folder: Path, doom: Doom, chance: random.Random, visits: list[by
     world.happened = door.happened
     log = Follower(folder / "journal.db")
     benefit = Benefit(journal, world, door, lambda: Ledger(log.entries(0, 1 << 20)))
-    await benefit.opened(CYCLE)
+    world.starts()
+    while not await mended(benefit) or door.alarmed:  # noqa: ASYNC110 -- somebody mends it
+        await asyncio.sleep(0.002)
     for person in visits:
         mark = KEY.mark(person, CYCLE)
         if (await benefit.ledger()).benefit(mark) != "free":
@@ -156,8 +175,17 @@ async def serve(folder: Path, doom: Doom, chance: random.Random, visits: list[by
         outcome = await benefit.hand_out(grant, mark, CYCLE)
         os.write(tell, b"1")
         await journal.append(Event(outcome, {"visit": grant.index}))
-        for mended in (Sensed.FAULT_OVER, Sensed.DOOR_CLOSED):
-            door.happened(mended)
+        while not door.is_clear():  # noqa: ASYNC110 -- somebody mends it
+            await asyncio.sleep(0.002)
+
+
+async def mended(benefit: Benefit) -> bool:
+    """Whether the point may finish what is unfinished, and serve."""
+    try:
+        await benefit.opened(CYCLE)
+    except DeviceError:
+        return False
+    return True
 
 
 def one_life(

@@ -53,6 +53,7 @@ class Dispenser:
     """Gives one portion to whoever stands there."""
 
     dispensed = 1
+    alarmed = False
 
     async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         return Kind.TAKEN

@@ -70,6 +70,7 @@ class Way:
     """A dispenser that gives one portion."""
 
     dispensed = 1
+    alarmed = False
 
     async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         return Kind.TAKEN

@@ -59,9 +59,8 @@ class Visit:
         self.facts = Facts(locked_down=locked_down)
         if (waiting := standing.unsealed()) is not None:
             self.facts = replace(self.facts, unsealed=waiting[0], unsealed_s=int(waiting[1]))
-        if self._trust is not None and self._trust.issued_at is not None:
-            age = self.now.lower - self._trust.issued_at
-            self.facts = replace(self.facts, trust_age_s=max(0, int(age.total_seconds())))
+        if self._trust is not None:
+            self.facts = replace(self.facts, trust_age_s=self._trust.age_s(self.now))
         self.stages: dict[str, int] = {}
         self._told: dict[str, Value] = {}
         self._flags: set[str] = set()
@@ -107,15 +106,16 @@ class Visit:
         self._subject, self._personal = subject, personal
         self._kid = credential.key  # of the key that verified; what the card calls it is the bearer's to choose
         self._told |= {"issuer": credential.issuer, "alg": credential.alg, "dialect": credential.dialect}
-        self._flag(credential.flags | self._old_trust())
         self.facts = replace(
             self.facts,
+            trust_age_s=self.trust.age_s(self.now, credential.issuer),
             validity=credential.validity.value,
             reference=credential.reference is not None,
             tries=tries_of(subject),
             card_status=found.status.value,
             status_age_s=found.age_s,
         )
+        self._flag(credential.flags | self._old_trust(credential.issuer))
         self._against(BEFORE_REFERENCE)
 
     def known(self, site: SiteFacts) -> None:
@@ -140,9 +140,10 @@ class Visit:
         if (against := first_against(checks, self._policy, self.facts)) is not None:
             raise Refusal(against)
 
-    def _old_trust(self) -> set[str]:
+    def _old_trust(self, issuer: str) -> set[str]:
         age_s = self.facts.trust_age_s
-        return {"trust-old"} if age_s is not None and age_s > self._policy.trust_warn_h * 3600 else set()
+        old = age_s is not None and age_s > self._policy.trust_warn_h * 3600
+        return {"trust-old"} if old or self.trust.ended(self.now, issuer) else set()
 
     def models(self, models: ModelSet) -> None:
         """These models are going to look.

@@ -3,7 +3,8 @@
 Rules (gate.md section 6):
 
 1. The floor is the latest of: build, last kept floor, verified signed statements; plus the stopwatch since. It is kept
-   on disk and never goes back.
+   on disk and never goes back. So a statement from further ahead than any gate is switched off is not believed
+   (``absurd``), whoever signed it, unless the system clock that the site vouches for has come as far.
 2. With ``source = "system"`` the site vouches that the system clock is set from an authenticated source: then now is
    the system time give or take ``uncertainty_s`` (synced), unless that contradicts the floor, or is further ahead of it
    than any gate is switched off: then only the floor counts, and nobody is locked out by a clock set far ahead.
@@ -53,6 +54,7 @@ class SystemClock:
         self._wall_offset = seen - self._floor_at
         self._kept_at = self._floor_at
         self._synced: tuple[datetime, float] | None = None
+        self._doubted = False
 
     def monotonic(self) -> float:
         """Seconds since boot."""
@@ -97,11 +99,26 @@ class SystemClock:
         return wall if floor <= wall + give and wall <= floor + AHEAD else None
 
     def raise_floor(self, moment: datetime) -> None:
-        """A verified, signed statement was made at ``moment``: now cannot be earlier."""
+        """A verified, signed statement was made at ``moment``: now cannot be earlier, if that can be at all."""
+        if self.absurd(moment):
+            if not self._doubted:
+                _log.error("signed for %s, which is too far ahead to be believed", f"{moment:%Y-%m-%d}")
+            self._doubted = True
+            return
         now = self._stopwatch()
         if moment > self._floor + timedelta(seconds=now - self._floor_at):
-            self._floor, self._floor_at = moment, now
+            self._floor, self._floor_at, self._doubted = moment, now, False
             self.keep()
+
+    def absurd(self, moment: datetime) -> bool:
+        """Whether a moment is further after the floor than any gate is switched off: whoever signed it has it wrong.
+
+        Unless the system clock that the site vouches for, which far ahead is not believed alone, says the same.
+        """
+        seen, here = self._looked()
+        floor = self._floor + timedelta(seconds=here - self._floor_at)
+        vouched = self._settings.source == "system" and moment.timestamp() <= seen + FOLLOWED.total_seconds()
+        return moment - floor > AHEAD and not vouched
 
     def stepped(self) -> float:
         """Seconds that the system clock jumped against the stopwatch since the last call; 0.0 for less than two."""

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Signed by an operator whom the charter lets command this, as a command and nothing else.
+1. Signed by an operator whom the charter lets command this, as a command and nothing else, before the charter's end.
 2. For exactly this gate, for ten minutes at most, and not past its end. A gate that only has a floor for the time
    cannot tell whether it is past: then it obeys what closes or reads, never what opens.
 3. Each operator counts: a command counts higher than every one before, or it was here already. The count is on disk
@@ -71,6 +71,8 @@ def heard(data: bytes, charter: Charter, gate: str, counts: Mapping[str, int], n
     Raises:
         Refusal: it is not obeyed; the detail says why.
     """
+    if charter.expires is not None and now.within(None, charter.expires, SKEW) is Validity.EXPIRED:
+        raise Refusal(Reason.EXPIRED, "the charter that names the operators has ended")
     keys = [operator.key for operator in charter.operators]
     document = unseal(Purpose.COMMAND, data, keys, _MEMBERS, LIMIT)
     members = document.members

@@ -8,7 +8,7 @@ Rules:
 1. Content decides, never the channel: a list is believed because a pinned root signed it.
 2. A version never goes back. The same version again is the same list, told by its digest.
 3. A key belongs to one issuer and signs for no other, whatever it is called.
-4. An old list is not an empty one: fresh, then stale (works, flagged), then expired (the profile decides).
+4. An old list is not an empty one: from its end on it works, flagged; how old it may get the profile decides.
 5. The document is the same in JSON (for development) and in the signed CBOR; one parser reads both.
 """
 
@@ -19,8 +19,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from enum import Enum
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
@@ -38,14 +37,6 @@ LIST_BYTES: Final = 4 << 20
 _AAD: Final = b"edge-gate trust list v1"
 
 
-class Freshness(Enum):
-    """How old the list is."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    EXPIRED = "expired"
-
-
 @dataclass(frozen=True)
 class Issuer:
     """Somebody who issues credentials.
@@ -55,12 +46,14 @@ class Issuer:
         keys: keys that sign for it.
         roots: certificates that a chain in a credential must lead to.
         profile: how its cards are written.
+        until: end of the authority's list that it is on; None on the operator's own.
     """
 
     names: tuple[str, ...]
     keys: tuple[Key, ...]
     roots: tuple[x509.Certificate, ...] = field(default=(), repr=False)
     profile: Profile = USUAL
+    until: datetime | None = None
     _by_alias: Mapping[bytes, tuple[Key, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,7 +94,7 @@ class TrustList:
     Attributes:
         issuers: everybody who is trusted.
         version: only ever grows.
-        issued_at, expires: of the list itself; None in development lists.
+        issued_at, expires: of the list itself, or when it was last confirmed; None in development lists.
         digest: SHA-256 of the document, for entries.
     """
 
@@ -126,11 +119,24 @@ class TrustList:
             return self._by_name.get("")
         return (self._by_name.get(iss) or self._by_name.get(normal(iss))) if iss.strip("/ ") else None
 
-    def freshness(self, now: Interval, stale_for: timedelta) -> Freshness:
-        """Say how old the list is: stale from its expiry on, expired after ``stale_for`` more."""
-        if self.expires is None or now.lower < self.expires:
-            return Freshness.FRESH
-        return Freshness.STALE if now.lower - stale_for < self.expires else Freshness.EXPIRED
+    def age_s(self, now: Interval, iss: str | None = None) -> int | None:
+        """Least seconds since this list was signed or confirmed; None for one without dates.
+
+        For an issuer whose authority's list has ended, at least the seconds since then.
+        """
+        if self.issued_at is None:
+            return None
+        until = self._until(iss)
+        since = self.issued_at if until is None else min(self.issued_at, until)
+        return max(0, int((now.lower - since).total_seconds()))
+
+    def ended(self, now: Interval, iss: str | None = None) -> bool:
+        """Whether the list, or that of the authority of this issuer, is past its end for sure."""
+        return any(end is not None and end <= now.lower for end in (self.expires, self._until(iss)))
+
+    def _until(self, iss: str | None) -> datetime | None:
+        issuer = None if iss is None else self.issuer(iss)
+        return None if issuer is None else issuer.until
 
 
 def normal(iss: str) -> str:
@@ -318,4 +324,4 @@ def _sequence(value: object, where: str) -> Sequence[Any]:
     return value
 
 
-__all__ = ["Freshness", "Issuer", "TrustList", "WeakKey", "normal", "open_list", "open_plain", "parse", "write_list"]
+__all__ = ["Issuer", "TrustList", "WeakKey", "normal", "open_list", "open_plain", "parse", "write_list"]

@@ -15,7 +15,10 @@ Rules:
 4. The list is as fresh as the newest confirmation that names exactly the files that are here. Only such a confirmation
    takes a file away: without it, one that is missing keeps the one before in force, and when that is not known any
    more, because the gate was started since, the cards that it speaks about are unknown.
-5. Times that were signed can raise the gate's clock, each capped by the end of its own document.
+5. Nothing is fresher than its end: after the end of the trust list or of the charter no confirmation counts, and an
+   issuer on an authority's list ages from the end of that list, or of the charter. What an age means the profile says.
+6. Times that a root or a live key signed can raise the gate's clock, each capped by the end of its own document. Those
+   of issuers and authorities cannot: a server of somebody else that is set wrongly would end every card.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class Whole:
         trust: issuers and their keys; issued when it was last confirmed.
         charter: who else may sign.
         withdrawn: which cards are not good any more.
-        signed_at: the latest time that anything here was signed at.
+        signed_at: the latest time that a root or a live key signed anything here at.
         floors: version, or seconds of issue, of each file in force.
         faults: what was wrong with files that are not in force.
         opened: each verified file, by path: its digest and what it was, so that it is not verified again.
@@ -149,8 +152,8 @@ class _Opening:
         trust = self._issuers(main, charter)
         withdrawn = self._withdrawn(trust, charter)
         members, cycles = self._members(charter), self._cycles(charter)
-        trust = _confirmed(trust, confirmation)
         times = max(self._times, default=None)
+        trust = self._fresh(trust, charter, confirmation, times)
         faults = tuple(self._faults)
         return Whole(trust, charter, withdrawn, times, self._floors, faults, self._opened, members, cycles)
 
@@ -158,6 +161,20 @@ class _Opening:
         """What was opened before of exactly these bytes, or None."""
         digest, value = self._before.get(path, (b"", None))
         return value if digest == hashlib.sha256(self._files[path]).digest() else None
+
+    def _fresh(
+        self, trust: TrustList, charter: Charter, confirmation: Document | None, now: datetime | None
+    ) -> TrustList:
+        """The list, issued when it was last said to be the one in force; what has ended for sure is said."""
+        ends = {path: one.expires for path, one in ((MAIN, trust), (CHARTER, charter)) if one.expires is not None}
+        authorities = {f"issuers/{name}.cose" for name in charter.authorities}
+        ends |= {path: one.expires for path, (_, one) in self._opened.items() if path in authorities}
+        over = {path: end for path, end in ends.items() if now is not None and end <= now}
+        self._faults += [f"{path}: ended {end:%Y-%m-%d}" for path, end in sorted(over.items())]
+        if confirmation is None or trust.issued_at is None:
+            return trust
+        known = min(confirmation.issued_at, ends.get(MAIN, confirmation.issued_at), ends[CHARTER])
+        return replace(trust, issued_at=max(trust.issued_at, known))
 
     def _signed(self, path: str, version: int, issued_at: datetime | None, expires: datetime | None) -> None:
         self._floors[path] = max(version, self._floors.get(path, 0))
@@ -179,7 +196,8 @@ class _Opening:
             own = tuple(one for one in found.issuers if _within(one, authority.issuers))
             if len(own) != len(found.issuers):
                 self._faults.append(f"issuers/{name}.cose: speaks for issuers of others; these were left out")
-            lists.append(replace(found, issuers=own))
+            until = min(end for end in (found.expires, charter.expires) if end is not None)
+            lists.append(replace(found, issuers=tuple(replace(one, until=until) for one in own)))
         return _merged(lists, self._faults)
 
     def _withdrawn(self, trust: TrustList, charter: Charter) -> Withdrawn:
@@ -336,16 +354,8 @@ class _Opening:
     def _note(self, name: str, value: Any, version: int) -> None:
         self._noted.add(name)
         dated = value[1] if isinstance(value, tuple) else value
-        self._signed(name, version, dated.issued_at, dated.expires)
-
-
-def _confirmed(trust: TrustList, confirmation: Document | None) -> TrustList:
-    """The list, issued when it was last said to be the one in force."""
-    if confirmation is None or trust.issued_at is None:
-        return trust
-    latest = max(trust.issued_at, confirmation.issued_at)
-    expires = None if trust.expires is None else max(trust.expires, confirmation.expires)
-    return replace(trust, issued_at=latest, expires=expires)
+        issued_at = None if isinstance(value, StatusList | TrustList) else dated.issued_at
+        self._signed(name, version, issued_at, dated.expires)
 
 
 def confirmed_lists(files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -33,21 +33,21 @@ def test_a_vouched_system_clock_is_an_interval_around_it(tmp_path: Path) -> None
 
 
 def test_the_floor_survives_a_power_cut(tmp_path: Path) -> None:
-    signed = datetime(2031, 5, 1, tzinfo=UTC)
+    signed = BUILT_AT + timedelta(days=300)
     clock(tmp_path / "floor").raise_floor(signed)
     assert clock(tmp_path / "floor").now().lower >= signed
 
 
 def test_the_floor_never_goes_back(tmp_path: Path) -> None:
     here = clock(tmp_path / "floor")
-    here.raise_floor(datetime(2031, 5, 1, tzinfo=UTC))
-    here.raise_floor(datetime(2027, 5, 1, tzinfo=UTC))
-    assert here.now().lower >= datetime(2031, 5, 1, tzinfo=UTC)
+    here.raise_floor(BUILT_AT + timedelta(days=300))
+    here.raise_floor(BUILT_AT + timedelta(days=100))
+    assert here.now().lower >= BUILT_AT + timedelta(days=300)
 
 
 def test_a_system_clock_before_the_floor_is_not_believed(tmp_path: Path) -> None:
     here = clock(tmp_path / "floor", "system")
-    here.raise_floor(datetime.now(UTC) + timedelta(days=400))
+    here.raise_floor(datetime.now(UTC) + timedelta(days=1))
     now = here.now()
     assert now.state is ClockState.FLOOR
     assert now.upper is None

@@ -140,6 +140,30 @@ def test_a_signed_statement_ends_what_was_held_wrongly(vouched: Machine) -> None
     assert vouched.clock.now().lower >= vouched.wall - timedelta(seconds=5)
 
 
+@pytest.mark.parametrize("source", ["system", "floor"])
+def test_what_a_wrongly_set_machine_signed_ends_no_card(tmp_path: Path, source: Any) -> None:
+    machine = Machine(tmp_path, source)
+    machine.clock.raise_floor(TODAY)
+    for years in (2, 10, 74):
+        machine.clock.raise_floor(TODAY + 366 * years * DAY)
+        machine.passes(timedelta(minutes=1))
+        assert machine.about(TODAY + DAY) is not Validity.EXPIRED
+        machine.boot()
+        assert machine.about(TODAY + DAY) is not Validity.EXPIRED
+    machine.clock.raise_floor(TODAY + 50 * DAY)
+    assert machine.clock.now().lower >= TODAY + 50 * DAY
+
+
+def test_a_gate_from_the_storeroom_takes_the_time_where_the_vouched_clock_agrees(vouched: Machine) -> None:
+    vouched.clock.keep()
+    late = TODAY + 900 * DAY
+    vouched.boot(late)
+    assert vouched.clock.now().state is ClockState.FLOOR  # set ahead, for all it can tell
+    vouched.clock.raise_floor(late - DAY)
+    assert vouched.clock.now().state is ClockState.SYNCED
+    assert vouched.clock.now().lower >= late - timedelta(seconds=5)
+
+
 def test_a_copied_card_knows_the_floor_of_its_copy_and_no_less(floored: Machine, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "floor", tmp_path / "copy")
     floored.clock.raise_floor(TODAY + 50 * DAY)

@@ -17,7 +17,7 @@ from edge.trust.cbor import Tagged, decode, encode
 from edge.trust.cose import signer
 from edge.trust.interval import ClockState, Interval
 from edge.trust.keys import jwk, pinned, spki
-from edge.trust.list import CONTENT_TYPE, Freshness, normal, open_list, open_plain, write_list
+from edge.trust.list import CONTENT_TYPE, normal, open_list, open_plain, write_list
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 ROOT = ec.derive_private_key(77, ec.SECP256R1())
@@ -122,15 +122,13 @@ def test_a_mistake_in_a_list_is_named(changed: dict[str, Any], named: str) -> No
 
 def test_a_list_grows_old() -> None:
     trust = open_list(write_list(document(), signer(ROOT)), [spki(ROOT.public_key())])
-    fortnight = timedelta(days=14)
-    for days, freshness in (
-        (0, Freshness.FRESH),
-        (20, Freshness.FRESH),
-        (21, Freshness.STALE),
-        (35, Freshness.EXPIRED),
-    ):
-        assert trust.freshness(Interval.exactly(NOW + timedelta(days=days)), fortnight) is freshness
-    assert trust.freshness(Interval(NOW, None, ClockState.FLOOR), fortnight) is Freshness.FRESH
+    for days, ended in ((0, False), (20, False), (21, True), (35, True)):
+        now = Interval.exactly(NOW + timedelta(days=days))
+        assert trust.ended(now) is ended
+        assert trust.age_s(now) == days * 86400
+    assert not trust.ended(Interval(NOW, None, ClockState.FLOOR))
+    assert trust.age_s(Interval.exactly(NOW - timedelta(days=1))) == 0
+    assert open_plain(json.dumps({"issuers": []})).age_s(Interval.exactly(NOW)) is None
 
 
 def test_an_issuer_has_one_spelling() -> None:

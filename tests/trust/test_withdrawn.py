@@ -24,7 +24,7 @@ from edge.trust.keys import spki
 from edge.trust.list import write_list
 from edge.trust.signed import Purpose, seal, unseal
 from edge.trust.status import TYPE
-from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, Whole, mark, open_whole, write_confirmation
+from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, Whole, hashes_path, mark, open_whole, write_confirmation
 from edge.trust.withdrawn import (
     UNLISTED,
     Card,
@@ -327,6 +327,50 @@ def test_a_confirmation_makes_the_list_fresh_and_only_of_these_files() -> None:
     assert opened(kept_back).trust.issued_at == NOW - 90 * DAY
     rogue = {**old, CONFIRMATION: write_confirmation(old, TIMES, signer(STATE))}
     assert opened(rogue).trust.issued_at == NOW - 90 * DAY
+
+
+def test_no_confirmation_makes_anything_fresher_than_its_end() -> None:
+    def confirmed(main_ends: datetime, charter_ends: datetime) -> Whole:
+        began = NOW - 90 * DAY
+        charter = write_charter(1, [spki(LIVE.public_key())], [], [], (began, charter_ends), signer(ROOT))
+        files = {MAIN: a_list(ISS, times=(began, main_ends)), CHARTER: charter}
+        return opened({**files, CONFIRMATION: write_confirmation(files, TIMES, signer(LIVE))})
+
+    later = NOW + 9 * DAY
+    good, old_list, old_charter = (
+        confirmed(*ends) for ends in ((later, later), (NOW - 30 * DAY, later), (later, NOW - 40 * DAY))
+    )
+    assert good.trust.age_s(HERE) == DAY.total_seconds()
+    assert good.faults == ()
+    assert old_list.trust.age_s(HERE) == 30 * DAY.total_seconds()
+    assert old_list.trust.ended(HERE)
+    assert old_list.faults == ("issuers/main.cose: ended 2026-10-23",)
+    assert old_charter.trust.age_s(HERE) == 40 * DAY.total_seconds()
+    assert old_charter.faults == ("charter.cose: ended 2026-10-13",)
+
+
+@pytest.mark.parametrize("ended", ["list", "charter"])
+def test_an_issuer_ages_from_the_end_of_its_authoritys_list(ended: str) -> None:
+    began, over, good = NOW - 900 * DAY, NOW - 600 * DAY, NOW + 9 * DAY
+    named = [{"name": "land", "public": spki(STATE.public_key()), "issuers": [LAND]}]
+    times = (began, over if ended == "charter" else good)
+    charter = write_charter(1, [spki(LIVE.public_key())], named, [], times, signer(ROOT))
+    own = a_list(LAND, by=STATE, times=(began, over if ended == "list" else good))
+    whole = opened({MAIN: a_list(ISS), CHARTER: charter, "issuers/land.cose": own})
+    assert whole.trust.age_s(HERE) == whole.trust.age_s(HERE, ISS) == DAY.total_seconds()
+    assert whole.trust.age_s(HERE, LAND) == 600 * DAY.total_seconds()
+    assert (whole.trust.ended(HERE, ISS), whole.trust.ended(HERE, LAND)) == (False, True)
+    assert whole.faults == ({"list": "issuers/land.cose", "charter": "charter.cose"}[ended] + ": ended 2025-04-01",)
+
+
+def test_only_roots_and_live_keys_say_what_time_it_is() -> None:
+    far, known = NOW + 4000 * DAY, NOW - DAY
+    ends = (far, far + DAY)
+    charter = a_charter(land=(STATE, [LAND]))
+    files = {MAIN: a_list(ISS), CHARTER: charter}
+    assert opened({**files, STATUS_PATH: statuses(b"\x24", issued=far)}).signed_at == known
+    assert opened({**files, "issuers/land.cose": a_list(LAND, by=STATE, times=ends)}).signed_at == known
+    assert opened({**files, hashes_path(ISS): write_hashes(1, ISS, [], ends, signer(LIVE))}).signed_at == far
 
 
 def test_the_time_that_was_signed_is_capped_by_the_end_of_the_document() -> None:

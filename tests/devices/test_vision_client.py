@@ -119,7 +119,7 @@ READ_AT = time.monotonic()
 
 
 def told_now(lie: wire.Message) -> wire.Message:
-    """A lie that was made when this file was read, as if it were new: what was seen a minute ago is refused for that."""
+    """A lie that was made when this file was read, as if it were new: what is a minute old is refused for that."""
     if not isinstance(lie, Code | Probe):
         return lie
     return replace(lie, seen_at=lie.seen_at + time.monotonic() - READ_AT)

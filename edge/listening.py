@@ -2,12 +2,12 @@
 
 Rules:
 
-1. A request's head must come within the time and the length that its port gives it, a TLS handshake within
-   ``HANDSHAKE_S``.
+1. A request's head must come within the time and the length that its port gives it, and what is left of it once it has
+   been answered; a TLS handshake within ``HANDSHAKE_S``.
 2. A connection takes a place as it is accepted, before a byte of it is read. One address has ``each`` of them, all
-   strangers together leave ``KEPT`` for this machine; whoever comes beyond that is hung up on. A caller who is gone
-   without a word, as one out of reach of the radio is, loses the place once nothing sent to him has arrived for
-   ``GONE_S``.
+   strangers together leave ``KEPT`` for this machine; whoever comes beyond that is hung up on, or takes the place of
+   one of those who hold most. A caller who is gone without a word, as one out of reach of the radio is, loses the
+   place once nothing sent to him has arrived for ``GONE_S``.
 3. Signals belong to the process, not to one of its parts.
 4. Nothing is written down about requests.
 """
@@ -19,7 +19,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +57,9 @@ def plain(address: str) -> str:
 class Places:
     """So many at once. Strangers leave some of them for this machine, and no one of them has more than his share.
 
+    When strangers' places are all taken, whoever holds most of them gives one up, the oldest, to a caller who holds at
+    least two fewer: so many addresses together keep out nobody either.
+
     Args:
         most: of all together.
         kept: of them for this machine.
@@ -66,25 +69,46 @@ class Places:
     def __init__(self, most: int, kept: int, each: int) -> None:
         self._most, self._kept, self._each = most, kept, each
         self._taken: Counter[str] = Counter()
+        self._ends: defaultdict[str, list[Callable[[], None]]] = defaultdict(list)
 
     def __len__(self) -> int:
         return self._taken.total()
 
-    def take(self, address: str) -> bool:
-        """Whether there is a place for this caller; it is taken then."""
+    def take(self, address: str, end: Callable[[], None] | None = None) -> bool:
+        """Whether there is a place for this caller; it is taken then. ``end`` ends what takes it, which leaves then."""
         whose = _whose(address)
-        free = len(self) < self._most
-        if whose not in HERE:
-            strangers = len(self) - sum(self._taken[own] for own in HERE)
-            free = free and strangers < self._most - self._kept and self._taken[whose] < self._each
+        if whose in HERE:
+            free = len(self) < self._most
+        else:
+            free = self._taken[whose] < self._each and (self._free() or (end is not None and self._given_up(whose)))
         if free:
             self._taken[whose] += 1
+            if end is not None:
+                self._ends[whose].append(end)
         return free
 
-    def leave(self, address: str) -> None:
-        """Give a place back."""
-        self._taken[_whose(address)] -= 1
+    def leave(self, address: str, end: Callable[[], None] | None = None) -> None:
+        """Give a place back, with the ``end`` that it was taken with."""
+        whose = _whose(address)
+        self._taken[whose] -= 1
         self._taken += Counter()
+        if end in self._ends[whose]:
+            self._ends[whose].remove(end)
+        if not self._ends[whose]:
+            del self._ends[whose]
+
+    def _free(self) -> bool:
+        """Whether a stranger finds a place."""
+        strangers = len(self) - sum(self._taken[own] for own in HERE)
+        return len(self) < self._most and strangers < self._most - self._kept
+
+    def _given_up(self, whose: str) -> bool:
+        """Whether somebody who holds more has given a place up for this caller."""
+        fullest = max((other for other in self._ends if other not in HERE), key=self._taken.__getitem__, default=whose)
+        if self._taken[fullest] < self._taken[whose] + 2:
+            return False
+        self._ends[fullest][0]()
+        return self._free()
 
 
 def _whose(address: str) -> str:
@@ -111,6 +135,12 @@ class Punctual(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def on_response_complete(self) -> None:
+        """Answered before all of it was here: the rest must come in time too."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self.loop.call_later(self.head_s(), self._unread, self.conn)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
         super().connection_lost(exc)
@@ -134,6 +164,10 @@ class Punctual(H11Protocol):
     def _late(self) -> None:
         self._deadline = None
         if self.conn.their_state is h11.IDLE:
+            self.transport.close()
+
+    def _unread(self, request: h11.Connection) -> None:
+        if self.conn is request and request.their_state is h11.SEND_BODY:
             self.transport.close()
 
 
@@ -234,13 +268,13 @@ class _Ear(socket.socket):
         Raises:
             ConnectionAbortedError: there was no place; the loop comes back for the next one.
         """
-        line, address = super().accept()
-        if not self.places.take(address[0]):
+        accepted, address = super().accept()
+        line = _Line(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        if not self.places.take(address[0], line.give_up):
             line.close()
             raise ConnectionAbortedError
-        taken = _Line(line.family, line.type, line.proto, line.detach())
-        taken.leave = partial(self.places.leave, address[0])
-        return taken, address
+        line.leave = partial(self.places.leave, address[0], line.give_up)
+        return line, address
 
 
 class _Line(socket.socket):
@@ -251,6 +285,15 @@ class _Line(socket.socket):
     def close(self) -> None:
         """End it."""
         super().close()
+        self._left()
+
+    def give_up(self) -> None:
+        """Let somebody else have the place, at once; the loop sees the end of the line and closes it."""
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        self._left()
+
+    def _left(self) -> None:
         leave, self.leave = self.leave, None
         if leave is not None:
             leave()

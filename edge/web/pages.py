@@ -27,6 +27,7 @@ STREAMS = 32
 SCREENS = 16
 KEPT = 8
 EACH = 8
+SCREENS_EACH = 2
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 AGAIN_S = 30.0
 _STATIC = (
@@ -60,7 +61,7 @@ class Pages:
         self._desk = desk
         self._machine = machine
         self._screens_open = web.kiosk == "network"
-        self._screens = Places(SCREENS, KEPT, EACH)
+        self._screens = Places(SCREENS, KEPT, SCREENS_EACH)
         self._streams = Places(STREAMS, KEPT, EACH)
 
     def routes(self) -> list[Route]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.app.calibrated import calibration_of
@@ -63,7 +64,7 @@ def check(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         ("rules", rules_of(settings, machine)),
         ("secrets", secrets_of(settings, machine)),
         ("trust", trust_known(settings)),
-        ("clock", _clock(settings)),
+        ("clock", clock_of(settings)),
         ("camera", _camera(settings)),
         ("models", _models(settings)),
         ("gallery", gallery_of(settings)),
@@ -157,13 +158,19 @@ def trust_known(settings: Settings) -> Iterator[Finding]:
         yield Finding("trust", False, str(fault), "publish that file again; the rest is in force")
 
 
-def _clock(settings: Settings) -> Iterator[Finding]:
+def clock_of(settings: Settings) -> Iterator[Finding]:
+    """What time it is for this gate, and what helps where it only knows when it is not."""
     now = SystemClock(settings.clock, settings.paths.journal.parent / "clock-floor").now()
     if now.state is ClockState.SYNCED:
         yield Finding("clock", True, f"{now.lower:%Y-%m-%d %H:%M} UTC, from the system clock")
-    else:
-        remedy = "NTS server in /etc/chrony/sources.d/site.sources, or a clock battery; then clock.source = system"
-        yield Finding("clock", True, f"only a floor: not before {now.lower:%Y-%m-%d %H:%M} UTC", remedy)
+        return
+    remedy = "NTS server in /etc/chrony/sources.d/site.sources, or a clock battery; then clock.source = system"
+    if settings.clock.source == "system":
+        remedy = (
+            f"the system clock says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, which is not believed: set it. Where it "
+            "is right, a false time was signed once: stop edge.target, then edge audit anew --time"
+        )
+    yield Finding("clock", True, f"only a floor: not before {now.lower:%Y-%m-%d %H:%M} UTC", remedy)
 
 
 def _camera(settings: Settings) -> Iterator[Finding]:

@@ -101,10 +101,11 @@ async def ground(chosen: Chosen, closing: contextlib.ExitStack) -> Ground:
     )
     closing.callback(journal.close)
     closing.callback(clock.keep)
-    time_sealed(settings, last, clock)
-    trust = trust_of(settings, chosen.folder)
     follower = Follower(settings.paths.journal)
     closing.callback(follower.close)
+    if (refused := time_sealed(settings, last, clock, follower)) is not None:
+        await journal.append(refused)
+    trust = trust_of(settings, chosen.folder)
     if isinstance(trust, TrustFile):
         trust.know(await asyncio.to_thread(logged_trust, follower))
     standing = GateStanding(trust, follower, checkpoints, clock)

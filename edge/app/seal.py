@@ -7,15 +7,16 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from edge.app.service import keep_alive, notify, report_health, secret
-from edge.audit.entry import CRITICAL, Kind
+from edge.audit.entry import CRITICAL, Kind, Quality
 from edge.audit.sealing import SealingPolicy
 from edge.devices.checkpoints import SqliteCheckpoints
-from edge.devices.clock import SystemClock
+from edge.devices.clock import FOLLOWED, SystemClock
 from edge.devices.follower import Follower
 from edge.devices.token import Pkcs11Token, TokenPlace, enrolled_point
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Seal, Settings
+from edge.trust.interval import ClockState
 
 _BEHIND = timedelta(minutes=1)
 _LOOK_S = 10.0
@@ -69,14 +70,21 @@ def policy_of(seal: Seal, *, sending: bool = False) -> SealingPolicy:
 
 
 def take_time(log: Follower, clock: SystemClock) -> None:
-    """A checkpoint is not older than the entries under it: go by the newest when our clock is behind it."""
+    """A checkpoint is not older than the entries under it: go by the newest when our clock is behind it.
+
+    Unless that was the system clock of then, and the one of now is believed: one of them was wrong, and not this one.
+    """
     try:
         newest = log.entries(max(0, log.size() - 1), 1)
     except DeviceError:
         return
     for entry in newest:
         moment = datetime.fromtimestamp(entry.wall_ms / 1000, UTC)
-        if moment - clock.now().lower > _BEHIND:
+        now = clock.now()
+        synced = now.state is ClockState.SYNCED and entry.quality is Quality.SYNCED
+        if synced and now.upper is not None and moment > now.upper + FOLLOWED:
+            continue
+        if moment - now.lower > _BEHIND:
             clock.raise_floor(moment)
 
 

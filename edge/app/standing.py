@@ -16,7 +16,7 @@ from edge.audit.entry import Event, Kind, Value
 from edge.credential import Credential
 from edge.decision import card_of
 from edge.devices.checkpoints import CheckpointReader
-from edge.devices.clock import SystemClock
+from edge.devices.clock import FOLLOWED, SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
 from edge.devices.trusted import Trusted
@@ -26,7 +26,7 @@ from edge.errors import DeviceError, Refusal
 from edge.settings import Settings, SettingsError
 from edge.sync.batch import verify as verify_ack
 from edge.trust.charter import Charter
-from edge.trust.interval import Interval
+from edge.trust.interval import ClockState, Interval
 from edge.trust.keys import pinned, public_from
 from edge.trust.list import TrustList
 from edge.trust.withdrawn import UNLISTED, CardStatus, Found
@@ -117,8 +117,8 @@ class Witness:
         self._key = settings.mqtt.collector_key if settings.mqtt.enabled else None
         self._seen = 0
 
-    def signed_at(self) -> datetime | None:
-        """A moment that was not known yet, or None."""
+    def signed_at(self, epoch: int = 0) -> datetime | None:
+        """A moment that was not known yet, or None; what was signed about epochs before this one is not new."""
         if self._key is None:
             return None
         try:
@@ -132,20 +132,38 @@ class Witness:
             if not isinstance(error, FileNotFoundError):
                 _log.warning("the collector's time is not believed: %s", error)
             return None
-        return datetime.fromtimestamp(ack.at_s, UTC) if ack.origin == self._origin and ack.at_s else None
+        ours = ack.origin == self._origin and ack.epoch >= epoch
+        return datetime.fromtimestamp(ack.at_s, UTC) if ours and ack.at_s else None
 
 
-def time_sealed(settings: Settings, sealed: Checkpoint | None, clock: SystemClock) -> None:
-    """Take the time from the last checkpoint, if the token signed it."""
-    if sealed is None:
-        return
+def time_sealed(
+    settings: Settings, sealed: Checkpoint | None, clock: SystemClock, follower: Follower | None = None
+) -> Event | None:
+    """Take the time from the last checkpoint, if the token signed it.
+
+    It is our own clock of then. Where the system clock is believed now and is behind it, that one was wrong: what the
+    token says to it is an entry, and no floor. Nor is it one after time was set anew with an epoch (``anew.py``).
+    """
+    if sealed is None or (follower is not None and _set_anew(follower, sealed)):
+        return None
     try:
         key = _p256(settings.token.public_key)
         sealed.verify(key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
     except (OSError, ValueError) as error:
         _log.warning("the time of the last checkpoint is not believed: %s", error)
-        return
-    clock.raise_floor(datetime.fromtimestamp(sealed.head.at_s, UTC))
+        return None
+    moment, now = datetime.fromtimestamp(sealed.head.at_s, UTC), clock.now()
+    if now.state is ClockState.SYNCED and now.upper is not None and moment > now.upper + FOLLOWED:
+        seconds = int((moment - now.lower).total_seconds())
+        return Event(Kind.CLOCK_STEP, {"refused": sealed.head.at_s, "by": "checkpoint", "seconds": seconds})
+    clock.raise_floor(moment, own=True)
+    return None
+
+
+def _set_anew(follower: Follower, sealed: Checkpoint) -> bool:
+    """Whether a person told the time after this checkpoint."""
+    first = follower.entries(0, 1) if follower.epoch() > sealed.head.epoch else []
+    return bool(first) and first[0].kind is Kind.EPOCH_OPEN and "time" in first[0].fields
 
 
 def _p256(path: Path) -> ec.EllipticCurvePublicKey:
@@ -160,11 +178,17 @@ def _p256(path: Path) -> ec.EllipticCurvePublicKey:
     return key
 
 
-async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal) -> None:
-    """Take the time from what the collector signed; a step of a minute or more is an entry."""
-    told = witness.signed_at()
+async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal, watch: Watch) -> None:
+    """Take the time from what the collector signed, unless it is absurd; a step of a minute or more is an entry."""
+    told = witness.signed_at(journal.epoch)
     if told is None:
         return
+    if clock.absurd(told):
+        remedy = "set the collector's clock, or if that is right: edge audit anew --time"
+        watch.lost("clock", f"the collector says {told:%Y-%m-%d}, which is not believed; {remedy}")
+        return
+    if not watch.conditions().get("clock", (True, ""))[0]:
+        watch.back("clock")
     step = (told - clock.now().lower).total_seconds()
     clock.raise_floor(told)
     if step >= _STEP_S:
@@ -193,7 +217,8 @@ async def trust_changed(
         fields["faults"] = len(whole.faults)
     if signed_at is not None and signed_at > clock.now().lower:
         clock.raise_floor(signed_at)
-        fields["floor"] = int(signed_at.timestamp())
+        if clock.now().lower >= signed_at:
+            fields["floor"] = int(signed_at.timestamp())
     kind = Kind.STATUS_UPDATE if before is not None and before.digest == trust.digest else Kind.TRUST_UPDATE
     await journal.append(Event(kind, fields))
 
@@ -212,7 +237,7 @@ async def look_round(
             before = standing.trust()
             if await asyncio.to_thread(standing.trustfile.reload):
                 await trust_changed(standing, clock, journal, before)
-            await time_told(witness, clock, journal)
+            await time_told(witness, clock, journal, watch)
             if step := clock.stepped():
                 await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
         except DeviceError as error:

@@ -4,7 +4,8 @@ Rules (gate.md section 6):
 
 1. The floor is the latest of: build, last kept floor, verified signed statements; plus the stopwatch since. It is kept
    on disk and never goes back. So a statement from further ahead than any gate is switched off is not believed
-   (``absurd``), whoever signed it, unless the system clock that the site vouches for has come as far.
+   (``absurd``), whoever signed it, unless the system clock that the site vouches for has come as far, or it is this
+   gate's own checkpoint: its time came through this rule.
 2. With ``source = "system"`` the site vouches that the system clock is set from an authenticated source: then now is
    the system time give or take ``uncertainty_s`` (synced), unless that contradicts the floor, or is further ahead of it
    than any gate is switched off: then only the floor counts, and nobody is locked out by a clock set far ahead.
@@ -98,9 +99,14 @@ class SystemClock:
         give = timedelta(seconds=self._settings.uncertainty_s)
         return wall if floor <= wall + give and wall <= floor + AHEAD else None
 
-    def raise_floor(self, moment: datetime) -> None:
-        """A verified, signed statement was made at ``moment``: now cannot be earlier, if that can be at all."""
-        if self.absurd(moment):
+    def raise_floor(self, moment: datetime, *, own: bool = False) -> None:
+        """A verified, signed statement was made at ``moment``: now cannot be earlier, if that can be at all.
+
+        Args:
+            moment: when it was made.
+            own: by this gate, which believed it then.
+        """
+        if not own and self.absurd(moment):
             if not self._doubted:
                 _log.error("signed for %s, which is too far ahead to be believed", f"{moment:%Y-%m-%d}")
             self._doubted = True

@@ -8,26 +8,32 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.app import anew, backup
+from edge.app.check import clock_of
 from edge.app.gate import alone
 from edge.app.ground import last_of
+from edge.app.seal import take_time
+from edge.app.standing import Witness, time_sealed
 from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import Entry, Event, Kind
 from edge.audit.sealing import Guard, SealingPolicy
 from edge.devices.checkpoints import SqliteCheckpoints
-from edge.devices.clock import SystemClock
+from edge.devices.clock import BUILT_AT, SystemClock
 from edge.devices.journal import Follower, LastHead, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
 from edge.errors import DeviceError
 from edge.sealer import Sealer
-from edge.settings import Settings, load
-from edge.sync.batch import Batch
+from edge.settings import Clock, Settings, load
+from edge.sync.batch import Ack, Batch, sign
 from edge.sync.received import Received
 
 ROOT = Path(__file__).parents[2]
@@ -52,10 +58,10 @@ class House:
         self.collector = Received(folder / "received.db")
         self.start()
 
-    def start(self) -> None:
+    def start(self, clock: SystemClock | None = None, sealing: SystemClock | None = None) -> None:
         """Both processes, each with what is on disk."""
         paths = self.settings.paths
-        self.clock = SystemClock(self.settings.clock, paths.journal.parent / "clock-floor")
+        self.clock = clock or SystemClock(self.settings.clock, paths.journal.parent / "clock-floor")
         self.checkpoints = SqliteCheckpoints(paths.checkpoints)
         last = last_of(self.checkpoints)
         self.journal = SqliteJournal.open(paths.journal, self.origin, "gate", self.clock, LastHead.of(last))
@@ -63,7 +69,7 @@ class House:
         self.token._guard = Guard(self.origin, key_id(self.token.enrolled))
         if last is not None:
             self.token._guard.resume(last.head.epoch, last.head.size, last.digest)
-        parts = (self.log, self.checkpoints, self.token, self.clock)
+        parts = (self.log, self.checkpoints, self.token, sealing or self.clock)
         self.sealer = Sealer(self.origin, SealingPolicy(), *parts)
 
     def stop(self) -> None:
@@ -304,3 +310,117 @@ def test_no_epoch_is_begun_while_the_gate_runs(tmp_path: Path) -> None:
         asyncio.run(anew.begin(house.settings, "why", house.token.recall))
     assert house.journal.epoch == 1
     house.stop()
+
+
+class Machine:
+    """The clock of one process of a machine: what the system clock says, and a floor on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+
+    def boot(self, wall: datetime) -> SystemClock:
+        return SystemClock(
+            Clock("system", 5.0), self.folder / "clock-floor", wall=wall.timestamp, stopwatch=lambda: 0.0
+        )
+
+
+TODAY = BUILT_AT + timedelta(days=100)
+WRONG = TODAY + timedelta(days=390)
+
+
+def test_a_time_that_the_system_clock_had_wrongly_once_does_not_come_back_with_the_checkpoint(tmp_path: Path) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        house.stop()
+        gate, seal = (Machine(part.parent) for part in (house.settings.paths.journal, house.settings.paths.checkpoints))
+        (gate.folder / "clock-floor").write_text(f"{TODAY.timestamp():.0f}\n")
+        (seal.folder / "clock-floor").write_text(f"{TODAY.timestamp():.0f}\n")
+        house.start(gate.boot(WRONG), seal.boot(WRONG))
+        await house.lived(3)
+        house.stop()
+        clock, sealing = gate.boot(TODAY), seal.boot(TODAY)
+        house.start(clock, sealing)
+        take_time(house.log, sealing)
+        last = house.checkpoints.last()
+        assert last is not None
+        assert last.head.at_s > TODAY.timestamp() + 389 * 86400
+        refused = time_sealed(house.settings, last, clock, house.log)
+        assert refused is not None
+        assert (refused.kind, refused.fields["refused"]) == (Kind.CLOCK_STEP, last.head.at_s)
+        for one in (clock, sealing):
+            assert one.now().lower < TODAY + timedelta(minutes=1)
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_a_gate_that_lost_its_floor_takes_the_time_back_from_its_own_checkpoint(tmp_path: Path) -> None:
+    """Also when that is years after the program was made."""
+
+    async def story() -> None:
+        house = House(tmp_path)
+        late = BUILT_AT + timedelta(days=900)
+        house.clock.raise_floor(late, own=True)
+        await house.lived(1)
+        house.stop()
+        (house.settings.paths.journal.parent / "clock-floor").unlink()
+        house.start()
+        assert time_sealed(house.settings, house.checkpoints.last(), house.clock, house.log) is None
+        assert house.clock.now().lower >= late
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_time_is_set_anew_with_an_epoch_and_no_older_checkpoint_takes_it_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        house = House(tmp_path)
+        house.clock.raise_floor(WRONG, own=True)
+        await house.lived(3)
+        last = house.checkpoints.last()
+        assert last is not None
+        assert await house.begin("false time", time=TODAY) == 2
+        assert house.opening().fields["time"] == int(TODAY.timestamp())
+        assert house.opening().wall_ms < (TODAY + timedelta(minutes=1)).timestamp() * 1000
+        assert time_sealed(house.settings, last, house.clock, house.log) is None
+        assert house.clock.now().lower < TODAY + timedelta(minutes=1)
+        seal = SystemClock(house.settings.clock, house.settings.paths.checkpoints.parent / "clock-floor")
+        assert seal.now().lower < TODAY + timedelta(minutes=1)
+        sealed = await house.seal()
+        assert sealed.head.at_s < TODAY.timestamp() + 60
+        time_sealed(house.settings, sealed, house.clock, house.log)
+        assert house.clock.now().lower < TODAY + timedelta(minutes=1)
+        with pytest.raises(DeviceError, match="made later than that"):
+            await house.begin("a slip", time=BUILT_AT - timedelta(days=1))
+        house.start()
+        house.stop()
+
+    asyncio.run(story())
+
+
+def test_what_the_collector_signed_before_time_was_set_anew_is_not_new(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.stop()
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "collector.pem").write_bytes(public)
+    mqtt = replace(house.settings.mqtt, enabled=True, collector_key=tmp_path / "collector.pem")
+    settings = replace(house.settings, mqtt=mqtt)
+    settings.paths.witnessed.parent.mkdir(parents=True, exist_ok=True)
+    ack = Ack(house.origin, 1, 3, bytes(32), 0, b"x", int(WRONG.timestamp()))
+    settings.paths.witnessed.write_bytes(sign(ack, key))
+    assert Witness(settings).signed_at(1) == WRONG
+    assert Witness(settings).signed_at(2) is None
+
+
+@pytest.mark.parametrize(("source", "said"), [("system", "edge audit anew --time"), ("floor", "clock.source = system")])
+def test_a_technician_is_told_what_helps_a_clock_that_is_not_believed(
+    tmp_path: Path, source: Literal["system", "floor"], said: str
+) -> None:
+    house = House(tmp_path)
+    house.clock.raise_floor(datetime.now(UTC) + timedelta(days=3650), own=True)
+    house.stop()
+    (finding,) = clock_of(replace(house.settings, clock=Clock(source, 5.0)))
+    assert "only a floor" in finding.said
+    assert said in finding.remedy

@@ -27,7 +27,7 @@ class Told:
         self._moments = list(moments)
         self.asked = 0
 
-    def signed_at(self) -> datetime | None:
+    def signed_at(self, epoch: int) -> datetime | None:
         self.asked += 1
         return self._moments.pop(0) if self._moments else None
 
@@ -40,6 +40,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self.trustfile = self
+        self.said: list[str] = []
 
     def trust(self) -> None:
         return None
@@ -51,7 +52,13 @@ class Quiet:
         return False
 
     def lost(self, device: str, message: str) -> None:
-        pass
+        self.said.append(f"{device}: {message}")
+
+    def back(self, device: str) -> None:
+        self.said.append(f"{device}: back")
+
+    def conditions(self) -> dict[str, tuple[bool, str]]:
+        return {"clock": (not self.said or self.said[-1].endswith("back"), "")}
 
     def tell(self) -> None:
         pass
@@ -89,11 +96,30 @@ def test_a_time_that_the_collector_signed_is_an_entry_when_it_is_a_step(tmp_path
         ahead = house.wall + timedelta(days=3)
         told = cast(Witness, Told(house.wall + timedelta(seconds=30), ahead, ahead - timedelta(days=1)))
         for _ in range(4):
-            await time_told(told, house.clock, house.journal)
+            await time_told(told, house.clock, house.journal, cast(Watch, Quiet()))
         (step,) = house.steps()
         assert step.fields["by"] == "collector"
         assert step.fields["floor"] == int(ahead.timestamp())
         assert house.clock.now().lower >= ahead
+
+    lived(tmp_path, story)
+
+
+def test_a_collector_whose_clock_is_years_ahead_moves_no_gate_s_time(tmp_path: Path) -> None:
+    """Else one acknowledgement would let no card in for years, through every restart."""
+
+    async def story(house: House) -> None:
+        quiet: Any = Quiet()
+        before = house.clock.now()
+        told = cast(Witness, Told(house.wall + timedelta(days=5 * 365), house.wall + timedelta(minutes=2)))
+        await time_told(told, house.clock, house.journal, cast(Watch, quiet))
+        assert house.clock.now() == before
+        (said,) = quiet.said
+        assert said.startswith("clock: the collector says 2032")
+        assert "edge audit anew --time" in said
+        await time_told(told, house.clock, house.journal, cast(Watch, quiet))
+        assert quiet.said[1:] == ["clock: back"]
+        assert [step.fields["seconds"] for step in house.steps()] == [125]
 
     lived(tmp_path, story)
 

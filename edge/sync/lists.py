@@ -26,7 +26,7 @@ from edge.trust import charter as charters
 from edge.trust.cycles import Cycle, write_cycles
 from edge.trust.list import parse, write_list
 from edge.trust.members import write_members
-from edge.trust.status import StatusList, open_status_list
+from edge.trust.status import StatusList, open_list_of
 from edge.trust.whole import CHARTER, CONFIRMATION, MAIN, hashes_path, status_path, write_confirmation
 from edge.trust.withdrawn import write_denied, write_hashes
 
@@ -84,7 +84,7 @@ class Lists:
         """
         issuer = parse({"issuers": [self.book.issuer(iss)]}, b"").issuers[0]
         try:
-            return open_status_list(token, issuer.sound, uri)  # as the gates will see it
+            return open_list_of(issuer, token, uri)  # as the gates will see it
         except Refusal as refusal:
             raise OfficeError(f"not a status list of {iss}: {refusal}") from refusal
 

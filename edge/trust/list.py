@@ -83,8 +83,13 @@ class Issuer:
     @property
     def sound(self) -> tuple[Key, ...]:
         """The keys that no entry calls compromised."""
-        lost = {key.thumbprint for key in self.keys if key.compromised_since is not None}
+        lost = self.lost
         return tuple(key for key in self.keys if key.thumbprint not in lost)
+
+    @property
+    def lost(self) -> frozenset[bytes]:
+        """Thumbprints of the keys that an entry calls compromised."""
+        return frozenset(key.thumbprint for key in self.keys if key.compromised_since is not None)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from edge.trust.keys import Key, pinned, public_from, spki
 from edge.trust.list import Issuer, TrustList, normal, open_list
 from edge.trust.members import Members, open_members
 from edge.trust.signed import Document, Purpose, Times, seal, unseal
-from edge.trust.status import StatusList, open_status_list
+from edge.trust.status import StatusList, open_list_of
 from edge.trust.withdrawn import Hashes, Withdrawn, open_denied, open_hashes
 
 T = TypeVar("T", Members, Cycles)
@@ -227,18 +227,19 @@ class _Opening:
         return found
 
     def _status(self, path: str, issuer: Issuer) -> StatusList | None:
-        keys = issuer.sound
-
         def floor_of(listed: StatusList) -> str:
             return status_path(issuer.name, listed.uri)
 
         def read(data: bytes, floor: int) -> StatusList:
-            listed = open_status_list(data, keys)
+            listed = open_list_of(issuer, data)
             if listed.issued_at.timestamp() < max(floor, self._floors.get(floor_of(listed), 0)):
                 raise Refusal(Reason.NO_TRUST, "older than the one in force")
             return listed
 
         found: StatusList | None = self._file(path, read, lambda each: int(each.issued_at.timestamp()), floor_of)
+        if found is not None and found.by in issuer.lost:
+            self._faults.append(f"{path}: signed by a key that is compromised")
+            return None
         return found
 
     def _hashes(self, charter: Charter) -> dict[str, Hashes]:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,6 +172,64 @@ def test_a_status_list_of_another_issuer_says_nothing_about_this_one() -> None:
     whole = opened({**FILES, STATUS_PATH: statuses(b"\0", iss=OTHER)})
     assert about(whole, ISS, b"x", 0).status is CardStatus.UNKNOWN
     assert any("not signed by its issuer" in fault for fault in whole.faults)
+
+
+def certified(ca: Any, key: Any, names: str, ends: datetime = NOW + DAY, of_authority: bool = False) -> bytes:
+    """A certificate by ``ca`` that names an issuer, or of an authority."""
+    called = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("ca", names)]
+    builder = x509.CertificateBuilder(called[0], called[0 if of_authority else 1], key.public_key(), 5)
+    builder = builder.not_valid_before(NOW - 90 * DAY).not_valid_after(ends)
+    builder = builder.add_extension(x509.BasicConstraints(of_authority, None), critical=True)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(names)]), False)
+    return builder.sign(ca, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def by_roots(chain: bytes, root: bytes, signer_key: Any, **said: Any) -> Whole:
+    """A trust list with an issuer that is pinned by a root, and the status list that it signed."""
+    entry = {"iss": ISS, "roots": [root], "keys": [{"public": spki(LEAF.public_key()), **said}] if said else []}
+    issued, expires = (int(moment.timestamp()) for moment in TIMES)
+    main = write_list({"version": 1, "issued_at": issued, "expires": expires, "issuers": [entry]}, signer(ROOT))
+    claims = {2: URI, 6: int((NOW - DAY).timestamp()), 65533: {"bits": 2, "lst": zlib.compress(b"\x24")}}
+    array = make_sign1(encode(claims), signer(signer_key), {cose.TYP: TYPE, cose.X5CHAIN: chain})
+    return opened({MAIN: main, STATUS_PATH: encode(Tagged(cose.SIGN1, array))})
+
+
+CA, LEAF = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+
+def test_an_issuer_that_is_pinned_by_a_root_signs_its_status_list_with_a_chain() -> None:
+    root = certified(CA, CA, "ca", NOW + 900 * DAY, of_authority=True)
+    good = by_roots(certified(CA, LEAF, ISS), root, LEAF)
+    assert good.faults == ()
+    assert [about(good, ISS, b"x", index).status for index in (0, 1)] == [CardStatus.VALID, CardStatus.REVOKED]
+    bad = {
+        "bad-signature": by_roots(certified(CA, LEAF, ISS), root, KEYS[OTHER]),
+        "does not name the issuer": by_roots(certified(CA, LEAF, OTHER), root, LEAF),
+        "does not lead to a pinned root": by_roots(certified(LEAF, LEAF, ISS), root, LEAF),
+        "outside its validity": by_roots(certified(CA, LEAF, ISS, NOW - 2 * DAY), root, LEAF),
+        "not signed by its issuer": by_roots(
+            certified(CA, LEAF, ISS), root, LEAF, compromised_since=int((NOW + DAY).timestamp())
+        ),
+    }
+    for why, whole in bad.items():
+        assert why in whole.faults[0]
+        assert about(whole, ISS, b"x", 1).status is CardStatus.UNKNOWN
+
+
+def test_a_status_list_goes_with_the_key_that_signed_it() -> None:
+    key = {"public": spki(KEYS[ISS].public_key())}
+    document = {"version": 1, "issued_at": int(TIMES[0].timestamp()), "expires": int(TIMES[1].timestamp())}
+
+    def with_keys(version: int, *keys: Mapping[str, Any]) -> dict[str, bytes]:
+        entry = {"iss": ISS, "keys": list(keys)}
+        return {**FILES, MAIN: write_list({**document, "version": version, "issuers": [entry]}, signer(ROOT))}
+
+    before = opened(with_keys(1, key))
+    assert about(before, ISS, b"x", 0).status is CardStatus.VALID
+    for keys in ([{**key, "compromised_since": 1}], [key, {**key, "compromised_since": 1}]):
+        now = opened(with_keys(2, *keys), before=before)
+        assert about(now, ISS, b"x", 0).status is CardStatus.UNKNOWN
+        assert f"{STATUS_PATH}: signed by a key that is compromised" in now.faults
 
 
 def test_an_older_hash_list_or_charter_is_not_taken() -> None:

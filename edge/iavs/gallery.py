@@ -5,8 +5,8 @@ Rules:
 1. One thread of one process owns the file (``gallery.db.lock``): another would find the deleted in its matrices.
    Changes go one after another: work, entry in the log, commit, matrices; reading sees what is committed only.
 2. No change without an entry: the entry is on disk before the commit, and a change that cannot be recorded is undone.
-3. What is said about a person (samples, templates, biographic and document data) is encrypted, record by record; every
-   template names its model.
+3. What is said about a person (samples, templates, biographic and document data) is encrypted, record by record, and
+   opens only where it belongs (``vault.py``); every template names its model.
 4. Deleting overwrites (``secure_delete``), empties the write-ahead log (as soon as no other process reads it), zeroes
    the rows of the matrices and opens the file anew, for a connection remembers pages and values.
 5. What the gate may know is handed over with the change (``handing.py``); where it cannot be taken back, nothing is
@@ -31,6 +31,7 @@ from edge.biometric.enrolled import Place
 from edge.biometric.gallery import Floats, Index
 from edge.iavs.forgetting import AGAIN_S, Sweeper, sweep
 from edge.iavs.handing import Handing, merged
+from edge.iavs.older import renew
 from edge.iavs.refused import Refused
 from edge.iavs.vault import Vault
 from edge.iavs.view import Membership, View
@@ -48,7 +49,7 @@ CREATE TABLE IF NOT EXISTS encounters (
     id TEXT NOT NULL, category TEXT NOT NULL, UNIQUE (subject, id));
 CREATE TABLE IF NOT EXISTS members (
     gallery TEXT NOT NULL, subject TEXT NOT NULL REFERENCES subjects ON DELETE CASCADE, encounter TEXT NOT NULL,
-    claim TEXT NOT NULL, PRIMARY KEY (gallery, subject, encounter));
+    claim TEXT NOT NULL, mark BLOB NOT NULL, PRIMARY KEY (gallery, subject, encounter));
 CREATE INDEX IF NOT EXISTS members_by_claim ON members (gallery, claim);
 CREATE INDEX IF NOT EXISTS members_by_subject ON members (subject);
 CREATE TABLE IF NOT EXISTS records (
@@ -115,7 +116,11 @@ class Gallery:
             OSError: it cannot be opened, or another process has it.
             ValueError: it was written under another key.
         """
-        await self._call(self._open)
+        try:
+            await self._call(self._open)
+        except BaseException:
+            await self._call(self._close)
+            raise
         if not await self._emptied_now():
             self._sweeper.later()
 
@@ -260,8 +265,7 @@ class Gallery:
             raise OSError("another process has the gallery open") from error
         self._writes, self._reads = self._connected(), self._connected()
         self._writes.executescript(_SCHEMA)
-        if "small" not in {row[1] for row in self._writes.execute("PRAGMA table_info(templates)")}:
-            self._writes.execute("ALTER TABLE templates ADD COLUMN small INTEGER NOT NULL DEFAULT 0")
+        renew(self._writes, self._vault)
         self._path.chmod(0o600)
         for gallery, model, subject, encounter, vector in self._view(self._reads).searched():
             self.index.put(gallery, model, subject, encounter, vector)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge.biometric.gallery import Floats
 from edge.iavs.refused import Refused
-from edge.iavs.vault import Vault
+from edge.iavs.vault import Vault, member_name, record_name, template_name
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class View:
 
     def claim_of(self, gallery: str, subject: str) -> str:
         """By which claim the gallery knows a subject."""
-        row = self._row("SELECT claim FROM members WHERE gallery = ? AND subject = ? LIMIT 1", gallery, subject)
-        return str(row[0]) if row else subject
+        found = self._members("gallery = ? AND subject = ?", gallery, subject)
+        return found[0].claim if found else subject
 
     # subjects and encounters
 
@@ -153,7 +153,9 @@ class View:
         for other in self._members("gallery = ? AND claim = ?", gallery, claim):
             if other.subject != subject:
                 raise Refused("INVALID_IDENTITY_CLAIM", "already in use in this gallery")
-        self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)", (gallery, subject, encounter, claim))
+        mark = self._vault.mark(member_name(gallery, subject, encounter, claim))
+        row = (gallery, subject, encounter, claim, mark)
+        self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?)", row)
         self.touched.add(subject)
 
     def leave(self, gallery: str, subject: str, encounter: str | None) -> None:
@@ -176,7 +178,8 @@ class View:
         """Keep a record."""
         self._room()
         name = uuid.uuid4().hex
-        sealed = self._vault.seal(json.dumps(item.content, ensure_ascii=False).encode(), name)
+        bound = record_name(name, subject, item.encounter, item.gallery, item.kind, item.label)
+        sealed = self._vault.seal(json.dumps(item.content, ensure_ascii=False).encode(), bound)
         row = (name, subject, item.encounter, item.gallery, item.kind, item.label, sealed)
         self._db.execute(
             "INSERT INTO records (id, subject, encounter, gallery, kind, label, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -184,8 +187,10 @@ class View:
         )
         if item.template is not None:
             model, vector = item.template
-            sealed = self._vault.seal(np.asarray(vector, "<f4").tobytes(), f"{name} {model}")
-            self._db.execute("INSERT INTO templates VALUES (?, ?, ?, ?)", (name, model, sealed, item.small))
+            small = int(item.small)
+            bound = template_name(name, model, small, subject, item.encounter, item.gallery)
+            sealed = self._vault.seal(np.asarray(vector, "<f4").tobytes(), bound)
+            self._db.execute("INSERT INTO templates VALUES (?, ?, ?, ?)", (name, model, sealed, small))
         self.touched.add(subject)
 
     def records(self, subject: str, kind: str, encounter: str | None = None, gallery: str | None = None) -> list[Item]:
@@ -195,21 +200,22 @@ class View:
             " AND (?3 IS NULL OR encounter = ?3) AND (?4 IS NULL OR gallery IN ('', ?4)) ORDER BY number",
             (subject, kind, encounter, gallery),
         ).fetchall()
-        return [
-            Item(kind, label, json.loads(self._vault.open(sealed, name)), None, within, of)
-            for name, label, sealed, within, of in rows
-        ]
+        found = []
+        for name, label, sealed, within, of in rows:
+            plain = self._vault.open(sealed, record_name(name, subject, within, of, kind, label))
+            found.append(Item(kind, label, json.loads(plain), None, within, of))
+        return found
 
     def templates(self, subject: str, *, small: bool = True) -> Iterator[tuple[str, str, str, Floats]]:
         """Encounter, gallery, model and vector of all templates of a subject; also of small pictures, or not."""
         rows = self._db.execute(
-            "SELECT r.id, r.encounter, r.gallery, t.model, t.sealed FROM records AS r JOIN templates AS t"
+            "SELECT r.id, r.encounter, r.gallery, t.model, t.small, t.sealed FROM records AS r JOIN templates AS t"
             " ON t.record = r.id WHERE r.subject = ? AND t.small <= ?",
             (subject, small),
         ).fetchall()
-        for name, encounter, gallery, model, sealed in rows:
-            plain = self._vault.open(sealed, f"{name} {model}")
-            yield encounter, gallery, model, np.frombuffer(plain, "<f4").astype(np.float32)
+        for name, encounter, gallery, model, little, sealed in rows:
+            vector = self._vector(sealed, template_name(name, model, little, subject, encounter, gallery))
+            yield encounter, gallery, model, vector
 
     def drop(
         self, subject: str, kind: str, encounter: str | None, gallery: str | None, labels: list[str] | None = None
@@ -228,13 +234,15 @@ class View:
     def searched(self) -> Iterator[tuple[str, str, str, str, Floats]]:
         """Gallery, model, subject, encounter and vector of all templates that are searched, in one go."""
         rows = self._db.execute(
-            "SELECT m.gallery, t.model, r.subject, r.encounter, r.id, t.sealed FROM members AS m JOIN records AS r"
+            "SELECT m.gallery, m.claim, m.mark, t.model, t.small, r.subject, r.encounter, r.gallery, r.id, t.sealed"
+            " FROM members AS m JOIN records AS r"
             " ON r.subject = m.subject AND r.encounter = m.encounter AND r.gallery IN ('', m.gallery)"
             " JOIN templates AS t ON t.record = r.id"
         )
-        for gallery, model, subject, encounter, name, sealed in rows:
-            vector = np.frombuffer(self._vault.open(sealed, f"{name} {model}"), "<f4")
-            yield gallery, model, subject, encounter, vector.astype(np.float32)
+        for gallery, claim, mark, model, small, subject, encounter, of, name, sealed in rows:
+            self._vault.marked(mark, member_name(gallery, subject, encounter, claim))
+            vector = self._vector(sealed, template_name(name, model, small, subject, encounter, of))
+            yield gallery, model, subject, encounter, vector
 
     def subjects(self) -> list[str]:
         """All subjects that are in a gallery."""
@@ -250,8 +258,15 @@ class View:
             raise Refused("CANNOT_STORE_DATA", "the disk is nearly full; deleting is possible")
 
     def _members(self, where: str, *values: str) -> list[Membership]:
-        rows = self._db.execute(f"SELECT gallery, subject, encounter, claim FROM members WHERE {where}", values)  # noqa: S608 -- two fixed texts
-        return [Membership(*row) for row in rows]
+        rows = self._db.execute(f"SELECT gallery, subject, encounter, claim, mark FROM members WHERE {where}", values)  # noqa: S608 -- fixed texts
+        found = []
+        for *row, mark in rows:
+            self._vault.marked(mark, member_name(*row))
+            found.append(Membership(*row))
+        return found
+
+    def _vector(self, sealed: bytes, name: str) -> Floats:
+        return np.frombuffer(self._vault.open(sealed, name), "<f4").astype(np.float32)
 
     def _row(self, statement: str, *values: Any) -> Any:
         return self._db.execute(statement, values).fetchone()

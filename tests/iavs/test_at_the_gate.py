@@ -328,14 +328,14 @@ def test_a_gallery_that_is_no_longer_handed_over_is_taken_back(story: Story, tmp
 def test_a_gallery_file_of_before_is_read(story: Story, tmp_path: Path) -> None:
     import sqlite3
 
-    async def told(gate: Any) -> None:
-        await enrolled(gate)
+    anna = Enrolled("staff", "https://id.example.org 1")
 
     async def known(gate: Any) -> None:
-        assert score(reader(tmp_path), 1) == pytest.approx(1.0)
+        assert score(reader(tmp_path), 1, anna) == pytest.approx(1.0)
 
-    story(told)
+    written = Path(__file__).parents[1] / "vectors" / "iavs" / "gallery-before.sql"
     file = sqlite3.connect(tmp_path / "gallery.db")
+    file.executescript(written.read_text(encoding="utf-8"))
     file.execute("ALTER TABLE templates DROP COLUMN small")
     file.close()
     story(known, handing=handing(tmp_path))

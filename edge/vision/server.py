@@ -177,14 +177,16 @@ class Vision:
 
     async def _code(self, deadline_s: float) -> Code | wire.Done:
         """The next code, or nothing to report."""
+        now = asyncio.get_running_loop().time
+        until = now() + _bounded(deadline_s)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_bounded(deadline_s)):
-                while True:
+            while now() < until:
+                async with asyncio.timeout_at(until):
                     frame = await self._camera.newer_than(self._read_number)
-                    self._read_number = frame.number
-                    code = await self._call(self._reader.code, frame)
-                    if code is not None:
-                        return code
+                self._read_number = frame.number
+                code = await self._call(self._reader.code, frame)  # to its end: a code that was read counts once
+                if code is not None:
+                    return code
         return wire.Done()
 
     async def _probe(self, ask: wire.AskProbe, writer: asyncio.StreamWriter) -> wire.Message:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import struct
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -189,6 +190,31 @@ def test_no_code_before_the_deadline_is_nothing_to_report(run: Run, stage: Stage
     async def story() -> None:
         async with serving(stage) as (_, path):
             assert await (await Gate.at(path)).ask(wire.AskCode(0.2)) == wire.Done()
+
+    run(story())
+
+
+def test_a_code_that_is_read_while_the_question_ends_is_answered_all_the_same(run: Run, stage: Stage) -> None:
+    """It counts once: whoever was not told of it now would never be."""
+
+    async def story() -> None:
+        async with serving(stage) as (vision, path):
+            look, begun = vision._reader.code, list[Code]()
+
+            def slow(frame: Any) -> Code | None:
+                found = look(frame)
+                if found is not None:
+                    begun.append(found)
+                    time.sleep(0.6)  # longer than the question
+                return found
+
+            vision._reader.code = slow  # type: ignore[method-assign] # a look that takes its time
+            gate = await Gate.at(path)
+            stage.play("card.npy loop")
+            answer: wire.Message = wire.Done()
+            while not begun:
+                answer = await gate.ask(wire.AskCode(0.5))
+            assert answer == begun[0]
 
     run(story())
 

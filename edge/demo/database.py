@@ -64,12 +64,12 @@ class Database:
     def kill(self) -> None:
         """Stop at once, as a power cut does."""
         self._running.send_signal(signal.SIGQUIT)
-        self._running.wait(20)
+        self._running.wait(60)
 
     def close(self) -> None:
         """Stop, and remove its folder."""
         self._running.send_signal(signal.SIGINT)
-        self._running.wait(20)
+        self._running.wait(60)
         shutil.rmtree(self.folder)
 
     def __enter__(self) -> Database:

@@ -27,7 +27,7 @@ from edge.settings import Iavs
 GALLERY = "staff"
 _AUDIENCE, _KID = "demo-gate", "office-1"
 _HOST = "127.0.0.1"
-_READY_S = 15.0
+_READY_S = 60.0
 _TOKEN_S = 3600
 
 

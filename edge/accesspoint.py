@@ -226,6 +226,8 @@ class AccessPoint:
         """Show whether the next person may come."""
         if self.doorway.open:
             self.show(Indication.WELCOME)  # by an operator; who shows a card is waited for elsewhere
+        elif self.doorway.turned_away:
+            self.show(Indication.STEP_BACK)
         else:
             self.show(Indication.OUT_OF_SERVICE if self.watch.out_of_service() else Indication.READY)
 

@@ -86,7 +86,7 @@ class Doorway:
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._standing = AT_REST
         self._portions = 1
-        self._over = self._shut = False
+        self._over = self._shut = self._turned = False
         self.dispensed = 0
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
@@ -105,6 +105,11 @@ class Doorway:
     def open(self) -> bool:
         """Whether somebody may go in now."""
         return self._state in self._plan.unlocked
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether somebody who was let in and did not pass is still in the way, and nobody has to mend anything."""
+        return self._turned and not (self._over or self.alarmed or self.is_clear())
 
     def is_clear(self) -> bool:
         """Whether a grant would open now."""
@@ -159,6 +164,9 @@ class Doorway:
         self._state = to.state
         for command in to.commands:
             self._carry_out(command)
+        self._turned = Command.NOT_TAKEN in to.commands or (self._turned and not self.is_clear())
+        if Command.NOT_TAKEN in to.commands and self.turned_away:
+            self._panel.show(Indication.STEP_BACK)
         self._mind_the_door()
         if self._state is State.LOCKED and Sensed.DOOR_OPEN not in self._standing:
             self._visit = None

@@ -740,3 +740,25 @@ def test_a_lock_down_while_somebody_is_looked_at_lets_them_in_no_more(at_work: W
         assert house.gate.unlocks == 0
 
     at_work(story)
+
+
+def test_whom_an_operator_let_in_and_who_did_not_pass_is_told_to_step_back_as_long_as_they_are_in_the_way(
+    at_work: Work, pins: Gate
+) -> None:
+    async def story(house: House) -> None:
+        def told() -> str:
+            return (house.stage / "panel").read_text().strip()
+
+        (house.stage / "person").write_text("stays")
+        order = asyncio.ensure_future(house.doorway.let_through(await house.journal.append(Event(Kind.OVERRIDE))))
+        await asyncio.sleep(0.3)
+        assert told() == Indication.WELCOME.value
+        house.gate.sense(pins.beam_2_pin, broken=True)  # somebody comes the other way
+        assert await order is Kind.NOT_TAKEN
+        await asyncio.sleep(0.5)
+        assert told() == Indication.STEP_BACK.value
+        house.gate.sense(pins.beam_2_pin, broken=False)
+        await asyncio.sleep(0.5)
+        assert told() == Indication.READY.value
+
+    at_work(story)

@@ -820,6 +820,66 @@ def test_who_swings_in_the_entry_beam_has_as_long_as_the_release(pins: Gate, run
     run(story())
 
 
+def test_who_is_behind_a_locked_exit_is_told_to_step_back(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays-inside")
+        wired = kind_of_passage(pins, "interlock")
+        gate = SimulatedGate(wired, tmp_path)
+        door = doorway(gate, SimulatedJournal(), INTERLOCK, held_s=5.0)
+
+        def told() -> str:
+            return (tmp_path / "panel").read_text().strip()
+
+        async def too_slow() -> None:
+            gate.show(Indication.WELCOME)
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            while not gate.exit_unlocked:  # noqa: ASYNC110 -- a pin has no event
+                await asyncio.sleep(0.05)
+            assert (told(), door.turned_away) == (Indication.WELCOME.value, False)
+            assert await passing is Kind.NOT_TAKEN
+            assert (told(), door.turned_away) == (Indication.STEP_BACK.value, True)
+            gate.sense(wired.door_pin, broken=True)
+            await asyncio.sleep(0.1)
+            assert door.turned_away, "on the way out"
+            gate.sense(wired.beam_2_pin, broken=False)
+            gate.sense(wired.door_pin, broken=False)
+            await door.clear()
+            assert not door.turned_away
+
+        await beside(door, too_slow())
+        gate.close()
+
+    run(story())
+
+
+def test_whom_the_exit_falls_shut_before_opens_it_again(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays-inside")
+        wired = kind_of_passage(pins, "interlock")
+        gate, journal = SimulatedGate(wired, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, INTERLOCK, held_s=5.0)
+
+        async def pulls_it_shut() -> None:
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            while not gate.exit_unlocked:  # noqa: ASYNC110 -- a pin has no event
+                await asyncio.sleep(0.05)
+            for broken in (True, False):
+                gate.sense(wired.exit_door_pin, broken=broken)
+                await asyncio.sleep(0.05)
+                assert gate.exit_unlocked != broken
+            for pin, broken in ((wired.exit_door_pin, True), (wired.beam_2_pin, False), (wired.exit_door_pin, False)):
+                gate.sense(pin, broken=broken)
+                await asyncio.sleep(0.05)
+            assert await passing is Kind.TAKEN
+            assert not gate.exit_unlocked
+
+        await beside(door, pulls_it_shut())
+        assert journal.events == []
+        gate.close()
+
+    run(story())
+
+
 def test_an_order_whose_lock_fails_has_an_outcome_and_ends_the_part(pins: Gate, run: Run, tmp_path: Path) -> None:
     """Whoever waits for it may be a task that nobody waits for."""
 

@@ -337,6 +337,21 @@ def test_somebody_who_goes_back_out_of_the_first_door_has_not_passed() -> None:
     assert Command.ALARM not in done
 
 
+def test_an_exit_that_falls_shut_before_the_person_is_out_is_released_again_for_the_rest_of_the_held_time() -> None:
+    shut = (*GO_IN, *(Sensed.EXIT_DOOR_OPEN, Sensed.EXIT_DOOR_CLOSED) * 2)
+    state, done = walk(INTERLOCK, *shut)
+    assert state is State.EXIT_AGAIN
+    assert done.count(Command.UNLOCK_EXIT) == 3
+    assert done.count(Command.TIME_HELD) == 2, "one for the way in, one for the way out"
+    state, done = walk(INTERLOCK, *shut, Sensed.EXIT_DOOR_OPEN, Sensed.BEAM_2_CLEAR, Sensed.EXIT_DOOR_CLOSED)
+    assert state is State.LOCKED
+    assert Command.TAKEN in done
+    for end in (Happening.HELD_OVER, Happening.RELEASE_OVER):
+        state, done = walk(INTERLOCK, *shut, end)
+        assert state is State.EMPTYING
+        assert done[-4:] == [Command.LOCK_EXIT, Command.STOP_TIMERS, Command.NOT_TAKEN, Command.TIME_HELD]
+
+
 def test_nobody_is_let_in_while_somebody_stands_between_the_doors() -> None:
     state, done = walk(INTERLOCK, *GO_IN, Happening.RELEASE_OVER, Happening.GRANTED)
     assert state is State.EMPTYING

@@ -191,6 +191,22 @@ def test_a_fire_frees_the_way_out_from_every_situation_and_until_it_is_over() ->
                 assert after(INTERLOCK, then, event).freed, event
 
 
+def test_an_exit_that_falls_shut_again_and_again_holds_nobody_longer() -> None:
+    exits_end(INTERLOCK)
+
+
+def exits_end(plan: Plan) -> None:
+    """The held time begins when the exit opens first; opening and closing it begins it no second time."""
+    for now in reached(plan):
+        if now.state not in (State.EXIT_OPENED, State.EXIT_AGAIN):
+            continue
+        assert Happening.HELD_OVER in now.running, f"{now.state.value}: without end"
+        for event in set(possible(plan, now)) - {Happening.STOP}:
+            to = plan.follow(now.state, event, now.standing)
+            again = to.state in plan.pending and Command.TIME_HELD in to.commands
+            assert not again, f"{now.state.value}, {event.value}: begins anew"
+
+
 def test_a_portion_is_never_unseen() -> None:
     portions_are_seen(DISPENSER)
 
@@ -461,6 +477,13 @@ UNHEARD: dict[str, tuple[Callable[[Plan], None], Plan, State, Event, Step]] = {
         State.JAMMED_SETTLING,
         Sensed.FAULT_OVER,
         Step(State.LOCKED, (Command.SILENCE, Command.NOT_TAKEN)),
+    ),
+    "an exit that falls shut and opens begins its time anew": (
+        exits_end,
+        INTERLOCK,
+        State.EXIT_AGAIN,
+        Sensed.EXIT_DOOR_OPEN,
+        Step(State.EXIT_OPENED, (Command.LOCK_EXIT, Command.STOP_TIMERS, Command.TIME_HELD)),
     ),
     "nobody hears of a portion that falls while it is jammed": (
         portions_are_seen,

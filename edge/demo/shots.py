@@ -41,6 +41,7 @@ POSES = {
     "into-the-middle": Face(Screen.LOOK, hint=Hint.MIDDLE),
     "welcome": Face(Screen.WELCOME),
     "refused": Face(Screen.REFUSED, Reason.EXPIRED),
+    "step-back": Face(Screen.STEP_BACK),
     "assisted": Face(Screen.ASSISTED, Reason.REFERRED),
     "alarm": Face(Screen.ALARM),
     "fire": Face(Screen.FIRE),

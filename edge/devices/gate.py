@@ -37,6 +37,7 @@ LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float |
     Indication.LOOK: (False, False, 0.4, False),
     Indication.WELCOME: (False, True, False, False),
     Indication.REFUSED: (0.25, False, False, False),
+    Indication.STEP_BACK: (0.25, False, 0.25, False),
     Indication.ALARM: (0.1, False, 0.1, 0.25),
     Indication.OUT_OF_SERVICE: (True, False, True, False),
 }

@@ -9,7 +9,8 @@ Rules:
 1. ``GRANTED`` releases the entry door, and only while the room is empty and both doors are shut.
 2. A release ends as soon as its door opens: the door falls shut behind the person without being asked.
 3. The exit door is released only when the entry door is shut again behind exactly one person, and locked in the same
-   step in which the entry door opens.
+   step in which the entry door opens. One that falls shut before the person is out is released again, as often as the
+   held time allows.
 4. Two people, or one who does not leave, open nothing more; the room has to be empty before the next grant. Whoever
    clears beam 1 without having broken beam 2 has turned back and may try again; whoever breaks beam 2 without beam 1,
    or beam 1 after beam 2, counts as a second person.
@@ -28,6 +29,7 @@ _S, _E, _H, _C = State, Sensed, Happening, Command
 _ENDS = (_C.STOP_TIMERS, _C.NOT_TAKEN)
 _FORCED = (_C.LOCK, *_ENDS, _C.REPORT_FORCED, _C.ALARM)
 _TAILGATE = (*_ENDS, _C.REPORT_TAILGATE, _C.ALARM)
+_STAYS = (_C.LOCK_EXIT, *_ENDS, _C.TIME_HELD)
 _HELD = (_C.NOT_TAKEN, _C.REPORT_HELD, _C.ALARM)
 
 _WAY_IN: Mapping[tuple[State, Event], Step] = {
@@ -64,12 +66,16 @@ _WAY_IN: Mapping[tuple[State, Event], Step] = {
 _WAY_OUT: Mapping[tuple[State, Event], Step] = {
     (_S.INSIDE, _E.DOOR_CLOSED): Step(_S.EXIT_RELEASED, (_C.STOP_TIMERS, _C.TIME_RELEASE, _C.UNLOCK_EXIT)),
     (_S.EXIT_RELEASED, _E.EXIT_DOOR_OPEN): Step(_S.EXIT_OPENED, (_C.LOCK_EXIT, _C.STOP_TIMERS, _C.TIME_HELD)),
-    (_S.EXIT_RELEASED, _E.DOOR_OPEN): Step(_S.AWAY, (_C.LOCK_EXIT, *_ENDS, _C.TIME_HELD)),
+    (_S.EXIT_RELEASED, _E.DOOR_OPEN): Step(_S.AWAY, _STAYS),
     (_S.EXIT_RELEASED, _H.RELEASE_OVER): Step(_S.EMPTYING, (_C.LOCK_EXIT, _C.NOT_TAKEN, _C.TIME_HELD)),
     (_S.EXIT_OPENED, _E.BEAM_2_CLEAR): Step(_S.EXITED, (_C.TAKEN,)),
-    (_S.EXIT_OPENED, _E.EXIT_DOOR_CLOSED): Step(_S.EMPTYING, (*_ENDS, _C.TIME_HELD)),
+    (_S.EXIT_OPENED, _E.EXIT_DOOR_CLOSED): Step(_S.EXIT_AGAIN, (_C.TIME_RELEASE, _C.UNLOCK_EXIT)),
     (_S.EXIT_OPENED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (*_ENDS, _C.REPORT_FORCED, _C.ALARM)),
     (_S.EXIT_OPENED, _H.HELD_OVER): Step(_S.EXIT_FORCED, _HELD),
+    (_S.EXIT_AGAIN, _E.EXIT_DOOR_OPEN): Step(_S.EXIT_OPENED, (_C.LOCK_EXIT,)),
+    (_S.EXIT_AGAIN, _E.DOOR_OPEN): Step(_S.AWAY, _STAYS),
+    (_S.EXIT_AGAIN, _H.RELEASE_OVER): Step(_S.EMPTYING, _STAYS),
+    (_S.EXIT_AGAIN, _H.HELD_OVER): Step(_S.EMPTYING, _STAYS),
     (_S.EXITED, _E.EXIT_DOOR_CLOSED): Step(_S.LOCKED, (_C.STOP_TIMERS,)),
     (_S.EXITED, _E.DOOR_OPEN): Step(_S.DOOR_FORCED, (_C.STOP_TIMERS, _C.REPORT_FORCED, _C.ALARM)),
     (_S.EXITED, _H.HELD_OVER): Step(_S.EXIT_FORCED, (_C.REPORT_HELD, _C.ALARM)),
@@ -92,7 +98,7 @@ _WAY_BACK: Mapping[tuple[State, Event], Step] = {
 _PENDING = frozenset(
     {
         *(_S.RELEASED, _S.OPENED, _S.CROSSING, _S.ENTERING, _S.INSIDE, _S.UNSEEN, _S.RETURNING),
-        *(_S.EXIT_RELEASED, _S.EXIT_OPENED),
+        *(_S.EXIT_RELEASED, _S.EXIT_OPENED, _S.EXIT_AGAIN),
     }
 )
 _USED = {state for state, _ in (*_WAY_IN, *_WAY_OUT, *_WAY_BACK)} - {_S.EVACUATED}
@@ -118,7 +124,7 @@ INTERLOCK = Plan(
     table={**_WAY_IN, **_WAY_OUT, **_WAY_BACK, **_FIRE},
     pending=_PENDING,
     unlocked=frozenset({_S.RELEASED}),
-    exit_unlocked=frozenset({_S.EXIT_RELEASED, _S.EVACUATED}),
+    exit_unlocked=frozenset({_S.EXIT_RELEASED, _S.EXIT_AGAIN, _S.EVACUATED}),
     alarmed=frozenset({_S.FORCED, _S.DOOR_FORCED, _S.EXIT_FORCED, _S.EVACUATED}),
     clear=frozenset({_S.LOCKED}),
     anew={

@@ -15,6 +15,7 @@ class Indication(Enum):
     LOOK = "look"
     WELCOME = "welcome"
     REFUSED = "refused"
+    STEP_BACK = "step-back"
     ALARM = "alarm"
     OUT_OF_SERVICE = "out-of-service"
 
@@ -88,6 +89,7 @@ class State(Enum):
     RETURNING = "returning"
     EXIT_RELEASED = "exit-released"
     EXIT_OPENED = "exit-opened"
+    EXIT_AGAIN = "exit-again"
     EXITED = "exited"
     EMPTYING = "emptying"
     AWAY = "away"

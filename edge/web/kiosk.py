@@ -42,6 +42,7 @@ class Screen(Enum):
     LOOK = "look"
     WELCOME = "welcome"
     REFUSED = "refused"
+    STEP_BACK = "step-back"
     ASSISTED = "assisted"
     ALARM = "alarm"
     FIRE = "fire"
@@ -55,6 +56,7 @@ _SCREENS = {
     Indication.LOOK: Screen.LOOK,
     Indication.WELCOME: Screen.WELCOME,
     Indication.REFUSED: Screen.REFUSED,
+    Indication.STEP_BACK: Screen.STEP_BACK,
     Indication.ALARM: Screen.ALARM,
     Indication.OUT_OF_SERVICE: Screen.OUT_OF_SERVICE,
 }

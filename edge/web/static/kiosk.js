@@ -149,7 +149,7 @@ function other() {
   if (others.length) put("other", "other-say", "other-step", others[turn++ % others.length]);
 }
 
-const TONES = { welcome: [660, 880], refused: [330, 247], assisted: [440, 440], look: [550], alarm: [300, 300, 300], fire: [800, 600, 800, 600] };
+const TONES = { welcome: [660, 880], refused: [330, 247], "step-back": [330, 247], assisted: [440, 440], look: [550], alarm: [300, 300, 300], fire: [800, 600, 800, 600] };
 
 function sound(screen) {
   if (audio.state !== "running") {

@@ -5,7 +5,7 @@ const ROWS = 100;
 const SILENT_MS = 35000; // the gate speaks every 15 s
 const VISITS = { granted: "✓ Granted", denied: "✕ Denied", override: "✓ Override" };
 const PASSAGES = { taken: "went through", "not-taken": "did not pass" };
-const SCREENS = { idle: "ready", reading: "reading a card", look: "look here", welcome: "welcome", refused: "refused", assisted: "see the reception", alarm: "alarm", fire: "fire alarm", closed: "locked down", "out-of-service": "out of service" };
+const SCREENS = { idle: "ready", reading: "reading a card", look: "look here", welcome: "welcome", refused: "refused", "step-back": "step back out", assisted: "see the reception", alarm: "alarm", fire: "fire alarm", closed: "locked down", "out-of-service": "out of service" };
 
 const CLOCKS = { synced: "certain", held: "held since it was certain", floor: "only known not to be earlier", unknown: "unknown" };
 

@@ -8,7 +8,7 @@ import errno
 import json
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -462,6 +462,7 @@ async def held(url: str, count: int, asked: bytes = b"", *, by: int = 2) -> list
         with contextlib.suppress(OSError):  # it may have been hung up on already
             line.send(asked)
         lines.append(line)
+        HELD.append(line)
         await asyncio.sleep(0)
     await queued(host, int(port))
     return lines
@@ -487,6 +488,17 @@ async def first_of(line: socket.socket, length: int) -> bytes:
 def let_go(lines: list[socket.socket]) -> None:
     for line in lines:
         line.close()
+
+
+HELD: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def nobody_left() -> Iterator[None]:
+    """What a test that failed has opened is closed with it: the next one is not told of it."""
+    yield
+    let_go(HELD)
+    HELD.clear()
 
 
 def test_the_screen_finds_its_page_in_the_clear_beside_a_port_under_tls(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -86,6 +87,7 @@ def handed_out(codes: Iterable[str]) -> tuple[Language, ...]:
     return tuple(language.at_dispenser() for language in load(codes))
 
 
+@cache
 def _load(code: str) -> Language:
     text = resources.files("edge.web").joinpath("words", f"{code}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)

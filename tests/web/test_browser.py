@@ -22,6 +22,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge import wire
+from edge.app.tickets import IDLE_S
 from edge.audit.entry import Kind
 from edge.audit.export import read as read_export
 from edge.biometric.values import Hint
@@ -759,6 +760,9 @@ def test_without_the_time_the_page_asks_for_two_codes(folder: Folder) -> None:
     story(told)
 
 
+PAGES = Path(board_module.__file__).parent
+
+
 @contextlib.asynccontextmanager
 async def at_work(folder: Folder, role: Role = Role.ADMIN) -> AsyncIterator[tuple[Any, Any, Page]]:
     """The gate, anna's phone, and the page she is logged in at."""
@@ -903,6 +907,27 @@ def test_who_is_at_a_place_on_the_page_stays_there(folder: Folder) -> None:
             assert await page.evaluate("document.activeElement === places[0]")
             await stand.put(Kind.GRANTED)  # somebody else has come
             await page.wait_for_selector("button.let-in", state="detached")
+            assert await page.evaluate("document.activeElement.id") == "visits"
+
+    story(told)
+
+
+def test_who_only_reads_is_warned_before_being_logged_out(folder: Folder) -> None:
+    """A screen reader's own keys are not the page's to hear."""
+    assert f"LEAVING_MS = {round(IDLE_S / 60) - 2} * 60000" in (PAGES / "static" / "acting.js").read_text(
+        encoding="utf-8"
+    )
+
+    async def told() -> None:
+        async with at_work(folder) as (_, _, page):
+            await page.evaluate("wasHere = Date.now() - LEAVING_MS + 5000; leaving()")
+            assert await page.locator("#leaving").is_hidden()
+            await page.evaluate("wasHere = Date.now() - LEAVING_MS - 5000; leaving()")
+            await page.wait_for_selector("#leaving:has-text('two minutes')")
+            async with page.expect_response("**/act/here") as said:
+                await page.focus("#stay")  # with Tab, with the pointer, with a reader's cursor
+            assert (await said.value).ok
+            await page.wait_for_selector("#leaving", state="hidden")
             assert await page.evaluate("document.activeElement.id") == "visits"
 
     story(told)

@@ -22,6 +22,7 @@ const REFUSED = {
 };
 const ROLES = ["viewer", "operator", "admin"];
 const HERE_MS = 60000;
+const LEAVING_MS = 13 * 60000; // two minutes before the gate ends what nobody is at
 
 let me = null;
 let ordering = null;
@@ -157,9 +158,18 @@ async function logOut() {
 function here() {
   if (!me || !me.name || Date.now() - wasHere < HERE_MS) return;
   wasHere = Date.now();
+  leaving();
   send("/act/here", {}).then(({ good, told }) => {
     if (!good && told.no === "over") location.replace("/login");
   });
+}
+
+// Who reads with a screen reader may be here for long and press no key that a page hears of.
+function leaving() {
+  const soon = me !== null && me.name !== "" && Date.now() - wasHere > LEAVING_MS;
+  if (soon !== by("leaving").hidden) return;
+  if (!soon && by("leaving").contains(document.activeElement)) by("visits").focus();
+  by("leaving").hidden = !soon;
 }
 
 by("log-out").addEventListener("click", logOut);
@@ -170,6 +180,8 @@ by("order-form").addEventListener("submit", ordered);
 by("order").addEventListener("close", closing);
 by("order-not").addEventListener("click", () => by("order").close());
 by("receipt").addEventListener("submit", lookUp);
-for (const happening of ["pointerdown", "keydown"]) addEventListener(happening, here, { passive: true });
+by("stay").addEventListener("click", here);
+for (const happening of ["pointerdown", "keydown", "focusin"]) addEventListener(happening, here, { passive: true });
 setInterval(offer, 5000);
-know();
+setInterval(leaving, 5000);
+know().then(here);

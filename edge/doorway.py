@@ -11,7 +11,8 @@ Rules:
 5. Nor does it while the gate is locked down. A release that nobody has used by then ends as when its time is over:
    whoever has begun to go through may finish, and the second door of an interlock stays shut.
 6. Where portions are counted, an end of service is no outcome: what still falls then nobody here would see.
-7. An exit request excuses a door that opens for as long as a release lasts, whatever else goes on meanwhile.
+7. Of a grant that nobody has begun to use when service ends nobody may be left to hear: ``unused`` keeps whose it was.
+8. An exit request excuses a door that opens for as long as a release lasts, whatever else goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Doorway:
         self._portions = 1
         self._over = self._shut = self._turned = False
         self.dispensed = 0
+        self.unused: int | None = None
         self._reports: asyncio.Queue[Event] = asyncio.Queue(maxsize=1000)
         self.unlocked_at = 0.0
 
@@ -136,7 +138,13 @@ class Doorway:
             self._outcome = asyncio.get_running_loop().create_future()
             try:
                 self._happens(Happening.GRANTED)
-                return self._sure(await self._outcome)
+                outcome = self._sure(await self._outcome)
+                self.unused = None  # somebody hears of it
+                return outcome
+            except asyncio.CancelledError:
+                if self._state is State.RELEASED:
+                    self.stop()
+                raise
             finally:
                 self._receipt = self._outcome = None
 
@@ -195,7 +203,9 @@ class Doorway:
             self._ran_out(Happening.RELEASE_OVER)
 
     def stop(self) -> None:
-        """Lock, whatever is going on."""
+        """Lock, whatever is going on; rule 7."""
+        if self._receipt is not None and self._state is State.RELEASED:
+            self.unused = self._receipt.index
         self.happened(Happening.STOP)
 
     async def run(self) -> None:
@@ -220,7 +230,7 @@ class Doorway:
             self._time(Happening.DOOR_LEFT_OPEN)
 
     def _excuse(self) -> None:
-        """Rule 7: a timer of its own, which no step of the table stops."""
+        """Rule 8: a timer of its own, which no step of the table stops."""
         if self._exit_over is not None:
             self._exit_over.cancel()
         loop, seconds = asyncio.get_running_loop(), self._seconds[Happening.RELEASE_OVER]

@@ -880,6 +880,54 @@ def test_whom_the_exit_falls_shut_before_opens_it_again(pins: Gate, run: Run, tm
     run(story())
 
 
+@pytest.mark.parametrize("first", ["the doorway", "who waits"])
+@pytest.mark.parametrize("came", [False, True], ids=["nobody came", "somebody came"])
+def test_a_grant_that_nobody_used_when_service_ends_is_known(
+    first: str, came: bool, pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate, journal = SimulatedGate(pins, tmp_path), SimulatedJournal()
+        door = doorway(gate, journal, release_s=60)
+        receipt = await granted(journal)
+        parts = {"the doorway": door.run(), "who waits": door.let_through(receipt)}
+        parts = {name: parts[name] for name in sorted(parts, key=lambda name: name != first)}
+
+        async def service() -> None:
+            async with asyncio.TaskGroup() as group:
+                for part in parts.values():
+                    group.create_task(part)
+
+        serving = asyncio.ensure_future(service())
+        await asyncio.sleep(0.05)
+        gate.sense(pins.beam_1_pin, broken=came)
+        await asyncio.sleep(0.05)
+        states = [gate.unlocked]
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        states.append(gate.unlocked)
+        assert states == [True, False]
+        assert door.unused == (None if came else receipt.index)
+        gate.close()
+
+    run(story())
+
+
+def test_a_grant_whose_outcome_somebody_heard_is_told_once(pins: Gate, run: Run, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=60)
+        order = asyncio.ensure_future(door.let_through(GRANT))
+        await asyncio.sleep(0.05)
+        door.stop()
+        assert await order is Kind.NOT_TAKEN
+        assert door.unused is None
+        gate.close()
+
+    run(story())
+
+
 def test_an_order_whose_lock_fails_has_an_outcome_and_ends_the_part(pins: Gate, run: Run, tmp_path: Path) -> None:
     """Whoever waits for it may be a task that nobody waits for."""
 

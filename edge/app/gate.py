@@ -34,10 +34,10 @@ from edge.app.recorder import record
 from edge.app.service import beat, keep_alive, notify, place_for
 from edge.app.site import lacking_until, premises_of, tend
 from edge.app.standing import Witness, look_round
-from edge.app.starting import say_started
+from edge.app.starting import say_started, say_stopped
 from edge.app.telling import SiteTelling, remember
 from edge.app.told import hear
-from edge.audit.entry import Entry, Event, Kind
+from edge.audit.entry import Entry, Kind
 from edge.decision import Facts, facts_of, overruled, pseudonym
 from edge.devices.bodies import SqliteBodies
 from edge.devices.controller import Controlled, Told
@@ -86,8 +86,7 @@ async def run(settings: Settings) -> None:
         finally:
             entrance.doorway.stop()
             await entrance.vision.close()
-            with contextlib.suppress(DeviceError):
-                await asyncio.shield(on.journal.append(Event(Kind.SHUTDOWN)))
+            await asyncio.shield(say_stopped(on.journal, entrance.doorway.unused))
 
 
 async def entrance_of(chosen: Chosen, on: Ground, closing: contextlib.ExitStack) -> Entrance:

@@ -1,7 +1,11 @@
-"""What the log says about a start: how the gate ended the last time, and whether the power was gone meanwhile."""
+"""What the log says about a start: how the gate ended the last time, and whether the power was gone meanwhile.
+
+And about an end in good order: that it was one, and whose grant nobody had used by then.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +36,19 @@ def after(last: Kind | int | None, before: str, machine: str) -> tuple[Event, ..
         return (Event(Kind.BOOT, {**started, "after": "end of the process"}),)
     lost = Event(Kind.POWER_LOST, {"found": "at the start"})
     return (lost, Event(Kind.POWER_BACK), Event(Kind.BOOT, {**started, "after": "power"}))
+
+
+async def say_stopped(journal: Journal, unused: int | None) -> None:
+    """Write down that service ended, and first who did not go through: a grant without an outcome counts as a passage.
+
+    Args:
+        journal: to write to; what it cannot take now is not said.
+        unused: the grant that nobody had begun to use; None for none.
+    """
+    events = [Event(Kind.NOT_TAKEN, {"visit": unused})] if unused is not None else []
+    with contextlib.suppress(DeviceError):
+        for event in (*events, Event(Kind.SHUTDOWN)):
+            await journal.append(event)
 
 
 async def say_started(journal: Journal, log: Log, seen: Path, machine: Path = MACHINE) -> None:

@@ -13,12 +13,13 @@ import pytest
 
 from edge.app.gate import entrance_of, serve
 from edge.app.ground import Chosen, ground
-from edge.app.starting import after, say_started
-from edge.audit.entry import Kind
+from edge.app.starting import after, say_started, say_stopped
+from edge.audit.entry import Event, Kind
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
 from edge.devices.simulated import SimulatedGate
+from edge.policy.presence import passes
 from edge.settings import Clock, Gate, load
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,27 @@ def test_how_it_ended_the_last_time_is_said(last: Kind | None, before: str, kind
     events = after(last, before, "b")
     assert [event.kind for event in events] == kinds
     assert events[-1].fields["after"] == why
+
+
+@pytest.mark.parametrize(("unused", "inside"), [(True, []), (False, ["inside"])])
+def test_who_never_came_before_an_orderly_stop_is_not_inside_after_it(
+    unused: bool, inside: list[str], tmp_path: Path
+) -> None:
+    """An update that restarts the gate bars nobody whose grant was still waiting for them."""
+
+    async def life() -> None:
+        clock = SystemClock(Clock("floor", 2.0), tmp_path / "floor")
+        journal = SqliteJournal.open(tmp_path / "journal.db", "urn:gate:a:b:c", "c", clock, None)
+        grant = await journal.append(Event(Kind.GRANTED, {"facts": {"zone": "inside"}}, subject=b"s" * 16))
+        await say_stopped(journal, grant.index if unused else None)
+        journal.close()
+
+    asyncio.run(life())
+    log = Follower(tmp_path / "journal.db")
+    entries = log.entries(0, 100)
+    log.close()
+    assert entries[-1].kind is Kind.SHUTDOWN
+    assert [each.zone for each in passes(entries)] == inside
 
 
 def test_a_power_cut_is_in_the_log_of_the_next_start(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ Rules:
 1. One matrix holds templates of one gallery and one model. Rows that were given up are zero at once and are used again;
    a matrix that has grown leaves no copy behind.
 2. Every row is looked at, so nobody is missed and every score counts. Nothing is approximated.
-3. A candidate is a person, with the best score of all templates; below the threshold nobody is a candidate.
+3. A candidate is a person, with the best score of all templates; below the threshold nobody is a candidate. Equal
+   scores (to six digits) are told in the order of names, not of enrolment.
 4. The threshold is a false positive identification rate (FPIR): how often somebody who is not enrolled is taken for
    anybody who is. It grows with the gallery, so the threshold does: each of N comparisons must err less often,
    FMR = 1 - (1 - FPIR)^(1/N), and the manifest says from which score on. Where it cannot, there is none.
@@ -16,7 +17,9 @@ Source: ISO/IEC 19795-1, open-set identification; the relation takes comparisons
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,8 @@ from edge.biometric.score import unit
 
 Floats = NDArray[np.float32]
 _FIRST = 64
+_DIGITS = 6
+"""Of a score; what follows depends on the row in which a template lies."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,22 @@ class Matrix:
         """
         self._same(probe)
         scores = self._rows[: len(self._who)] @ unit(probe)
-        best: dict[str, Found] = {}
+        said = np.round(scores, _DIGITS)
         above = np.flatnonzero(scores >= threshold)
-        for at in above[np.argsort(scores[above])[::-1]]:
-            who = self._who[at]
-            if who is None or who[0] in best:
-                continue
-            best[who[0]] = Found(who[0], who[1], min(1.0, max(-1.0, float(scores[at]))))
+        best: dict[str, Found] = {}
+        for at, who in self._in_order(above[np.argsort(-said[above], kind="stable")], said):
             if len(best) >= most:
                 break
+            if who[0] not in best:
+                best[who[0]] = Found(*who, min(1.0, max(-1.0, float(scores[at]))))
         return list(best.values())
+
+    def _in_order(self, rows: NDArray[np.intp], said: Floats) -> Iterator[tuple[int, tuple[str, str]]]:
+        """Rows in use, of falling scores; equal ones by name. Only as many are looked at as are asked for."""
+        for _, equal in groupby(rows.tolist(), key=lambda at: float(said[at])):
+            yield from sorted(
+                ((at, who) for at in equal if (who := self._who[at]) is not None), key=lambda found: found[1]
+            )
 
     def _same(self, template: Floats) -> None:
         if template.shape != (self._rows.shape[1],):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -28,12 +29,14 @@ from edge.iavs.catalogue import catalogue
 from edge.iavs.desk import Caller, Recorder, plain
 from edge.iavs.jose import Invalid, Keys, fold, unfold
 from edge.iavs.refused import Refused
+from edge.listening import HERE
+from edge.listening import plain as plain_address
 
 LEEWAY_S = 30
 LONGEST_S = 24 * 3600
 BREAK_GLASS_S = 15 * 60
 _CALLERS = 1024
-_LOOPBACK = ("127.0.0.1", "::1")
+_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HEADER = fold(b'{"alg":"HS256","typ":"break-glass"}')
 
 
@@ -148,7 +151,7 @@ class Tokens:
 
     async def _used(self, request: Request, caller: Caller) -> None:
         """Rule 4."""
-        if request.client is None or request.client.host not in _LOOPBACK:
+        if not _here(request):
             raise Refused("NOT_AUTHENTICATED", "break-glass is for who stands here")
         service = plain(request.scope["path"].strip("/"))
         fields = {"service": service, "caller": plain(caller.name), "role": caller.role, "outcome": "admitted"}
@@ -165,11 +168,27 @@ class Loopback:
         self._rate = rate
 
     async def admit(self, request: Request, scope: str) -> Caller:
-        """The caller, if it is of this machine."""
-        if request.client is None or request.client.host not in _LOOPBACK:
+        """The caller, if it is of this machine; a page that its browser has open from elsewhere is not."""
+        if not _here(request) or _foreign(request):
             raise Refused("NOT_AUTHENTICATED", "this machine only")
         self._rate.take("development")
         return Caller("development", frozenset(catalogue().scopes()), "development")
+
+
+def _here(request: Request) -> bool:
+    try:
+        return request.client is not None and plain_address(request.client.host) in HERE
+    except ValueError:
+        return False
+
+
+def _foreign(request: Request) -> bool:
+    """Whether a browser asks for a page of elsewhere, or of here under a name that somebody else gave this machine."""
+    host = request.headers.get("host", "localhost").lower()
+    named = re.sub(r":\d*$", "", host) in _NAMES
+    origin = request.headers.get("origin", f"http://{host}")
+    site = request.headers.get("sec-fetch-site", "none")
+    return not named or origin.lower() != f"http://{host}" or site not in ("none", "same-origin")
 
 
 def break_glass(key: bytes, claims: dict[str, Any]) -> str:

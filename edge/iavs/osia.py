@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.requests import Request
 
@@ -25,7 +25,8 @@ class Osia(Facade):
 
     async def answer(self, request: Request, path: str) -> tuple[int, Any]:
         """The façade's own part."""
-        match [unquote(part) for part in path.split("/")]:
+        raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+        match [unquote(part) for part in raw.decode("latin-1").removeprefix(self.prefix).split("/")]:
             case ["galleries"]:
                 return 200, await self._galleries(request)
             case ["verify"]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,19 @@ def test_independent_impostors_reach_the_asked_rate() -> None:
     scores = random.uniform(size=(2000, 100))
     false = (scores >= 1 - fmr_for(0.05, 100)).any(axis=1).mean()
     assert false == pytest.approx(0.05, abs=0.015)
+
+
+def test_who_comes_first_of_equals_does_not_depend_on_who_was_enrolled_first() -> None:
+    template = np.array([0.3, 0.5, 0.7, 0.1, 0.2, 0.9, 0.4, 0.6], np.float32)
+    for people in permutations(("anna", "ben", "carla", "dan")):
+        for gone in range(4):
+            matrix = Matrix(8)
+            for who in ("x", "y", "z")[:gone]:
+                matrix.put(who, "", template)
+            matrix.put(people[0], "", template)
+            for who in ("x", "y", "z")[:gone]:
+                matrix.drop(who)
+            for who in people[1:]:
+                matrix.put(who, "", template)
+            assert [found.subject for found in matrix.search(template, 0.5, 9)] == sorted(people)
+            assert [found.subject for found in matrix.search(template, 0.5, 1)] == ["anna"]

@@ -37,7 +37,6 @@ from edge.trust.site import FILES, Answer, Request, fingerprint, opened, request
 from edge.web import fitting as pages
 
 STORE = Path("/etc/credstore.encrypted")
-_CERTIFICATE = "mqtt/gate.pem"
 _LONGEST = 64
 
 

@@ -43,7 +43,6 @@ _BY_FIRST: Final = {
 SHOWN: Final = frozenset({"jpeg", "png", "jpeg2000", "avif", "webp", "tiff"})
 """Kinds that the gate looks at."""
 
-_FACE_IN_BER: Final = (0x5F2E, 0x7F2E)
 _RECORD_DEPTH: Final = 12
 
 

@@ -24,7 +24,6 @@ SCHEMA = (
         epoch INTEGER NOT NULL, boot INTEGER NOT NULL) STRICT""",
     "CREATE TABLE leaf(ix INTEGER PRIMARY KEY, entry BLOB, nodes BLOB NOT NULL, tag BLOB) STRICT",
 )
-_NODE = "SELECT substr(CAST(nodes AS BLOB), ?, ?) FROM leaf WHERE ix = ?"
 _ROWS = "SELECT ix, CAST(entry AS BLOB), CAST(nodes AS BLOB) FROM leaf WHERE ix >= ? ORDER BY ix"
 
 

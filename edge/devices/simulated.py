@@ -36,7 +36,6 @@ from edge.trust.interval import ClockState, Interval
 
 _STEP_S = 0.12
 _PULSE_S = 0.05
-_PORTION_S = 0.25  # a real one takes seconds; a gate on a busy machine has to be in time to stop it
 _FULL = 50
 
 _IN = (Sensed.DOOR_OPEN, Sensed.BEAM_1, Sensed.BEAM_2, Sensed.BEAM_1_CLEAR)

@@ -62,10 +62,6 @@ class Charter:
     issued_at: datetime | None = None
     expires: datetime | None = None
 
-    def operators_for(self, command: str) -> tuple[Operator, ...]:
-        """Who may command this."""
-        return tuple(one for one in self.operators if command in one.may)
-
 
 def write_charter(
     version: int,

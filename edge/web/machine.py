@@ -10,7 +10,6 @@ from pathlib import Path
 
 LOOK_S = 10.0
 THERMAL = Path("/sys/class/thermal")
-HOT_C = 80.0
 FULL = 0.9
 _SENSIBLE_C = (-40.0, 150.0)
 

@@ -32,7 +32,7 @@ from edge.audit.tree import HASH, verify_consistency
 CONTENT_TYPE = "application/gate-checkpoint+cose"
 ES256 = -7
 HEAD = -70000
-"""Private header label: [size, previous size, previous digest, oldest body kept, clock quality, boot, longest tail]."""
+"""Private header label: [size, previous size, previous digest, 0, clock quality, boot, longest tail]."""
 COUNTERSIGNATURE = 11
 RECEIPTS, TREE_KIND, PROOFS = 394, 395, 396
 RFC9162_SHA256 = 1
@@ -55,7 +55,8 @@ class Head:
         quality: of that time.
         boot: boot counter of the last entry.
         longest_tail: most entries that this sealer ever found waiting at once.
-        oldest_body: index of the oldest entry whose detached body is kept.
+        oldest_body: 0. Which detached bodies are kept is told by entries: those that commit to one, and those of kind
+            ``BODIES_DELETED``.
     """
 
     origin: str

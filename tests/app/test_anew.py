@@ -6,11 +6,12 @@ import asyncio
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge.app import anew, backup
 from edge.app.check import clock_of
 from edge.app.gate import alone
-from edge.app.ground import last_of
+from edge.app.ground import Chosen, ground, last_of
 from edge.app.seal import take_time
 from edge.app.standing import Witness, time_sealed
 from edge.audit.checkpoint import Checkpoint, key_id
@@ -32,7 +33,7 @@ from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
 from edge.errors import DeviceError
 from edge.sealer import Sealer
-from edge.settings import Clock, Settings, load
+from edge.settings import Clock, Gate, Settings, load
 from edge.sync.batch import Ack, Batch, sign
 from edge.sync.received import Received
 
@@ -247,6 +248,27 @@ def test_lost_checkpoints_keep_no_gate_from_starting_and_a_new_epoch_goes_on(tmp
         house.stop()
 
     asyncio.run(story())
+
+
+def test_edge_gate_stands_over_damaged_checkpoints_and_counts_nothing_as_sealed(
+    tmp_path: Path, pins: Gate, run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> None:
+    """Its exit, its alarms and its pages go on; who may go in is decided as where nobody can tell what is sealed."""
+    base = load(ROOT / "config" / "edge.toml")
+    paths = replace(base.paths, state=tmp_path / "state", run=tmp_path / "run", credentials=tmp_path)
+    settings = replace(base, paths=paths, models=replace(base.models, folder=ROOT / "models"), gate=pins)
+    (tmp_path / "site-key").write_bytes(bytes(range(32)))
+    for place in (paths.journal, paths.checkpoints):
+        place.parent.mkdir(parents=True)
+    paths.checkpoints.write_bytes(b"damaged" * 2000)
+
+    async def story() -> None:
+        with ExitStack() as closing:
+            on = await ground(Chosen.of(settings), closing)
+            assert on.journal.epoch == 1
+            assert on.standing.unsealed() is None
+
+    run(story())
 
 
 def test_older_checkpoints_under_a_log_of_today_are_not_gone_on_with(tmp_path: Path) -> None:

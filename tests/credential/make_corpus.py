@@ -16,6 +16,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def certificate(
     signs: bool = True,
     path: int | None = None,
     valid: tuple[int, int] = (-100, 1000),
+    endless: bool = False,
     critical: bool = False,
 ) -> x509.Certificate:
     """A certificate of the corpus."""
@@ -143,7 +145,7 @@ def certificate(
         .public_key(KEYS[key].public_key())
         .serial_number(int.from_bytes(hashlib.sha256(f"{subject}{issuer}{valid}".encode()).digest()[:8], "big") >> 1)
         .not_valid_before(AT + valid[0] * DAY)
-        .not_valid_after(AT + valid[1] * DAY)
+        .not_valid_after(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC) if endless else AT + valid[1] * DAY)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=path), critical=True)
         .add_extension(x509.KeyUsage(signs and not ca, False, False, False, False, ca, ca, False, False), critical=True)
     )
@@ -217,7 +219,13 @@ def trust() -> dict[str, Any]:
                     },
                     {"jwk": jwk(pinned(KEYS["ed"].public_key()), "ended"), "not_after": (AT - DAY).isoformat()},
                     {"jwk": jwk(pinned(KEYS["second"].public_key()), "began"), "not_before": (AT - DAY).isoformat()},
+                    {"jwk": jwk(pinned(KEYS["leaf"].public_key()), "leaf")},
+                    {
+                        "jwk": jwk(pinned(KEYS["leaf"].public_key()), "lost"),
+                        "compromised_since": (AT - 10 * DAY).isoformat(),
+                    },
                 ],
+                "roots": [root],
             },
             {"iss": "https://two.example", "jwks": jwks("ed", "second"), "profile": {"signers": 2}},
             {"iss": "https://vendor.example", "jwks": jwks("ed"), "profile": {"numbering": "vendor"}},
@@ -339,6 +347,16 @@ def dialects() -> Iterator[Vector]:
         "Brotli",
         "T3: Brotli, as version 1.2.1 allows",
         card(dataclasses.replace(SPEC_TABLE, compression="brotli")),
+        full_name=name,
+        dialect="18, Brotli, map-169",
+    )
+    quick = import_module("brotli").compress(
+        base45.decode(card(dataclasses.replace(SPEC_TABLE, compression="none"))), quality=1, lgwin=18
+    )
+    yield verified(
+        "Brotli, quick",
+        "T3: begins with 0x83, like an array of three",
+        base45.encode(quick),
         full_name=name,
         dialect="18, Brotli, map-169",
     )
@@ -852,6 +870,20 @@ def chains() -> Iterator[Vector]:
     short = certificate("Sub", "sub", "Root", "root", ca=True, path=0)
     middle = certificate("Middle", "second", "Sub", "sub", ca=True)
     last = certificate("Leaf", "leaf", "Middle", "second", uri=CHAIN_ISS)
+    endless = certificate("Leaf", "leaf", "Root", "root", uri=CHAIN_ISS, endless=True)
+    yield verified("chain without an end", "9: 9999-12-31, which means none", sent(endless), full_name=name)
+    forged = encode(Tagged(18, [encode({1: -7, 33: _der(endless)}), {}, encode({1: CHAIN_ISS, 169: {}}), bytes(64)]))
+    yield refused("chain without an end, forged", "9: dates come before the signature", pack(forged), "bad-signature")
+    gone = {**CLAIMS, "iss": "https://withdrawn.example"}
+    lost = certificate("Leaf", "leaf", "Root", "root", uri="https://withdrawn.example")
+    for label, extra in (("", {}), (", called otherwise", {4: b"nobody"})):
+        yield refused(
+            f"chain to a compromised key{label}",
+            "16: whichever way leads to it",
+            sent(lost, claims=gone, extra=extra),
+            "key-withdrawn",
+            "unknown-key",
+        )
     yield refused("chain too long for its authority", "9: path length", sent(last, middle, short), "unknown-key")
     yield verified("chain of three", "9", sent(last, middle, sub), full_name=name)
 
@@ -1007,6 +1039,12 @@ def times() -> Iterator[Vector]:
         "16: signed before",
         issue({**gone, "iat": AT - 20 * DAY, "nbf": None}, by("withdrawn", "compromised")),
         full_name=name,
+    )
+    yield refused(
+        "key compromised in another entry",
+        "16: what one entry says is true of the key",
+        issue(gone, by("leaf")),
+        "key-withdrawn",
     )
     yield refused("key ended", "16: the key's own validity", issue(gone, by("ed", "ended")), "key-withdrawn")
     yield refused(
@@ -1254,6 +1292,12 @@ def pictures() -> Iterator[Vector]:
         raw({}, person(a62=[{0: WEBP, 1: 0, 2: 0}])),
         face=WEBP.hex(),
     )
+    for label, called in (("template", {1: 1, 2: 1}), ("sound", {1: 2}), ("hash", {1: "BioHash"})):
+        yield verified(f"face called a {label}", "M11", raw({}, person(a62=[{0: JPEG, **called}])), face=JPEG.hex())
+    for label, text in (("", "data:" + "a" * 20_000), (", in parts", "data:" + ";a" * 10_000)):
+        yield verified(
+            f"face as an endless data URI{label}", "1: no text is slow", raw({}, person(a62=text)), face=None
+        )
     yield verified(
         "face labelled in words", "M11", raw({}, person(a62=[{0: JPEG, 1: "Image", 2: "JEPG"}])), face=JPEG.hex()
     )

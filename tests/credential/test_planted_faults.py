@@ -52,6 +52,17 @@ FAULTS: dict[str, tuple[list[tuple[str, str, str]], set[str]]] = {
         ],
         {"kid of another issuer", "kid shared with another issuer", "issuer swapped"},
     ),
+    "a key held to one of its entries only": (
+        [("credential/verifier.py", "    pins = issuer.pins(key) or (key,)\n", "    pins = (key,)\n")],
+        {"key compromised in another entry"},
+    ),
+    "a key of a chain held to no entry": (
+        [
+            ("credential/verifier.py", "        found = issuer.pins(key) or (key,)\n", "        found = (key,)\n"),
+            ("credential/verifier.py", "    pins = issuer.pins(key) or (key,)\n", "    pins = (key,)\n"),
+        ],
+        {"chain to a compromised key", "chain to a compromised key, called otherwise"},
+    ),
     "algorithm taken from the message": (
         [
             (

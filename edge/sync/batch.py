@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from edge.audit.tree import leaf_hash
 from edge.errors import Reason, Refusal
 from edge.trust import cbor
 from edge.trust.cbor import malformed
@@ -36,6 +37,7 @@ _ACK_LIMIT = 2048
 _TAGS = frozenset({18})
 _PROTECTED = cbor.encode({1: -7, 16: "application/gate-ack+cose"})
 _SIZE = 32
+_BARE = b"\x81\x58\x20"
 _LATEST_S = 1 << 36
 
 
@@ -76,6 +78,21 @@ class Ack:
     sealed: int
     answers: bytes
     at_s: int = 0
+
+
+def bare(leaf: bytes) -> bytes:
+    """What goes in the place of an entry whose contents the gate has pruned: its leaf hash, in an array of one."""
+    return _BARE + leaf
+
+
+def without_contents(item: bytes) -> bool:
+    """Whether this is such a hash; an entry is a map and begins with another byte."""
+    return item[: len(_BARE)] == _BARE and len(item) == len(_BARE) + _SIZE
+
+
+def leaf_of(item: bytes) -> bytes:
+    """The leaf hash of an entry, or of one that was pruned."""
+    return item[len(_BARE) :] if without_contents(item) else leaf_hash(item)
 
 
 def fitting(entries: Sequence[bytes]) -> int:

@@ -27,10 +27,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from edge.errors import DeviceError, Refusal
 from edge.sync.batch import Ack, Batch, sign, unpack
+from edge.sync.checked import Tampered
 from edge.sync.connection import INBOX, Connection, Link, Message
 from edge.sync.epochs import broken
 from edge.sync.pauses import Pauses
-from edge.sync.received import Received, Taken, Tampered
+from edge.sync.received import Received, Taken
 from edge.sync.sender import Pace, pinned
 from edge.sync.silence import Silence
 from edge.sync.topics import SHARED, STATES, Address, addressed
@@ -247,6 +248,10 @@ class Collector:
                 return None
             self._count(batch, taken)
             self._linked(received, batch, taken)
+            if taken.bare:
+                self._alarm(
+                    received, batch.origin, f"epoch {batch.epoch}: the gate had pruned what it sent: hashes came"
+                )
         tree = taken.known.tree
         sealed, at_s = taken.known.sealed.size, int(time.time())
         return Ack(batch.origin, batch.epoch, tree.size, tree.root(), sealed, asked.correlation, at_s)

@@ -5,9 +5,11 @@ Rules:
 1. A log is known by (origin, epoch), an entry by its index in it. The size of a log is an explicit watermark that
    starts at 0: what lies behind a gap is not taken, also when the gap is at the very beginning.
 2. An entry that is here already must be the same bytes; another one is a fork, and nothing of that message is taken.
-3. An entry says which index and epoch it has, and they must be these.
-4. A checkpoint must be signed by the gate's enrolled key, continue the one before, and have the root of the tree that
-   we computed ourselves. One that does not is an alarm, and nothing of that message is taken.
+3. An entry says which index and epoch it has, and they must be these (``checked``). One that comes without contents,
+   because the gate has pruned it, keeps its place by its hash.
+4. A checkpoint must be signed by the gate's enrolled key or its successor (``checked``), continue the one before, and
+   have the root of the tree that we computed ourselves. One that does not is an alarm, and nothing of that message is
+   taken.
 5. What was taken is acknowledged only after the commit, which is on disk when it returns.
 6. Several collectors may share one store: each transaction begins with what the others have committed.
 7. Logs are looked up together at the beginning of a transaction, and rows are written together at its end, or before
@@ -21,16 +23,17 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge.audit import checkpoint as checkpoints
-from edge.audit import entry as entries
-from edge.audit.checkpoint import Checkpoint
+from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import LogError
-from edge.audit.tree import Frontier, leaf_hash
+from edge.audit.tree import Frontier
 from edge.errors import DeviceError
-from edge.sync.batch import Batch
+from edge.sync.batch import Batch, leaf_of, without_contents
+from edge.sync.checked import Keys, Tampered, grown, parsed, signed, verified
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS log (
@@ -41,6 +44,8 @@ CREATE TABLE IF NOT EXISTS entry (
     log INTEGER NOT NULL, number INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (log, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (
     log INTEGER NOT NULL, size INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (log, size)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signer (
+    origin TEXT NOT NULL, place INTEGER NOT NULL, point BLOB NOT NULL, PRIMARY KEY (origin, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alarm (
     origin TEXT NOT NULL, what TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, times INTEGER NOT NULL,
     PRIMARY KEY (origin, what)) WITHOUT ROWID;
@@ -54,10 +59,6 @@ Reached = Mapping[int, Frontier]
 _HASH = 32
 _CHUNK = 1000
 _ALARMS = 200
-
-
-class Tampered(Exception):  # noqa: N818 -- what the collector has to say about a log, not about a program
-    """A log is not the one it was, or not what its checkpoint says; the message says where."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ _UNHEARD = Known(0, Frontier(), Frontier(), None)
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of one batch: entries that were new, and entries that were here already."""
+    """What became of one batch: entries that were new, entries that were here already, new ones without contents."""
 
     known: Known
     new: int
     again: int
     gap: bool = False
+    bare: int = 0
 
 
 @dataclass
@@ -108,6 +110,7 @@ class Received:
 
     def __init__(self, where: Path | str) -> None:
         self._known: dict[tuple[str, int], Known] = {}
+        self._lines: dict[str, tuple[bytes, ...]] = {}
         self._version = -1
         self._unwritten = _Rows()
         self._base: Any
@@ -133,6 +136,7 @@ class Received:
             version = -2 if self._locked else self._base.execute("PRAGMA data_version").fetchone()[0]
         if self._locked or version != self._version:  # another collector has committed since
             self._known.clear()
+            self._lines.clear()
             self._version = version
         try:
             yield
@@ -141,6 +145,7 @@ class Received:
                 self._base.execute("COMMIT")
         except BaseException:
             self._known.clear()
+            self._lines.clear()
             self._unwritten = _Rows()
             with contextlib.suppress(sqlite3.Error, OSError):  # a connection that is gone has rolled back already
                 if self._base.in_transaction:
@@ -164,18 +169,24 @@ class Received:
         again = batch.entries[: size - batch.first]
         self._same(known, batch.first, again)
         fresh = batch.entries[len(again) :]
-        found = [(_checked(encoded, batch, point), encoded) for encoded in batch.checkpoints]
-        tree, reached = _grown(known.tree, batch, fresh, {checkpoint.head.size for checkpoint, _ in found})
-        sealed, kept = known, []
+        found = [(parsed(encoded, batch), encoded) for encoded in batch.checkpoints]
+        tree, reached = grown(known.tree, batch, fresh, {checkpoint.head.size for checkpoint, _ in found})
+        sealed, kept, line = known, [], self._lines.get(batch.origin, ())
+        keys = Keys(point, line, comes=any(checkpoint.kid == key_id(point) for checkpoint, _ in found))
         for checkpoint, encoded in found:
-            before, sealed = sealed, self._sealed(sealed, checkpoint, reached, tree)
-            if sealed is not before:
-                kept.append((checkpoint.head.size, encoded))
+            if checkpoint.head.size <= sealed.sealed.size:
+                self._same_checkpoint(sealed, checkpoint, keys)
+                continue
+            keys = signed(checkpoint, sealed.checkpoint, keys, partial(self._last_sealed, sealed, batch))
+            sealed = self._sealed(sealed, checkpoint, reached, tree)
+            kept.append((checkpoint.head.size, encoded))
         taken = replace(sealed, tree=tree)
         if fresh or kept:
             taken = self._written(taken, batch, fresh, kept)
             self._known[batch.origin, batch.epoch] = taken
-        return Taken(taken, len(fresh), len(again))
+        if keys.line != line:
+            self._succeeded(batch.origin, keys.line)
+        return Taken(taken, len(fresh), len(again), bare=sum(map(without_contents, fresh)))
 
     def known(self, origin: str, epoch: int) -> Known:
         """The log as we have it. Inside ``committed``.
@@ -197,6 +208,7 @@ class Received:
             newest = checkpoints.parse(last) if last else None
             known = Known(number, _frontier(size, frontier), _frontier(sealed, sealed_frontier), newest)
             self._known[origin, epoch] = known
+        self._look_up_lines({origin for origin, _ in wanted} - set(self._lines))
 
     def before(self, origin: str, epoch: int) -> tuple[int, Known]:
         """The newest older epoch of which something is here, and the log in it; 0 for none. Inside ``committed``."""
@@ -237,14 +249,9 @@ class Received:
     def _same(self, known: Known, first: int, again: Sequence[bytes]) -> None:
         if not again:
             return
-        self._write()
-        with _said():
-            here = self._base.execute(
-                "SELECT bytes FROM entry WHERE log = ? AND number >= ? AND number < ? ORDER BY number",
-                (known.number, first, first + len(again)),
-            ).fetchall()
+        here = self._here(known, first, first + len(again))
         for offset, (old, new) in enumerate(zip(here, again, strict=True)):
-            if old[0] != new:
+            if old != new and leaf_of(old) != leaf_of(new):
                 raise Tampered(f"fork: entry {first + offset} is not the one that was sent before")
 
     def _sealed(self, known: Known, found: Checkpoint, reached: Reached, tree: Frontier) -> Known:
@@ -252,9 +259,6 @@ class Received:
         size = found.head.size
         if size > tree.size:
             raise Tampered(f"checkpoint {size} is ahead of the entries")
-        if size <= known.sealed.size:
-            self._same_checkpoint(known, found)
-            return known
         if known.checkpoint is not None or found.head.previous_size:
             try:
                 found.follows(known.checkpoint)
@@ -265,7 +269,7 @@ class Received:
             raise Tampered(f"checkpoint {size} has another root than the entries")
         return replace(known, sealed=covered, checkpoint=found)
 
-    def _same_checkpoint(self, known: Known, found: Checkpoint) -> None:
+    def _same_checkpoint(self, known: Known, found: Checkpoint, keys: Keys) -> None:
         self._write()
         with _said():
             here = self._base.execute(
@@ -273,21 +277,52 @@ class Received:
                 (known.number, found.head.size),
             ).fetchone()
         if here is None or checkpoints.parse(here[0]).digest != found.digest:
+            verified(found, keys)
             raise Tampered(f"fork: checkpoint {found.head.size} is not the one that was sent before")
 
     def _replayed(self, known: Known, size: int) -> Frontier:
         """The tree at ``size``, from the last checkpoint on, over entries that are here."""
         tree = known.sealed
-        self._write()
         while tree.size < size:
-            with _said():
-                here = self._base.execute(
-                    "SELECT bytes FROM entry WHERE log = ? AND number >= ? AND number < ? ORDER BY number",
-                    (known.number, tree.size, min(size, tree.size + _CHUNK)),
-                ).fetchall()
-            for (item,) in here:
-                tree, _ = tree.append(leaf_hash(item))
+            for item in self._here(known, tree.size, min(size, tree.size + _CHUNK)):
+                tree, _ = tree.append(leaf_of(item))
         return tree
+
+    def _last_sealed(self, known: Known, batch: Batch) -> list[bytes]:
+        """The entries that the newest checkpoint seals and none before it."""
+        assert known.checkpoint is not None
+        head = known.checkpoint.head
+        fresh = batch.entries[max(0, head.previous_size - batch.first) : max(0, head.size - batch.first)]
+        return [*self._here(known, head.previous_size, min(head.size, batch.first)), *fresh]
+
+    def _here(self, known: Known, first: int, end: int) -> list[bytes]:
+        """Entries of a log that are here, as they came."""
+        self._write()
+        with _said():
+            rows = self._base.execute(
+                "SELECT bytes FROM entry WHERE log = ? AND number >= ? AND number < ? ORDER BY number",
+                (known.number, first, end),
+            ).fetchall()
+        return [item for (item,) in rows]
+
+    def _look_up_lines(self, origins: Set[str]) -> None:
+        """The keys that signed these logs so far, in order."""
+        if not origins:
+            return
+        query = f"SELECT origin, point FROM signer WHERE origin IN ({', '.join('?' * len(origins))}) ORDER BY place"  # noqa: S608 -- question marks
+        with _said():
+            found = self._base.execute(query, sorted(origins)).fetchall()
+        self._lines |= dict.fromkeys(origins, ())
+        for origin, point in found:
+            self._lines[origin] += (bytes(point),)
+
+    def _succeeded(self, origin: str, line: Sequence[bytes]) -> None:
+        """Keep the keys that signed so far, in the place of those that are known."""
+        self._lines[origin] = tuple(line)
+        with _said():
+            self._base.execute("DELETE FROM signer WHERE origin = ?", (origin,))
+            rows = [(origin, place, point) for place, point in enumerate(line)]
+            self._base.executemany("INSERT INTO signer VALUES (?, ?, ?)", rows)
 
     def _written(self, known: Known, batch: Batch, fresh: Sequence[bytes], kept: Sequence[tuple[int, bytes]]) -> Known:
         """The log as it will be in the tables; everything was checked before."""
@@ -343,34 +378,6 @@ def counted(path: Path | str) -> Mapping[str, int]:
         with contextlib.closing(base):
             found: dict[str, int] = dict(base.execute(query).fetchall())
     return found
-
-
-def _checked(encoded: bytes, batch: Batch, point: bytes) -> Checkpoint:
-    """A checkpoint of the batch, signed by the gate, about this log."""
-    try:
-        found = checkpoints.parse(encoded)
-        found.verify(point)
-    except LogError as error:
-        raise Tampered(str(error)) from error
-    if (found.head.origin, found.head.epoch) != (batch.origin, batch.epoch):
-        raise Tampered(f"checkpoint {found.head.size} is about another log")
-    return found
-
-
-def _grown(tree: Frontier, batch: Batch, fresh: Sequence[bytes], stops: Set[int]) -> tuple[Frontier, Reached]:
-    """The tree with the fresh entries, and as it was at those of the sizes ``stops`` that it came past."""
-    reached = {tree.size: tree}
-    for item in fresh:
-        try:
-            said = entries.decode(item)
-        except LogError as error:
-            raise Tampered(f"entry {tree.size}: {error}") from error
-        if (said.index, said.epoch) != (tree.size, batch.epoch):
-            raise Tampered(f"entry {tree.size} says that it is entry {said.index} of epoch {said.epoch}")
-        tree, _ = tree.append(leaf_hash(item))
-        if tree.size in stops:
-            reached[tree.size] = tree
-    return tree, reached
 
 
 def _row(known: Known) -> tuple[int, bytes, int, bytes, int]:

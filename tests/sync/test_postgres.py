@@ -14,8 +14,9 @@ import pytest
 from edge.demo.broker import COLLECTOR
 from edge.demo.database import Database, programs
 from edge.sync.batch import Batch
+from edge.sync.checked import Tampered
 from edge.sync.collector import Collector, signing_key
-from edge.sync.received import Received, Tampered, counted
+from edge.sync.received import Received, counted
 from edge.sync.sender import Pace
 from edge.sync.simulated import SimulatedLog
 

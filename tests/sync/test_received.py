@@ -11,8 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.audit.checkpoint import Checkpoint, Head, key_id
-from edge.sync.batch import Batch, pack, unpack
-from edge.sync.received import Received, Taken, Tampered, counted
+from edge.audit.tree import leaf_hash
+from edge.sync.batch import Batch, bare, pack, unpack
+from edge.sync.checked import Tampered
+from edge.sync.received import Received, Taken, counted
 from edge.sync.simulated import SimulatedLog
 
 ORIGIN = "urn:gate:demo:lobby:gate-1"
@@ -131,6 +133,19 @@ def test_numbers_without_end_are_refused_like_anything_else(store: Received, log
         with pytest.raises(Tampered):
             take(store, log, unpack(pack(Batch(ORIGIN, 1, 0, entries, checkpoints))))
     assert take(store, log, batch(log, 0, 20)).known.tree.size == 20
+
+
+def test_what_the_gate_has_pruned_keeps_its_place_by_its_hash(store: Received, log: SimulatedLog) -> None:
+    entries, hashed = log.read(0, 100), [bare(leaf_hash(entry)) for entry in log.read(0, 100)]
+    take(store, log, Batch(ORIGIN, 1, 0, tuple(entries[:10])))
+    mixed = (*hashed[5:30], *entries[30:60])
+    taken = take(store, log, Batch(ORIGIN, 1, 5, mixed, tuple(one.encode() for one in log.checkpoints[:2])))
+    assert (taken.new, taken.again, taken.bare, taken.known.sealed.size) == (50, 5, 20, 40)
+    again = take(store, log, Batch(ORIGIN, 1, 0, tuple(entries), tuple(one.encode() for one in log.checkpoints)))
+    assert (again.new, again.bare, again.known.sealed.size) == (40, 0, 100)
+    assert again.known.tree.root() == log.root(100)
+    with pytest.raises(Tampered, match="fork: entry 7"):
+        take(store, log, Batch(ORIGIN, 1, 7, (hashed[8],)))
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["with its entries", "after them"])

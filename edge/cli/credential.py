@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from edge.trust.encryption import ContentKey
     from edge.trust.list import TrustList
 
+_A_FILE = re.compile(r"[^\0]{1,255}\.(png|jpe?g|webp|tiff?|txt|bin|cbor)")
+"""A name of a file; no code has small letters at its end."""
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
 
 
@@ -147,6 +152,8 @@ def code_text(argument: str) -> str:
     """
     raw = sys.stdin.buffer.read() if argument == "-" else _file_bytes(argument)
     if raw is None:
+        if _A_FILE.fullmatch(argument):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argument)
         return argument
     if raw.startswith(_PICTURES):
         return _picture_text(raw)

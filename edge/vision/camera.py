@@ -120,6 +120,8 @@ class PiCamera:
             )
             self._device.configure(configuration)
             self._device.start()
+        except ModuleNotFoundError as error:
+            raise DeviceError("camera", f"{error.name} is not installed: sudo scripts/install on the Pi") from error
         except Exception as error:
             raise DeviceError("camera", f"camera module cannot be opened: {type(error).__name__}") from error
 

@@ -479,6 +479,14 @@ def test_the_broker_answers_with_a_key_that_is_only_there_encrypted(
     assert "TLSv1.3" in finding.said
 
 
+def test_a_certificate_that_is_not_there_is_named(settings: Settings, board: Board, broker: Broker) -> None:
+    made = sending(settings, broker)
+    for name in ("ca", "certificate"):
+        missing = replace(made, mqtt=replace(made.mqtt, **{name: Path("/no/such.pem")}))
+        with pytest.raises(SettingsError, match=rf"mqtt\.{name}: there is no /no/such\.pem"):
+            list(broker_of(missing, board.machine))
+
+
 def test_a_certificate_that_the_broker_does_not_take_is_bad(settings: Settings, board: Board, broker: Broker) -> None:
     stranger = brokers.Authority(board.root / "other").issue(GATE)
     (settings.paths.credentials / "mqtt-key").write_bytes(stranger.key.read_bytes())

@@ -97,6 +97,8 @@ def test_wrong_usage(mint: Mint, tmp_path: Path, capsys: pytest.CaptureFixture[s
     segno.make_qr("x").save(str(tmp_path / "empty.png"), scale=1, border=0, dark="white")
     assert edge("credential", "explain", tmp_path / "empty.png") == 2
     assert "issuers" in capsys.readouterr().err
+    assert edge("credential", "explain", tmp_path / "cardd.png") == 2
+    assert "cardd.png" in capsys.readouterr().err, "mistyped: no file, and no code either"
 
 
 def test_explain_needs_no_trust(mint: Mint, capsys: pytest.CaptureFixture[str]) -> None:

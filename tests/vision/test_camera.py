@@ -370,7 +370,7 @@ def test_colour_of_padded_planes_equals_colour_of_packed_ones() -> None:
 
 
 def test_without_the_library_the_camera_module_is_a_device_error() -> None:
-    with pytest.raises(DeviceError, match="ModuleNotFoundError"):
+    with pytest.raises(DeviceError, match="picamera2 is not installed: sudo scripts/install"):
         camera(chosen(kind="picamera2", source=""))()
 
 

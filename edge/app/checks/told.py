@@ -15,7 +15,7 @@ from edge.app.controlling import fitting
 from edge.audit.entry import Kind
 from edge.devices.controller import OsdpOutput, OsdpReader, key_of
 from edge.devices.follower import Follower
-from edge.settings import Settings
+from edge.settings import Settings, SettingsError
 
 _IN_TOKEN: Final = b"PKCS#11 PROVIDER URI"
 _ANSWER_S: Final = 5.0
@@ -31,7 +31,7 @@ def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
     """Whether the broker answers, and takes our certificate.
 
     Raises:
-        SettingsError: our key is not there.
+        SettingsError: our key, or a certificate, is not there.
         DeviceError: our key cannot be opened.
         OSError: it does not answer, or is not who it should be.
     """
@@ -39,6 +39,9 @@ def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
     if not mqtt.enabled:
         yield Finding("broker", True, "switched off: entries stay on the device")
         return
+    for name, path in (("ca", mqtt.ca), ("certificate", mqtt.certificate)):
+        if not path.is_file():
+            raise SettingsError(f"mqtt.{name}: there is no {path}")
     context = ssl.create_default_context(cafile=mqtt.ca)
     key = opened(settings, mqtt.key, "broker", machine)
     if in_token := _IN_TOKEN in key:  # only edge-sync is given the provider that finds it, and the PIN

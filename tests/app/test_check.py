@@ -481,8 +481,9 @@ def test_the_broker_answers_with_a_key_that_is_only_there_encrypted(
 
 def test_a_certificate_that_is_not_there_is_named(settings: Settings, board: Board, broker: Broker) -> None:
     made = sending(settings, broker)
-    for name in ("ca", "certificate"):
-        missing = replace(made, mqtt=replace(made.mqtt, **{name: Path("/no/such.pem")}))
+    gone = Path("/no/such.pem")
+    for name, mqtt in (("ca", replace(made.mqtt, ca=gone)), ("certificate", replace(made.mqtt, certificate=gone))):
+        missing = replace(made, mqtt=mqtt)
         with pytest.raises(SettingsError, match=rf"mqtt\.{name}: there is no /no/such\.pem"):
             list(broker_of(missing, board.machine))
 

@@ -32,7 +32,7 @@ ROLES: Final = {
     "exit_request_pin": ("in", "exit button", "to ground, open while not pressed"),
     "fire_pin": ("in", "fire alarm", "to ground, closed while there is none; also in the lock's supply"),
     "tamper_pin": ("in", "housing", "to ground, closed while shut"),
-    "portion_pin": ("in", "dispenser, one pulse a portion", "to ground"),
+    "portion_pin": ("in", "dispenser, one pulse a portion", "to ground, closed for at least 30 ms"),
     "fault_pin": ("in", "dispenser, fault", "to ground, closed while well"),
     "data_0_pin": ("out", "Wiegand D0", "by transistor or open-drain buffer, never straight"),
     "data_1_pin": ("out", "Wiegand D1", "by transistor or open-drain buffer, never straight"),

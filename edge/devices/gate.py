@@ -7,6 +7,8 @@ Rules:
 2. Sensor edges arrive on gpiozero's own thread and are handed to the loop at once; nothing waits in a callback.
 3. The fire contact is normally closed: a cut wire is a fire. It also cuts the lock's power in hardware; software only
    reports it.
+4. What a contact does for a moment only is noise: it is heard when it has stood for ``_BOUNCE_S``. A portion's pulse is
+   short, and one that is not heard is given twice: it counts from ``PORTION_S`` on, and is asked to be three times so.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ OPENING = frozenset({Kind.GRANTED, Kind.OVERRIDE, Kind.COMMAND})
 """Kinds of entries whose receipt opens: a grant, an operator's override, or a remote unlock that the site allows."""
 
 _BOUNCE_S = 0.02
+PORTION_S = 0.01
 
 # red, green, amber, buzzer: on, off, or seconds of one blink; pattern as well as colour
 LIGHTS: dict[Indication, tuple[float | bool, float | bool, float | bool, float | bool]] = {
@@ -202,7 +205,8 @@ class GpioGate:
 
     def _watch(self, pin: int, factory: Any, closed: Sensed | None, opened: Sensed | None) -> None:
         """A contact to ground with the internal pull-up: closed is low, open or a cut wire is high."""
-        contact = self._claim(gpiozero.Button, pin, factory, pull_up=True, bounce_time=_BOUNCE_S)
+        bounce_s = PORTION_S if closed is Sensed.PORTION else _BOUNCE_S
+        contact = self._claim(gpiozero.Button, pin, factory, pull_up=True, bounce_time=bounce_s)
         if closed is not None:
             contact.when_pressed = lambda: self._tell(closed)
         if opened is not None:

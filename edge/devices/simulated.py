@@ -27,7 +27,7 @@ from edge.biometric.values import (
     ReferenceKind,
 )
 from edge.devices.dispenser import CountInFile
-from edge.devices.gate import GpioGate
+from edge.devices.gate import PORTION_S, GpioGate
 from edge.errors import DeviceError, Reason, Refusal
 from edge.passage import OPPOSITE, Indication, Sensed
 from edge.ports import COMMITTED, Code, Receipt
@@ -84,6 +84,7 @@ class SimulatedGate(GpioGate):
         closed = (pins.door_pin, pins.beam_1_pin, pins.beam_2_pin, pins.fire_pin, pins.tamper_pin)
         for pin in filter(None, (*closed, pins.exit_door_pin, pins.fault_pin)):
             self.factory.pin(pin).closed = True
+        self._pulse: asyncio.TimerHandle | None = None
         self._walking: set[asyncio.Task[None]] = set()
         self.unlocks = 0
         super().__init__(pins, self.factory)
@@ -119,7 +120,21 @@ class SimulatedGate(GpioGate):
             new.replace(self._stage / "light")
 
     def sense(self, pin: int, *, broken: bool) -> None:
-        """Break or mend the contact on a pin."""
+        """Break or mend the contact on a pin; that of a portion counts when it has stayed so, as it does in the kernel."""
+        if pin and pin == self._pins.portion_pin:
+            if self._pulse is not None:
+                self._pulse.cancel()
+            self._pulse = self._loop.call_later(PORTION_S, self._drive, pin, broken)
+        else:
+            self._drive(pin, broken)
+
+    def close(self) -> None:
+        """Lock and give the pins back."""
+        if self._pulse is not None:
+            self._pulse.cancel()
+        super().close()
+
+    def _drive(self, pin: int, broken: bool) -> None:
         mock = self.factory.pin(pin)
         if broken:
             mock.drive_high()

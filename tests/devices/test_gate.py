@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -47,6 +48,36 @@ def test_a_gate_that_is_not_wired_reports_every_contact(pins: Gate, run: Run) ->
         gate.close()
 
     run(story())
+
+
+@pytest.mark.parametrize(("closed_s", "open_s", "portions"), [(0.03, 0.03, 2), (0.005, 0.03, 0), (0.03, 0.005, 1)])
+def test_a_portion_is_a_pulse_that_lasts_and_the_next_one_comes_after_a_pause(
+    closed_s: float, open_s: float, portions: int, pins: Gate, hours: Run
+) -> None:
+    """As the kernel hears it: what it does not hear would be given twice, and the twin is no kinder."""
+
+    async def story() -> None:
+        wired = replace(pins, passage="dispenser", portion_pin=12)
+        gate = SimulatedGate(wired)
+        assert [gate.factory.pin(pin).bounce for pin in (12, pins.door_pin)] == [0.01, 0.02]
+        heard = Counter[Sensed]()
+
+        async def hear() -> None:
+            async for sensed in gate.sensed():
+                heard[sensed] += 1
+
+        hearing = asyncio.ensure_future(hear())
+        for _ in range(2):
+            gate.sense(12, broken=False)
+            await asyncio.sleep(closed_s)
+            gate.sense(12, broken=True)
+            await asyncio.sleep(open_s)
+        await asyncio.sleep(0.1)
+        hearing.cancel()
+        assert heard[Sensed.PORTION] == portions
+        gate.close()
+
+    hours(story())
 
 
 def test_every_indication_differs_by_pattern_and_not_only_by_colour() -> None:

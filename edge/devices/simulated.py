@@ -120,7 +120,7 @@ class SimulatedGate(GpioGate):
             new.replace(self._stage / "light")
 
     def sense(self, pin: int, *, broken: bool) -> None:
-        """Break or mend the contact on a pin; that of a portion counts when it has stayed so, as it does in the kernel."""
+        """Break or mend the contact on a pin; that of a portion counts when it has stayed so, as in the kernel."""
         if pin and pin == self._pins.portion_pin:
             if self._pulse is not None:
                 self._pulse.cancel()

@@ -5,7 +5,8 @@ Rules:
 1. One thread owns connection, position and reading. The gate knows nothing of it: no broker, a slow one or a hostile
    one changes nothing at the entrance.
 2. The position moves only by a signed acknowledgement that agrees with our own tree (``window``). The broker's PUBACK
-   moves nothing: a broker that acknowledges and forgets loses nothing of ours.
+   moves nothing: a broker that acknowledges and forgets loses nothing of ours. A log that is not the one that was
+   acknowledged is not sent, and that is said; trust, commands and neighbours are served all the same.
 3. What comes in and is no such acknowledgement is ignored, counted, said once and shown for a minute. Troubles are said
    once when they begin, and once when they are over: when a connection has brought something, or has stood for half a
    minute. So a broker that takes us and drops us again and again fills no log.
@@ -31,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from edge.audit.checkpoint import Checkpoint
 from edge.errors import DeviceError, Refusal
-from edge.sync.batch import CHECKPOINTS, ENTRIES, Batch, fitting, pack, verify
+from edge.sync.batch import CHECKPOINTS, ENTRIES, Batch, bare, fitting, pack, verify
 from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
@@ -75,8 +76,8 @@ class Entries(Protocol):
         """How many entries it has."""
         ...
 
-    def read(self, first: int, count: int) -> list[bytes]:
-        """Up to ``count`` entries from index ``first``."""
+    def rows(self, first: int, count: int) -> list[tuple[bytes | None, bytes]]:
+        """Up to ``count`` entries from index ``first``, None where pruned, each with its leaf hash."""
         ...
 
     def root(self, size: int) -> bytes:
@@ -223,11 +224,14 @@ class Sender:
     def _serve(self, connection: Connection, outbox: Outbox) -> None:
         """Send one epoch of the log; returns when another one begins, or at the end.
 
+        A log that is not the one that was acknowledged is not sent; everything else goes on.
+
         Raises:
-            DeviceError: the connection broke, or the log cannot be read, or is not the one that was acknowledged.
+            DeviceError: the connection broke, or the log cannot be read.
         """
         epoch = self._entries.epoch()
-        self._position = self._known(outbox, epoch)
+        self._position = outbox.position(self._address.origin, epoch)
+        strange = self._strange()
         window = Window(
             self._address.origin,
             epoch,
@@ -237,7 +241,8 @@ class Sender:
             retry_most_s=self._pace.retry_most_s,
         )
         while not self._stopping.is_set() and self._entries.epoch() == epoch:
-            sent = self._send(connection, window, epoch)
+            strange = strange and self._strange()
+            sent = not strange and self._send(connection, window, epoch)
             connection.turn(0 if sent else _TURN_S)
             for message in (*connection.take(), *(self._updates.serve(connection) if self._updates else ())):
                 if self._neighbours is None or not self._neighbours.hear(connection, message):
@@ -249,18 +254,17 @@ class Sender:
             self._keep(outbox, epoch, window)
             if window.overdue(time.monotonic()) and connection.refused:
                 raise DeviceError("broker", f"does not take our messages: {connection.refused}")
-            self._say(_waiting(connection, window))
+            self._say(strange or _waiting(connection, window))
             self._state(connection, epoch)
 
-    def _known(self, outbox: Outbox, epoch: int) -> Position:
-        """The position, if the log is still the one it was taken in."""
-        known = outbox.position(self._address.origin, epoch)
-        size = self._entries.size()
+    def _strange(self) -> str:
+        """Why the log is not the one that the position was taken in; empty when it is."""
+        known, size = self._position, self._entries.size()
         if known.acked > size:
-            raise DeviceError("journal", f"rolled back: {size} entries, {known.acked} were acknowledged")
+            return f"journal: rolled back: {size} entries, {known.acked} were acknowledged"
         if known.acked and self._entries.root(known.acked) != known.root:
-            raise DeviceError("journal", f"its first {known.acked} entries are not those that were acknowledged")
-        return known
+            return f"journal: its first {known.acked} entries are not those that were acknowledged"
+        return ""
 
     def _send(self, connection: Connection, window: Window, epoch: int) -> bool:
         """Send the next batch if there is one and the window is open."""
@@ -286,7 +290,8 @@ class Sender:
         """The next entries, and the checkpoints that they reach; and the size of the newest of these."""
         first = window.next
         count = min(ENTRIES, self._entries.size() - first)
-        entries = self._entries.read(first, count) if count > 0 else []
+        rows = self._entries.rows(first, count) if count > 0 else []
+        entries = [bare(leaf) if entry is None else bytes(entry) for entry, leaf in rows]
         entries = entries[: fitting(entries)]
         reached = [
             checkpoint

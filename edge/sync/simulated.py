@@ -28,6 +28,7 @@ class SimulatedLog:
         self.key = key or _key_of(origin)
         self.point = self.key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         self.checkpoints: list[Checkpoint] = []
+        self.pruned: set[int] = set()
         self._epoch = epoch
         self._entries: list[bytes] = []
         self._nodes: dict[tuple[int, int], bytes] = {}
@@ -89,6 +90,11 @@ class SimulatedLog:
     def read(self, first: int, count: int) -> list[bytes]:
         """Up to ``count`` entries from index ``first``."""
         return self._entries[first : first + count]
+
+    def rows(self, first: int, count: int) -> list[tuple[bytes | None, bytes]]:
+        """The same with their leaf hashes, None for those that were pruned."""
+        rows = [(entry, leaf_hash(entry)) for entry in self.read(first, count)]
+        return [(None if first + at in self.pruned else entry, leaf) for at, (entry, leaf) in enumerate(rows)]
 
     def root(self, size: int) -> bytes:
         """Root of the tree over the first ``size`` entries."""

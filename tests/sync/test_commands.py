@@ -13,7 +13,7 @@ from edge.demo.broker import OPERATOR
 from edge.errors import DeviceError
 from edge.sync.commands import LIMIT, WAITING, Desk, ask
 from edge.sync.connection import Connection, Message
-from edge.sync.outbox import Outbox
+from edge.sync.outbox import Outbox, Position
 from edge.sync.sender import Sender, pinned
 from edge.sync.topics import Address
 
@@ -84,6 +84,30 @@ def test_an_operator_asks_and_the_gate_answers(site: Any, tmp_path: Any) -> None
     finally:
         sender.stop()
     Outbox(outbox).close()
+
+
+@pytest.mark.parametrize(("acked", "why"), [(11, "rolled back"), (10, "not those that were acknowledged")])
+def test_a_command_reaches_a_gate_whose_log_is_not_the_one_that_was_acknowledged(
+    site: Any, tmp_path: Any, acked: int, why: str
+) -> None:
+    """Nothing is sent of such a log; a lock-down comes in all the same, for as long as it takes somebody to look."""
+    log, outbox = site.log(GATE, 10), tmp_path / "sync.db"
+    kept = Outbox(outbox)
+    kept.move(log.origin, 1, Position(acked, bytes(32), 0))
+    kept.close()
+    key = pinned(site.broker.collector_key)
+    sender = Sender(ADDRESS, site.link(GATE), key, log, log, outbox, commands=lambda signed, say: say(signed[::-1]))
+    sender.start()
+    try:
+        deadline = time.monotonic() + 60
+        while why not in sender.condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"lock-down", 60.0) == b"nwod-kcol"
+        assert why in sender.condition()
+        assert sender.position.acked == acked
+    finally:
+        sender.stop()
 
 
 def test_a_gate_that_is_not_there_is_said(site: Any) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge.audit.tree import leaf_hash
 from edge.demo.broker import COLLECTOR, Authority, Broker, write_key
-from edge.sync.batch import Ack, Batch, pack, sign, unpack
+from edge.sync.batch import Ack, Batch, bare, pack, sign, unpack
 from edge.sync.collector import signing_key
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
 from edge.sync.received import counted
 from edge.sync.sender import Pace, Sender
+from edge.sync.simulated import SimulatedLog
 from edge.sync.topics import SHARED, STATES
 
 GATE, OTHER = "demo/lobby/gate-1", "demo/lobby/gate-2"
@@ -230,6 +233,23 @@ def test_a_collector_that_lost_its_store_gets_everything_again(site: Any, tmp_pa
     assert stored(tmp_path / "second.db") == log.read(0, 501)
 
 
+def test_a_collector_that_lost_its_store_gets_the_hashes_of_what_was_pruned(site: Any, tmp_path: Path) -> None:
+    log = site.log(GATE, 500, 64)
+    first, sender = site.collector(), site.sender(GATE)
+    until(lambda: sender.position.acked == 500)
+    first.stop()
+    log.pruned = set(range(3, 300))  # all of it was acknowledged
+    log.grow(1)
+    site.collector(store="second.db")
+    until(lambda: sender.position.acked == 501)
+    whole = log.read(0, 501)
+    assert stored(tmp_path / "second.db") == [*whole[:3], *(bare(leaf_hash(one)) for one in whole[3:300]), *whole[300:]]
+    with closing(sqlite3.connect(tmp_path / "second.db")) as base:
+        assert [what for (what,) in base.execute("SELECT what FROM alarm")] == [
+            "epoch 1: the gate had pruned what it sent: hashes came"
+        ]
+
+
 def test_a_lost_position_costs_nothing_but_a_message(site: Any, tmp_path: Path) -> None:
     site.log(GATE, 1000)
     collector = site.collector()
@@ -250,6 +270,18 @@ def test_a_log_that_was_rolled_back_is_noticed_before_anything_is_sent(site: Any
         outbox.move(log.origin, 1, Position(101, bytes(32), 0))
     sender = site.sender(GATE)
     until(lambda: "rolled back" in sender.condition())
+
+
+def test_a_log_that_is_whole_again_is_sent(site: Any, tmp_path: Path) -> None:
+    log, whole = site.log(GATE, 100), SimulatedLog(site.address(GATE).origin)
+    whole.grow(101)
+    with Outbox_at(tmp_path / GATE / "sync.db") as outbox:
+        outbox.move(log.origin, 1, Position(101, whole.root(101), 0))
+    site.collector()
+    sender = site.sender(GATE)
+    until(lambda: "rolled back" in sender.condition())
+    log.grow(2)
+    until(lambda: sender.position.acked == 102)
 
 
 def test_a_log_with_other_entries_is_noticed(site: Any, tmp_path: Path) -> None:

@@ -459,12 +459,28 @@ def test_what_is_forgotten_is_told_under_a_tag_of_its_own(config: Path) -> None:
     assert found.returncode == 0, found.stderr
 
 
+def sealed_again(settings: Settings) -> Checkpoint | None:
+    """What ``edge-seal`` does with this log at its start."""
+    log, checkpoints = Follower(settings.paths.journal), SqliteCheckpoints(settings.paths.checkpoints)
+    place = TokenPlace(settings.token.module, settings.token.label, "", settings.token.key_id)
+    point, origin = enrolled_point(settings.token.public_key.read_bytes()), settings.site.origin
+    token = Pkcs11Token(place, "246810", point, origin)
+    try:
+        token.resume(checkpoints.last())
+        return asyncio.run(Sealer(origin, SealingPolicy(), log, checkpoints, token, SteadyClock()).seal())
+    finally:
+        for part in (token, log, checkpoints):
+            part.close()
+
+
 def test_a_technician_begins_a_new_epoch_where_the_token_remembers_more(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = init(config)
     run_gate(settings)
     settings.paths.checkpoints.unlink()
+    with pytest.raises(DeviceError, match="9 entries that the token remembers is not among them"):
+        sealed_again(settings)
     words = ["audit", "anew", "--config", str(config), "--pin-file", str(config.parent / "pin")]
     with pytest.raises(SystemExit):
         main([*words, "--why", "no zone", "--time", "2026-11-22T18:00"])
@@ -475,6 +491,11 @@ def test_a_technician_begins_a_new_epoch_where_the_token_remembers_more(
     shown = capsys.readouterr().out
     assert "epoch-open" in shown
     assert "why=the checkpoints were lost" in shown
+    sealed = sealed_again(settings)
+    assert sealed is not None
+    assert (sealed.head.epoch, sealed.head.size) == (2, 1)
+    assert main(["audit", "verify", "--config", str(config)]) == 1
+    assert "the checkpoints before epoch 2 are missing" in capsys.readouterr().err
     assert main([*words, "--why", "twice", "--after", "6"]) == 0
     assert "epoch 7 is begun" in capsys.readouterr().out
     (config.parent / "pin").write_text("000000\n")

@@ -48,8 +48,8 @@ def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         said = ", our key in its token was not tried"
     else:
         said = ""
-        with in_memory(key) as path:
-            context.load_cert_chain(mqtt.certificate, path)
+        with in_memory(key) as at:
+            context.load_cert_chain(mqtt.certificate, at)
     with (
         socket.create_connection((mqtt.host, mqtt.port), timeout=_ANSWER_S) as raw,
         context.wrap_socket(raw, server_hostname=mqtt.host) as secured,

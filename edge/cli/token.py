@@ -106,23 +106,26 @@ def _rotate(args: argparse.Namespace) -> int:
         import asyncio
         from dataclasses import replace
 
-        from edge.devices.kept import lasting
+        from edge.devices.kept import keep, lasting
         from edge.devices.provisioning import provision
         from edge.devices.token import enrolled_point, to_pem
+        from edge.errors import DeviceError
 
         lasting()
+        if args.new_key_id == place.key_id and not args.lost:
+            raise DeviceError("token", f"{place.key_id} is the key that seals now: the new one needs another id")
         pin = _secret(args.pin_file, "PIN of the token's user: ")
         file = settings.token.public_key
         old, new_place = enrolled_point(file.read_bytes()), replace(place, key_id=args.new_key_id)
         if args.lost:
             _initialised(args, place, pin)
-        new = provision(new_place, pin)
+        new = (None if args.lost else _half_way(settings, new_place)) or provision(new_place, pin)
         if args.lost:
             asyncio.run(_begin_anew(settings, new_place, old, new, pin))
         else:
             asyncio.run(_go_over(settings, ((place, old), (new_place, new)), pin))
-        file.rename(file.with_name(f"{file.stem}.{place.key_id}{file.suffix}"))
-        file.write_bytes(to_pem(new))
+        keep(file.with_name(f"{file.stem}.{place.key_id}{file.suffix}"), to_pem(old).decode())
+        keep(file, to_pem(new).decode())
         print(f"the log goes on under the new key; set key_id = {args.new_key_id!r} in [token] of {settings.source}")
         return 0
 
@@ -140,36 +143,57 @@ def _initialised(args: argparse.Namespace, place: TokenPlace, pin: str) -> None:
         print(f"token {place.label!r} initialised")
 
 
+def _half_way(settings: Settings, place: TokenPlace) -> bytes | None:
+    """The key in this place, if it sealed last: then a rotation to it was begun, and not finished."""
+    from edge.audit.checkpoint import key_id
+    from edge.devices.enrolment import status
+
+    point, last = status(place).point, _last(settings)
+    return point if point and last is not None and last.kid == key_id(point) else None
+
+
 def _sealed(settings: Settings) -> bool:
     """Whether a key has sealed anything here."""
+    return _last(settings) is not None
+
+
+def _last(settings: Settings) -> Checkpoint | None:
+    """What was sealed last."""
     from edge.devices.checkpoints import CheckpointReader
 
     checkpoints = CheckpointReader(settings.paths.checkpoints)
     try:
-        return checkpoints.last() is not None
+        return checkpoints.last()
     finally:
         checkpoints.close()
 
 
 async def _go_over(settings: Settings, keys: tuple[tuple[TokenPlace, bytes], ...], pin: str) -> None:
-    """The old key seals the entry that names the new one; the new one seals the next, and the old countersigns that."""
-    from edge.audit.checkpoint import key_id
+    """The old key seals the entry that names the new one; the new one seals the next, and the old countersigns that.
+
+    A rotation that a power cut ended after the new key had sealed goes on from there: nothing else can be sealed until
+    the old one has countersigned.
+    """
+    from edge.audit.checkpoint import COUNTERSIGNATURE, key_id
     from edge.audit.entry import Event, Kind, Value
     from edge.audit.succession import succeeded
 
     (old_place, old), (new_place, new) = keys
     fields: dict[str, Value] = {"kid": key_id(new), "point": new}
     with _log_of(settings) as at_hand:
-        await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "introduced", **fields}))
-        with _token_of(settings, old_place, old, pin) as token:  # one login at a time: it is the token's, not the key's
-            last = await at_hand.seal(token)
-        await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "in-force", **fields}))
-        with _token_of(settings, new_place, new, pin) as token:
-            first = await at_hand.seal(token, successor=True)
-        with _token_of(settings, old_place, old, pin) as token:
-            token.resume(last)
-            signature = await token.countersign(first, new)
-        at_hand.checkpoints.add(succeeded(first, key_id(old), signature))
+        first = at_hand.checkpoints.last()
+        if first is None or first.kid != key_id(new):
+            await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "introduced", **fields}))
+            with _token_of(settings, old_place, old, pin) as token:  # one login at a time: the token's, not the key's
+                await at_hand.seal(token)
+            await at_hand.journal.append(Event(Kind.KEY_ROTATION, {"key": "in-force", **fields}))
+            with _token_of(settings, new_place, new, pin) as token:
+                first = await at_hand.seal(token, successor=True)
+        if COUNTERSIGNATURE not in dict(first.extras):
+            with _token_of(settings, old_place, old, pin) as token:
+                token.resume(at_hand.before(first))
+                signature = await token.countersign(first, new)
+            at_hand.checkpoints.add(succeeded(first, key_id(old), signature))
 
 
 async def _begin_anew(settings: Settings, place: TokenPlace, old: bytes, new: bytes, pin: str) -> None:
@@ -212,6 +236,11 @@ class _AtHand:
         if sealed is None:
             raise DeviceError("journal", "there was nothing to seal")
         return sealed
+
+    def before(self, checkpoint: Checkpoint) -> Checkpoint | None:
+        """The one that this one continues in its epoch."""
+        head = checkpoint.head
+        return next(iter(self.checkpoints.after(head.epoch, head.previous_size - 1, 1)), None)
 
 
 @contextlib.contextmanager

@@ -262,6 +262,33 @@ def test_the_key_is_rotated_and_an_auditor_needs_only_the_first(
     assert "without the old one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("cut", ["before the countersignature", "before the key was enrolled"])
+def test_a_rotation_that_a_power_cut_ended_is_finished_by_the_same_command(
+    config: Path, cut: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = init(config)
+    run_gate(settings)
+    old, pin = settings.token.public_key.read_bytes(), ["--pin-file", str(config.parent / "pin")]
+    rotate = ["token", "rotate", "--config", str(config), "--new-key-id", "02", *pin]
+    assert main(rotate) == 0
+    settings.token.public_key.write_bytes(old)
+    if cut == "before the countersignature":
+        without_countersignature(settings)
+        assert script(settings, "--key", settings.token.public_key).returncode == 1
+    (config.parent / "first.pem").write_bytes(old)
+    capsys.readouterr()
+    assert main(rotate) == 0
+    config.write_text(config.read_text().replace('key_id = "01"', 'key_id = "02"'))
+    assert main(["token", "status", "--config", str(config)]) == 0
+    assert main(["audit", "verify", "--config", str(config)]) == 0
+    assert "11 entries, 3 checkpoints, 0 not sealed yet: good" in capsys.readouterr().out
+    found = script(settings, "--key", config.parent / "first.pem")
+    assert found.returncode == 0, found.stderr
+    assert settings.token.public_key.with_name("token.01.pem").read_bytes() == old
+    assert main(rotate) == 1
+    assert "the key that seals now" in capsys.readouterr().err
+
+
 def test_a_lost_token_ends_its_epoch_and_the_next_one_says_so(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = init(config)
     run_gate(settings)

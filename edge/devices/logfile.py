@@ -15,6 +15,7 @@ from pathlib import Path
 
 Connect = Callable[[Path], sqlite3.Connection]
 _LEFT_OUT = range(10, 100)
+_MOST = 10**9  # of epochs: what a damaged file or a name says beyond that is no number of ours
 
 
 class Damaged(Exception):  # noqa: N818 -- a finding, not a failure of ours
@@ -62,14 +63,15 @@ def epoch_of(path: Path) -> int:
     """The epoch that a damaged file still tells, else 0."""
     try:
         with closing(sqlite3.connect(path)) as file:
-            return int(file.execute("SELECT epoch FROM log").fetchone()[0])
+            epoch = int(file.execute("SELECT epoch FROM log").fetchone()[0])
+            return epoch if 0 <= epoch < _MOST else 0
     except (sqlite3.Error, TypeError, ValueError):
         return 0
 
 
 def evidence(path: Path) -> list[int]:
     """The epochs of the files that were set aside, and those that are left out (``replaced``)."""
-    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d+)\.(?:\d+\.db|none)")
+    pattern = re.compile(re.escape(path.stem) + r"\.epoch-(\d{1,9})\.(?:\d+\.db|none)")
     return [int(found[1]) for part in path.parent.iterdir() if (found := pattern.fullmatch(part.name))]
 
 

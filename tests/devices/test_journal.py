@@ -152,6 +152,20 @@ def test_followers_hear_of_new_entries(path: Path, follower: Follower) -> None:
     assert asyncio.run(story()) == [0, 1, 2, 3, 4]
 
 
+def test_absurd_numbers_of_epochs_keep_no_gate_from_starting(path: Path) -> None:
+    path.with_name(f"journal.epoch-{10**30}.0.db").touch()
+    journal = opened(path)
+    write(journal, 3)
+    journal.close()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE log SET epoch = 9223372036854775807")
+        file.execute("UPDATE leaf SET entry = x'00' WHERE ix = 1")
+    file.close()
+    again = opened(path, LastHead(1, 2, bytes(32), bytes(32)))
+    assert again.epoch == 2
+    again.close()
+
+
 def test_pruning_goes_on_behind_entries_that_are_never_pruned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A benefit point's ledger stays: it must not hide what comes after it."""
     monkeypatch.setattr("edge.devices.journal._PRUNED_AT_ONCE", 10)

@@ -373,7 +373,7 @@ def _asker(port: int) -> Callable[..., Awaitable[int]]:
     async def ask(method: str, path: str, body: dict[str, Any]) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         raw = json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(raw)}\r\n\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {len(raw)}\r\n\r\n"
         try:
             writer.write(head.encode() + raw)
             line = await reader.readline()

@@ -166,7 +166,7 @@ async def read_body(request: Request) -> bytes:
     """
     told = request.headers.get("content-length", "0")
     if not told.isascii() or not told.isdigit() or len(told) > 12 or int(told) > LIMIT:
-        await _drained(request)
+        await drained(request)
         raise Refused("PAYLOAD_TOO_LARGE", f"body of {told[:12]} bytes")
     found = bytearray()
     try:
@@ -180,7 +180,7 @@ async def read_body(request: Request) -> bytes:
     return bytes(found)
 
 
-async def _drained(request: Request) -> None:
+async def drained(request: Request) -> None:
     """Let the caller finish sending, within reason: an answer before that is lost with the connection."""
     came = 0
     with contextlib.suppress(TimeoutError):

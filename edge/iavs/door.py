@@ -7,6 +7,8 @@ Rules:
 3. An answer says only what the catalogue lists for its service. A code that is not listed is replaced by the nearest
    one that is, and a fault of ours is UNKNOWN_ERROR without detail.
 4. Nothing may be kept: ``no-store`` on everything. The log gets the path's name and the code, never query or body.
+5. ``AT_ONCE`` requests of more than ``LARGE`` bytes at once, as many as edge-vision lets wait: the others are told to
+   come back. A sample in memory is several times its size, and screen and operator page live in the same process.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge.iavs.aggregates import options
-from edge.iavs.asking import inputs
+from edge.iavs.asking import drained, inputs
 from edge.iavs.catalogue import GENERIC, Catalogue, Service
 from edge.iavs.desk import Ask, Caller
 from edge.iavs.document import document, written
@@ -38,6 +40,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 RETRY_S = 1
+AT_ONCE = 16
+LARGE = 64 * 1024
 _NEAREST = {
     "INTERNAL_DATABASE_ERROR": ("CANNOT_STORE_DATA", "CANNOT_CHECK_QUALITY", "CANNOT_PROCESS_DATA"),
     "CANNOT_PROCESS_DATA": ("CANNOT_CHECK_QUALITY", "CANNOT_STORE_DATA"),
@@ -89,12 +93,29 @@ class Door:
         self._results = results
         self._document = written(document(catalogue, version))
         self._facades = facades or {}
+        self._large = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
+        if not _large(request):
+            await self._answered(request, send)
+        elif self._large < AT_ONCE:
+            self._large += 1
+            try:
+                await self._answered(request, send)
+            finally:
+                self._large -= 1
+        else:
+            await drained(request)
+            response = self.refusal(None, Refused("SERVICE_UNAVAILABLE", "too many large requests at once"))
+            response.headers.update(HEADERS)
+            await response(scope, receive, send)
+
+    async def _answered(self, request: Request, send: Send) -> None:
+        scope = request.scope
         try:
             response = await self._answer(request)
         except (ClientDisconnect, asyncio.CancelledError):
@@ -103,7 +124,7 @@ class Door:
             log.error("%s: unexpected %s", scope["path"][:64] if scope["path"].isascii() else "?", type(error).__name__)
             response = self.refusal(None, Refused("UNKNOWN_ERROR"))
         response.headers.update(HEADERS)
-        await response(scope, receive, send)
+        await response(scope, request.receive, send)
 
     async def _answer(self, request: Request) -> Response:
         path = request.scope["path"]
@@ -177,6 +198,14 @@ def listed(service: Service, code: str) -> str:
     if code in service.errors or code in GENERIC or (code == "RESULT_NOT_READY" and service.fetches):
         return code
     return next((each for each in _NEAREST.get(code, ()) if each in service.errors), "UNKNOWN_ERROR")
+
+
+def _large(request: Request) -> bool:
+    """Rule 5; of a body without a length nobody knows."""
+    told = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not told.isascii() or not told.isdigit() or len(told) > 12:
+        return True
+    return int(told) > LARGE or len(request.scope["query_string"]) > LARGE
 
 
 class _Handed(Response):

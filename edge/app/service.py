@@ -55,14 +55,26 @@ async def beat(well: Callable[[], bool], move: Callable[[], None], every_s: floa
         await asyncio.sleep(every_s)
 
 
-async def report_health(socket_path: Path, conditions: Callable[[], Mapping[str, str]]) -> None:
-    """Tell edge-gate once a second how our devices are; "" is well, anything else the technician's sentence."""
+async def report_health(
+    socket_path: Path, conditions: Callable[[], Mapping[str, str]], note: Callable[[bool], None] = lambda _taken: None
+) -> None:
+    """Tell edge-gate once a second how our devices are.
+
+    Args:
+        socket_path: where it listens.
+        conditions: of each device; "" is well, anything else the technician's sentence.
+        note: told each time whether edge-gate took it.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.setblocking(False)
         while True:
+            taken = True
             for device, detail in conditions().items():
-                with contextlib.suppress(OSError):  # edge-gate is away; it hears from us in a second
+                try:
                     channel.sendto(encode(Health(device, not detail, detail[:200])), str(socket_path))
+                except OSError:  # edge-gate is away; it hears from us in a second
+                    taken = False
+            note(taken)
             await asyncio.sleep(_HEALTH_S)
 
 

@@ -2,13 +2,16 @@
 
 Rules:
 
-1. What the log since the gate's last start does not tell is left out, never guessed.
+1. What the log since the gate's last start does not tell is left out, never guessed; except that edge-gate does not
+   take what it is told (``Listening``): one that crashed writes nothing about it.
 2. Duress and the watch list are not told here: what others see may hang on a wall.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 
 from edge import __version__
 from edge.audit.entry import Kind
@@ -20,11 +23,31 @@ LOOKED_BACK = 5_000
 _AT_ONCE = 500
 
 
+class Listening:
+    """Whether edge-gate takes what it is told: noted on one thread, asked on another."""
+
+    def __init__(self, patience_s: float = 15.0, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._patience_s, self._monotonic = patience_s, monotonic
+        self._since: float | None = None
+
+    def note(self, taken: bool) -> None:
+        """It was told something."""
+        if taken:
+            self._since = None
+        elif self._since is None:
+            self._since = self._monotonic()
+
+    def away(self) -> bool:
+        """Whether it has taken nothing for longer than a start needs."""
+        since = self._since
+        return since is not None and self._monotonic() - since > self._patience_s
+
+
 class Stated:
     """Adds the log up, as far as it has come. Called by one thread, the sender's."""
 
-    def __init__(self, log: Log) -> None:
-        self._log = log
+    def __init__(self, log: Log, away: Callable[[], bool] = lambda: False) -> None:
+        self._log, self._away = log, away
         self._epoch, self._position = -1, 0
         self._known, self._alarm, self._alarms, self._stopped = Standing(), "", 0, False
 
@@ -34,7 +57,7 @@ class Stated:
             self._read_on()
         lost = [name for name, device in sorted(self._known.devices.items()) if not device.ok]
         told: dict[str, str | int | bool] = {"software": __version__, "alarms": self._alarms}
-        told["lost"] = ", ".join(["gate"] * self._stopped + lost)[:200]
+        told["lost"] = ", ".join(["gate"] * (self._stopped or self._away()) + lost)[:200]
         if self._alarm:
             told["alarm"] = self._alarm
         if self._known.closed is not None:

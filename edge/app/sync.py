@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.app.passing import Passing
 from edge.app.service import credential_path, keep_alive, notify, report_health, secret
-from edge.app.stated import Stated
+from edge.app.stated import Listening, Stated
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
 from edge.devices.follower import Follower
@@ -52,7 +52,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
     heard = Follower(settings.paths.journal)
     passing = Passing(settings.paths.health_socket, heard, site.origin)
     updates = Updates(trust.repository, keeper) if keeper is not None and trust.repository else None
-    neighbours = _neighbours(settings, checkpoints)
+    neighbours, listening = _neighbours(settings, checkpoints), Listening()
     parts: list[Company] = [] if neighbours is None else [neighbours]
     if mqtt.tell:
         address = Address(site.tenant, site.site, site.gate)
@@ -65,7 +65,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
         checkpoints,
         settings.paths.outbox,
         pace=Pace(first_s=mqtt.spread_s),
-        facts=Stated(log),
+        facts=Stated(log, listening.away),
         commands=passing,
         updates=updates,
         witness=Kept(settings.paths.witnessed),
@@ -84,7 +84,7 @@ async def _send(settings: Settings, keeper: Callable[[], Keeper] | None) -> None
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(passing.run())
-            tasks.create_task(report_health(settings.paths.health_socket, conditions))
+            tasks.create_task(report_health(settings.paths.health_socket, conditions, listening.note))
     finally:
         await asyncio.to_thread(sender.stop)
         heard.close()

@@ -33,7 +33,7 @@ from edge.passage import Indication
 T = TypeVar("T")
 _LOOK_S = 0.02
 _ANSWER_S = 30.0
-_PASSAGE_S = 15.0
+_PASSAGE_S = 30.0
 _DEVICE_S = 30.0
 _FURTHER_PX = 92.0  # between the eyes of somebody who may be asked to come closer
 _AGAIN_S = 2.0  # after which somebody does again what is still asked

@@ -380,7 +380,7 @@ def test_too_many_requests_are_told_to_come_back(story: Story) -> None:
         door._access = Loopback(Rate(0))
         found = []
         for service, code in cases("SERVICE_UNAVAILABLE"):
-            answer = await gate.client.request(service.method, service.path)
+            answer = await gate.client.request(service.method, service.path, headers={"host": "localhost"})
             assert answer.headers["Retry-After"] == "1"
             found.append((service, code, checked(service, answer)))
         expect(found)

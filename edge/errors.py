@@ -179,27 +179,27 @@ class Reason(Enum):
     # the biometric probe
     NO_PROBE = (
         "no-biometric-probe",
-        "We did not see your face. Please look into the camera and show your card again.",
+        "We did not see your face. Please take your card away, show it again, and look into the camera.",
         "No face came into position before the time was over.",
     )
     SEVERAL_FACES = (
         "several-faces",
-        "Please come one at a time, and show your card again.",
+        "Please come one at a time. Take your card away, then show it again.",
         "More than one face stood in the capture zone.",
     )
     PROBE_QUALITY = (
         "probe-quality",
-        "We could not see your face well. Please come closer, into the light, and show your card again.",
+        "We could not see your face well. Please come closer, into the light, take your card away, and show it again.",
         "The face was too small, too dark, blurred, turned or cut off.",
     )
     PRESENTATION_ATTACK = (
         "presentation-attack",
-        "We could not be sure that it is you. Please show your card again.",
+        "We could not be sure that it is you. Please take your card away, then show it again.",
         "A photo, a screen or a mask was suspected.",
     )
     TASK_NOT_DONE = (
         "task-not-done",
-        "We could not be sure that it is you. Please do what is asked, and show your card again.",
+        "We could not be sure that it is you. Please take your card away, show it again, and do what is asked.",
         "The person did not do in time what the gate asked for (turn, nod, blink, come closer), or did something else.",
     )
     NO_ATTACK_DETECTION = (
@@ -209,7 +209,7 @@ class Reason(Enum):
     )
     NO_MATCH = (
         "no-match",
-        "We could not be sure that it is you. Please show your card again.",
+        "We could not be sure that it is you. Please take your card away, then show it again.",
         "The face does not match the credential at the false match rate of the profile.",
     )
     # the gate itself
@@ -230,7 +230,7 @@ class Reason(Enum):
     )
     UNSEALED_TOO_LONG = (
         "unsealed-too-long",
-        "This gate is out of service. Please use another one.",
+        "Please see the reception.",
         "The token has not sealed the log for longer than the profile allows.",
     )
     # the rules of the site
@@ -251,7 +251,7 @@ class Reason(Enum):
     )
     FULL = (
         "full",
-        "There is no room inside now. Please wait.",
+        "There is no room inside now. Please wait a while, then show your card again.",
         "As many people are known to be in the zone as the policy allows.",
     )
     SECOND_NEEDED = (

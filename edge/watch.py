@@ -30,7 +30,7 @@ STEADY_S = 1.0
 FORK_S = 60.0
 KEPT = 200
 TOLD = frozenset({"camera", "models", "token", "broker", "pages", "iavs", "trust-delivery", "bundles", "witnesses"})
-REQUIRED = frozenset({"camera", "models", "journal", "gate"})
+REQUIRED = frozenset({"camera", "models", "journal", "gate", "trust", "ledger", "dispenser"})
 _log = logging.getLogger("edge.watch")
 
 

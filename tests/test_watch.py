@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import pytest
+
 from edge.audit.entry import CRITICAL, Event, Kind
 from edge.devices.simulated import SimulatedClock, SimulatedJournal
 from edge.watch import FORK_S, KEPT, SETTLE_S, SILENT_S, START_S, Watch
@@ -67,6 +69,18 @@ def test_only_required_devices_take_the_gate_out_of_service(run: Run) -> None:
         assert watch.out_of_service() == ""
         watch.lost("camera", "no frame for 2 s")
         assert watch.out_of_service() == "camera: no frame for 2 s"
+
+    run(story())
+
+
+@pytest.mark.parametrize("device", ["camera", "models", "journal", "gate", "trust", "ledger", "dispenser"])
+def test_nobody_is_invited_to_a_gate_that_would_refuse_everybody(run: Run, device: str) -> None:
+    async def story() -> None:
+        _, _, watch = house()
+        watch.lost(device, "gone")
+        assert watch.out_of_service() == f"{device}: gone"
+        watch.back(device)
+        assert watch.out_of_service() == ""
 
     run(story())
 

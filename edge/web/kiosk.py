@@ -67,10 +67,10 @@ _THE_GATE_ITSELF = frozenset(
         Reason.CAMERA_FAULT,
         Reason.MODEL_FAULT,
         Reason.JOURNAL_FAULT,
-        Reason.UNSEALED_TOO_LONG,
         Reason.DISPENSER_FAULT,
     }
 )
+_A_PERSON_DECIDES = frozenset({Reason.REFERRED, Reason.UNSEALED_TOO_LONG})
 _ASKS_FOR_THE_CARD = frozenset({Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})
 
 
@@ -167,7 +167,7 @@ class Kiosk:
         self._until_s = at_s + self._held_s.get(screen, 0.0)
         if screen is not Screen.REFUSED:
             self._shown = Face(screen)
-        elif self._reason is Reason.REFERRED:
+        elif self._reason in _A_PERSON_DECIDES:
             self._shown = Face(Screen.ASSISTED, self._reason)
         elif self._reason in _THE_GATE_ITSELF:
             self._shown = Face(Screen.OUT_OF_SERVICE)  # the fault is not the person's

@@ -228,6 +228,7 @@ ALARMS = frozenset(
         Kind.DOOR_FORCED,
         Kind.DOOR_HELD,
         Kind.TAILGATE,
+        Kind.DISPENSER_FAULT,
         Kind.PORTION_UNGRANTED,
         Kind.TAMPER,
         Kind.DURESS,

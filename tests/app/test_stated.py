@@ -31,6 +31,8 @@ def test_what_does_not_answer_and_what_alarmed_is_told(tmp_path: Path) -> None:
     told = stated()
     assert (told["lost"], told["alarms"]) == ("camera", 1)
     assert told["alarm"] == "door-forced 2026-11-22 12:00:00 UTC"
+    written(tmp_path, Event(Kind.DISPENSER_FAULT))
+    assert stated()["alarm"] == "dispenser-fault 2026-11-22 12:00:00 UTC"
     assert "locked_down" not in told
     written(tmp_path, Event(Kind.BOOT), Event(Kind.COMMAND, CLOSED), Event(Kind.SHUTDOWN))
     told = stated()

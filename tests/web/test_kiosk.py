@@ -83,9 +83,10 @@ def test_welcome_goes_when_it_was_seen() -> None:
     assert hour.wait(WELCOME_S).face() == Face(Screen.IDLE)
 
 
-def test_a_person_who_is_referred_is_sent_to_the_reception() -> None:
-    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason="referred")
-    assert hour.face() == Face(Screen.ASSISTED, Reason.REFERRED)
+@pytest.mark.parametrize("reason", [Reason.REFERRED, Reason.UNSEALED_TOO_LONG])
+def test_a_person_who_is_referred_is_sent_to_the_reception(reason: Reason) -> None:
+    hour = Hour().shown(Indication.READING, Indication.REFUSED).told(Kind.DENIED, reason=reason.code)
+    assert hour.face() == Face(Screen.ASSISTED, reason)
 
 
 def test_a_fault_of_the_gate_is_not_shown_as_the_fault_of_the_person() -> None:

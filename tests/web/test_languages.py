@@ -28,7 +28,7 @@ def test_five_languages_are_at_hand() -> None:
 def test_every_reason_has_a_sentence_and_a_next_step(code: str, reason: Reason) -> None:
     (language,) = load([code])
     assert reason.code in language.reasons
-    screen = Screen.ASSISTED if reason is Reason.REFERRED else Screen.REFUSED
+    screen = Screen.ASSISTED if reason in (Reason.REFERRED, Reason.UNSEALED_TOO_LONG) else Screen.REFUSED
     saying = language.of(Face(screen, reason))
     assert saying.say.strip()
     assert saying.step.strip()
@@ -56,6 +56,17 @@ def test_where_something_is_handed_out_nobody_is_told_to_go_through(code: str) -
     assert usual.of(face).say == dispenser.of(face).say
     assert usual.of(Face(Screen.IDLE)) == dispenser.of(Face(Screen.IDLE))
     assert usual.of(Face(Screen.CLOSED)) == usual.reasons[Reason.LOCKED_DOWN.code]
+
+
+@pytest.mark.parametrize("code", SCRIPT)
+def test_who_is_to_show_the_card_again_is_told_to_take_it_away(code: str) -> None:
+    """A card that stays in view is not read again."""
+    (language,) = load([code])
+    away = {"en": "away", "fr": "retirez", "ar": "إبعاد", "hi": "हटाएँ", "am": "ያንሱ"}[code]
+    again = (Reason.NO_PROBE, Reason.SEVERAL_FACES, Reason.PROBE_QUALITY, Reason.PRESENTATION_ATTACK, Reason.NO_MATCH)
+    for reason in (*again, Reason.TASK_NOT_DONE):
+        assert away in language.reasons[reason.code].step.lower(), reason
+    assert language.reasons[Reason.UNSEALED_TOO_LONG.code] == language.reasons[Reason.REFERRED.code]
 
 
 def test_english_says_what_the_list_of_reasons_says() -> None:

@@ -191,7 +191,7 @@ def test_every_screen_in_every_language(size: tuple[int, int], languages: tuple[
                 for code in languages
             }
             order = [Screen.IDLE, Screen.READING, Screen.LOOK, Screen.WELCOME, Screen.REFUSED, Screen.ASSISTED]
-            order += [Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
+            order += [Screen.ALARM, Screen.STEP_BACK, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
             for screen in order:
                 await reach(stand, screen)
                 for code, page in pages.items():
@@ -270,7 +270,7 @@ def test_the_kiosk_has_no_serious_fault_of_access(first: str, folder: Folder) ->
             await stand.read()
             page = await opened(chromium, stand.url + "/kiosk")
             order = [Screen.IDLE, Screen.READING, Screen.LOOK, Screen.WELCOME, Screen.ASSISTED, Screen.REFUSED]
-            order += [Screen.ALARM, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
+            order += [Screen.ALARM, Screen.STEP_BACK, Screen.OUT_OF_SERVICE, Screen.CLOSED, Screen.FIRE]
             assert set(order) == set(Screen)
             for screen in order:
                 await reach(stand, screen)

@@ -104,14 +104,16 @@ def _out(args: argparse.Namespace) -> Callable[[Office, dict[str, bytes]], None]
 
     def out(office: Office, files: dict[str, bytes]) -> None:
         from edge.sync.connection import Connection, Link
+        from edge.sync.retained import Retained
         from edge.sync.updates import offer
 
         if not args.host:
             return
+        retained = Retained(office.folder / "retained.json", f"{args.host}:{args.port}")
         connection = Connection(Link(args.host, args.port, args.ca, args.certificate, args.client_key), args.client)
         try:
             connection.open()
-            offer(connection, office.name, files)
+            offer(connection, office.name, files, retained=retained)
         finally:
             connection.close()
 

@@ -20,7 +20,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from edge.sync import bundle
 from edge.sync.connection import Connection, Message
 from edge.sync.metadata import TIMESTAMP, Fetch, verify
 from edge.sync.pieces import PIECE, cut, whole
+from edge.sync.retained import Retained
 from edge.trust.stored import Stored
 
 PREFIX = "trust/v1"
@@ -286,7 +287,13 @@ class Bundles:
         return changed
 
 
-def offer(connection: Connection, repository: str, files: Mapping[str, bytes], within_s: float = 60.0) -> int:
+def offer(
+    connection: Connection,
+    repository: str,
+    files: Mapping[str, bytes],
+    within_s: float = 60.0,
+    retained: Retained | None = None,
+) -> int:
     """Put published files onto a broker as retained messages, the timestamp last; how many files.
 
     Args:
@@ -294,19 +301,31 @@ def offer(connection: Connection, repository: str, files: Mapping[str, bytes], w
         repository: its name in topics.
         files: by path.
         within_s: how long the broker may take for one message.
+        retained: what lies there from before; what is over is cleared when all is out. None clears nothing.
 
     Raises:
         DeviceError: the broker does not take them.
     """
     before = [each for path, data in files.items() if path != TIMESTAMP for each in cut(path, data)]
+    if retained is not None:
+        retained.begins(path for path, _ in [*before, (TIMESTAMP, b"")])
     for wave in (before, [(TIMESTAMP, files[TIMESTAMP])]):
-        for path, data in wave:
-            connection.publish(Message(f"{PREFIX}/{repository}/{path}", data, retain=True))
-            _taken(connection, 4, within_s)
-        _taken(connection, 0, within_s)
-        if connection.refused:
-            raise DeviceError("broker", f"does not take the files: {connection.refused}")
+        _put(connection, repository, wave, within_s)
+    if retained is not None:
+        over = retained.over()
+        _put(connection, repository, [(path, b"") for path in over], within_s)
+        retained.cleared(over)
     return len(files)
+
+
+def _put(connection: Connection, repository: str, wave: Sequence[tuple[str, bytes]], within_s: float) -> None:
+    """Retained messages, and all of them taken."""
+    for path, data in wave:
+        connection.publish(Message(f"{PREFIX}/{repository}/{path}", data, retain=True))
+        _taken(connection, 4, within_s)
+    _taken(connection, 0, within_s)
+    if connection.refused:
+        raise DeviceError("broker", f"does not take the files: {connection.refused}")
 
 
 def _taken(connection: Connection, most: int, within_s: float) -> None:

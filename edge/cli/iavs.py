@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     token.add_argument("--certificate", type=Path, required=True, help="the client's certificate, PEM")
     token.add_argument("--client", required=True, help="the client's name")
     token.add_argument("--scope", action="append", default=[], help="a right; repeat; 'all' for all")
+    token.add_argument("--gallery", action="append", help="the only gallery that the rights are for; repeat")
     token.add_argument("--minutes", type=int, default=60)
     how = token.add_mutually_exclusive_group(required=True)
     how.add_argument("--key", type=Path, help="the issuer's private key, PEM (P-256 or Ed25519)")
@@ -82,6 +83,8 @@ def _token(args: argparse.Namespace) -> int:
             "scope": " ".join(scopes),
             "cnf": {"x5t#S256": jose.fold(certificate.fingerprint(hashes.SHA256()))},
         }
+        if args.gallery:
+            claims["galleries"] = args.gallery
         if args.break_glass:
             from edge.app.iavs import vault_of
 

@@ -9,7 +9,8 @@ Rules:
 3. A clock that nobody vouches for judges no expiry: then nobody but break-glass is let in.
 4. Break-glass: a token that this machine made for somebody who stands at it; short, from this machine only, and each
    use is an entry in the log.
-5. So many requests a minute and caller; more are SERVICE_UNAVAILABLE.
+5. A token may be for some galleries only (``galleries``): then whoever is in another is not read, searched or changed.
+6. So many requests a minute and caller; more are SERVICE_UNAVAILABLE.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Tokens:
             _name(claims),
             frozenset(str(claims.get("scope", "")).split()),
             "break-glass" if local else "client",
+            _galleries(claims),
         )
         if scope not in caller.scopes:
             raise Refused("NOT_AUTHORISED", f"needs {scope}")
@@ -203,6 +205,16 @@ def _name(claims: dict[str, Any]) -> str:
     if not isinstance(name, str) or not name.strip():
         raise Refused("NOT_AUTHENTICATED", "a token of nobody")
     return name[:64]
+
+
+def _galleries(claims: dict[str, Any]) -> frozenset[str] | None:
+    """The galleries that a token is for; None where it names none: all."""
+    if "galleries" not in claims:
+        return None
+    listed = claims["galleries"]
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise Refused("NOT_AUTHENTICATED", "galleries that are no list of names")
+    return frozenset(listed)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

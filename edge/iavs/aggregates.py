@@ -134,6 +134,8 @@ class Aggregates:
         probes = [seen for seen, _ in items if seen is not None]
 
         def work(view: View) -> str:
+            if gallery is not None:
+                view.gallery(gallery)
             if check:
                 self._nobody_yet(str(gallery), probes)
             subject = view.make_subject(ask.get("subjectID"))
@@ -226,7 +228,7 @@ class Aggregates:
             encounter, gallery = self._subjects.within(ask, view, subject), ask.get("galleryID")
             return {kind: preferred(view.records(subject, kind, encounter, gallery), gallery) for kind in wanted}
 
-        found = await self._desk.gallery.read(work)
+        found = await self._desk.read(ask, work)
         made: Answer = {}
         for kind, items in found.items():
             if items and kind in RAW:

@@ -71,9 +71,7 @@ class Comparing:
         def work(view: View) -> list[Any]:
             return view.records(view.subject(ask.inputs["subjectID"]), "biometric")
 
-        items = [
-            each for each in await self._desk.gallery.read(work) if each.label == FACE and "record" in each.content
-        ]
+        items = [each for each in await self._desk.read(ask, work) if each.label == FACE and "record" in each.content]
         if not items:
             raise Refused("CANNOT_CHECK_QUALITY", "no picture of this subject is kept")
         bir = told("biometric", items[-1:], ask)["birList"]["bir"][0]
@@ -132,7 +130,7 @@ class Comparing:
         if reference is not None and (claim is not None or subject is not None):
             raise Refused("INVALID_INPUT", "referenceBIR, or somebody who is enrolled")
         if ask.get("galleryID") is not None:
-            await self._desk.gallery.read(lambda view: view.gallery(ask.inputs["galleryID"]))
+            await self._desk.read(ask, lambda view: view.gallery(ask.inputs["galleryID"]))
         ask.step("reading the sample")
         sample = self._desk.reader.one(bir)
         if reference is not None:
@@ -141,7 +139,7 @@ class Comparing:
             against = await self._desk.seen(other)
             score, kind = similarity(probe.vector, against.vector), _smaller(probe, against)
         else:
-            await self._desk.gallery.read(lambda view: meant(ask, view))
+            await self._desk.read(ask, lambda view: meant(ask, view))
             probe = await self._desk.seen(sample)
             score, kind = await self._best(ask, probe), probe.kind
         threshold = self._desk.verifies(probe.still.model, kind)
@@ -165,7 +163,7 @@ class Comparing:
                 and (anywhere or any(of in ("", each.gallery) and encounter == each.encounter for each in members))
             ]
 
-        scores = await self._desk.gallery.read(work)
+        scores = await self._desk.read(ask, work)
         if not scores:
             raise Refused("CANNOT_VERIFY", "no face of this person is kept for the models at work")
         return max(scores)
@@ -179,7 +177,7 @@ class Comparing:
         """One to many: candidates above the threshold, and what was found on the way."""
         most, gallery = min(ask.inputs["maxListSize"], MOST), ask.get("galleryID")
         if gallery is not None:
-            await self._desk.gallery.read(lambda view: view.gallery(gallery))
+            await self._desk.read(ask, lambda view: view.gallery(gallery))
         ask.step("reading the sample")
         probe = await self._desk.seen(self._desk.reader.one(bir))
         ask.step("searching")
@@ -188,9 +186,7 @@ class Comparing:
             listed = [({"identityClaim": each.subject}, each.score) for each in found]
         else:
             found, threshold = await self._within(gallery, probe, most)
-            claims = await self._desk.gallery.read(
-                lambda view: [view.claim_of(gallery, each.subject) for each in found]
-            )
+            claims = await self._desk.read(ask, lambda view: [view.claim_of(gallery, each.subject) for each in found])
             listed = [_identity(each, claim) for each, claim in zip(found, claims, strict=True)]
         candidates = [
             {

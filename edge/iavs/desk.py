@@ -60,11 +60,19 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks."""
+    """Who asks.
+
+    Attributes:
+        name: what the log says.
+        scopes: his rights.
+        role: client, break-glass or development.
+        galleries: the only ones that he has them for; None: all.
+    """
 
     name: str
     scopes: frozenset[str]
     role: str = "client"
+    galleries: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +170,14 @@ class Desk:
         except DeviceError:
             return None
 
+    async def read(self, ask: Ask, work: Callable[[View], T]) -> T:
+        """What the gallery says, as far as the caller may know.
+
+        Raises:
+            Refused: what ``work`` raises, INTERNAL_DATABASE_ERROR.
+        """
+        return await self.gallery.read(work, ask.caller.galleries)
+
     async def change(self, ask: Ask, subject: str | None, work: Callable[[View], T], **fields: str) -> T:
         """Do the work in the gallery, with an entry in the log before it is true.
 
@@ -178,7 +194,7 @@ class Desk:
             except DeviceError as error:
                 raise Refused("CANNOT_STORE_DATA", f"no entry in the log: {error.message}") from error
 
-        return await self.gallery.change(work, record)
+        return await self.gallery.change(work, record, ask.caller.galleries)
 
     async def shown(self, ask: Ask, subject: str, kind: str) -> None:
         """Write down that somebody is about to read what was kept of a person as it was given: no entry, no answer.

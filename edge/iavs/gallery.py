@@ -130,26 +130,28 @@ class Gallery:
         await self._call(self._close)
         self._thread.shutdown()
 
-    async def read(self, ask: Callable[[View], T]) -> T:
-        """What the file says.
+    async def read(self, ask: Callable[[View], T], only: frozenset[str] | None = None) -> T:
+        """What the file says, of these galleries only.
 
         Raises:
             Refused: what ``ask`` raises, or INTERNAL_DATABASE_ERROR.
         """
-        return await self._call(lambda: ask(self._view(self._reads)))
+        return await self._call(lambda: ask(self._view(self._reads, only=only)))
 
     async def look(self, ask: Callable[[Index], T]) -> T:
         """What the matrices say."""
         return await self._call(lambda: ask(self.index))
 
-    async def change(self, work: Callable[[View], T], record: Callable[[T], Awaitable[None]]) -> T:
-        """Do the work, let it be recorded, and only then make it true.
+    async def change(
+        self, work: Callable[[View], T], record: Callable[[T], Awaitable[None]], only: frozenset[str] | None = None
+    ) -> T:
+        """Do the work, in these galleries only, let it be recorded, and only then make it true.
 
         Raises:
             Refused: what ``work`` and ``record`` raise, or INTERNAL_DATABASE_ERROR; nothing is changed then.
         """
         async with self._turn:
-            view, done = await self._call(lambda: self._begin(work))
+            view, done = await self._call(lambda: self._begin(work, only))
             try:
                 await record(done)
             except BaseException:
@@ -160,8 +162,8 @@ class Gallery:
                 self._sweeper.later()
             return done
 
-    def _begin(self, work: Callable[[View], T]) -> tuple[View, T]:
-        view = self._view(self._writes, full=self._nearly_full())
+    def _begin(self, work: Callable[[View], T], only: frozenset[str] | None) -> tuple[View, T]:
+        view = self._view(self._writes, full=self._nearly_full(), only=only)
         try:
             if self._writes is not None:
                 self._writes.execute("BEGIN IMMEDIATE")
@@ -239,10 +241,12 @@ class Gallery:
             if self._handing is not None:
                 self._handing.hand_over(place, merged(templates))
 
-    def _view(self, connection: sqlite3.Connection | None, *, full: bool = False) -> View:
+    def _view(
+        self, connection: sqlite3.Connection | None, *, full: bool = False, only: frozenset[str] | None = None
+    ) -> View:
         if connection is None:
             raise Refused("INTERNAL_DATABASE_ERROR", "the gallery is closed")
-        return View(connection, self._vault, self.galleries, full=full)
+        return View(connection, self._vault, self.galleries, full=full, only=only)
 
     def _nearly_full(self) -> bool:
         """Rule 6; said once."""

@@ -26,7 +26,7 @@ def meant(ask: Ask, view: View) -> tuple[str, list[Membership]]:
         view.gallery(gallery)
     if claim is not None:
         found = view.claimed(claim, gallery or "")
-        if subject not in (None, found[0].subject):
+        if subject is not None and view.subject(subject) != found[0].subject:
             raise Refused("INVALID_INPUT", "subjectID and identityClaim name two people")
         return found[0].subject, found
     found = [each for each in view.memberships(view.subject(str(subject))) if gallery in (None, each.gallery)]

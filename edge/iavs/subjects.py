@@ -131,7 +131,7 @@ class Subjects:
             within = self.within(ask, view, subject)
             return _described(kind, view.records(subject, kind, within), ask)
 
-        return await self._desk.gallery.read(work)
+        return await self._desk.read(ask, work)
 
     async def _retrieve(self, kind: str, ask: Ask) -> Answer:
         def work(view: View) -> list[Item]:
@@ -143,7 +143,7 @@ class Subjects:
             encounter = self.newest(ask, view, subject, kind)
             return [] if encounter is None else preferred(view.records(subject, kind, encounter, gallery), gallery)
 
-        items = await self._desk.gallery.read(work)
+        items = await self._desk.read(ask, work)
         if items and kind in RAW:
             await self._desk.shown(ask, ask.inputs["subjectID"], kind)
         return told(kind, items, ask)

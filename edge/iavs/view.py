@@ -56,21 +56,31 @@ class View:
     """What can be asked and done within one transaction; used in the owner's thread only."""
 
     def __init__(
-        self, connection: sqlite3.Connection, vault: Vault, galleries: tuple[str, ...], *, full: bool = False
+        self,
+        connection: sqlite3.Connection,
+        vault: Vault,
+        galleries: tuple[str, ...],
+        *,
+        full: bool = False,
+        only: frozenset[str] | None = None,
     ) -> None:
+        """``full``: nothing is taken in. ``only``: who is in another gallery is nobody's business here."""
         self._db = connection
         self._vault = vault
         self._galleries = galleries
         self._full = full
+        self._only = only
         self.touched: set[str] = set()
         self.erased = False
 
     # what must be there
 
     def subject(self, subject: str) -> str:
-        """The subject, which must be known."""
+        """The subject, which must be known, and in no gallery that is not the caller's."""
         if not self._row("SELECT 1 FROM subjects WHERE id = ?", subject):
             raise Refused("UNKNOWN_SUBJECT")
+        if self._only is not None and not {each.gallery for each in self.memberships(subject)} <= self._only:
+            raise Refused("NOT_AUTHORISED", "somebody of another gallery")
         return subject
 
     def encounter(self, subject: str, encounter: str) -> str:
@@ -80,14 +90,18 @@ class View:
         return encounter
 
     def gallery(self, gallery: str) -> str:
-        """The gallery, which must be one of this gate's."""
+        """The gallery, which must be one of this gate's, and of the caller's."""
         if gallery not in self._galleries:
             raise Refused("UNKNOWN_GALLERY")
+        if self._only is not None and gallery not in self._only:
+            raise Refused("NOT_AUTHORISED", "not for this gallery")
         return gallery
 
     def claimed(self, claim: str, gallery: str = "") -> list[Membership]:
         """Who is known by this claim: at least one membership, all of one person."""
-        named = (gallery,) if gallery else self._galleries
+        named = (
+            (gallery,) if gallery else [each for each in self._galleries if self._only is None or each in self._only]
+        )
         found = [each for of in named for each in self._members("gallery = ? AND claim = ?", of, claim)]
         if not found:
             raise Refused("UNKNOWN_IDENTITY_CLAIM")

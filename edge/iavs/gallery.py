@@ -18,6 +18,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import shutil
@@ -320,7 +321,8 @@ class Gallery:
     def _close(self) -> None:
         for connection in (self._reads, self._writes):
             if connection is not None:
-                connection.close()
+                with contextlib.suppress(sqlite3.Error):  # what is true was committed; the lock must go in any case
+                    connection.close()
         self._reads = self._writes = None
         if self._lock is not None:
             self._lock.close()

@@ -295,6 +295,8 @@ class Entitlements:
         ledger = await self._benefit.ledger()
         if self._keyring.forget(ledger.disputed, now_at_least):
             _log.info("keys of the ledger below cycle %d were destroyed", self._keyring.key.number)
+        oldest, cycle = self._keyring.key.number, self._cycle()
+        ledger.forget(oldest if cycle is None else min(oldest, cycle.number))  # others may still ask about the open one
         self._benefit.well()
 
     async def hand_out(self, grant: Receipt, due: Due, longer_s: float = 0.0) -> Kind:

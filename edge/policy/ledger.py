@@ -141,7 +141,10 @@ class Ledger:
                 self._standing[mark] = kind
                 self._unfinished[index] = _reservation(mark, number, fields, index)
             case Kind.COMMIT | Kind.RELEASE if isinstance(mark, bytes):
-                self._standing[mark] = kind
+                if kind is Kind.COMMIT:
+                    self._standing[mark] = kind
+                else:
+                    self._standing.pop(mark, None)
                 told = fields.get("reservation")
                 reserved = self._unfinished.pop(told if isinstance(told, int) else -1, None)
                 if reserved is not None and kind is Kind.COMMIT:
@@ -152,6 +155,12 @@ class Ledger:
     def received(self, number: int) -> tuple[bytes, ...]:
         """The marks of everybody who received something here in this cycle, the newest at the end."""
         return tuple(self._received.get(number, ()))
+
+    def forget(self, before: int) -> None:
+        """Drop who received in cycles before this one: for when the keys are gone under which anybody stands there."""
+        for number in [each for each in self._received if each < before]:
+            for mark in self._received.pop(number):
+                self._standing.pop(mark, None)
 
     def knows(self, cycle: Cycle) -> bool:
         """Whether the log reaches back to the opening of this cycle."""

@@ -289,6 +289,18 @@ def test_other_points_hear_who_received_in_the_open_cycle_and_not_in_older_ones(
     assert (ledger.received(1), ledger.received(2), ledger.received(3)) == ((a,), (b,), ())
 
 
+def test_who_received_in_a_cycle_whose_key_is_gone_takes_no_room_any_more() -> None:
+    told: list[Event] = []
+    marks = {number: bytes([number]) * 16 for number in (1, 2, 3)}
+    for number, mark in marks.items():
+        told.append(reserving(mark, Cycle("rice", str(number), number, 1, RICE.disputed_until), None))
+        told.append(finishing(Reservation(mark, number, 1, None, len(told) - 1), 1, "taken"))
+    ledger = Ledger(log(*told))
+    ledger.forget(3)
+    assert [ledger.received(number) for number in marks] == [(), (), (marks[3],)]
+    assert [ledger.benefit(mark) for mark in marks.values()] == ["free", "free", "received"]
+
+
 def test_a_passage_whose_outcome_was_lost_moves_no_later_one() -> None:
     a = bytes([1]) * 16
     told = [

@@ -41,7 +41,7 @@ from edge.settings import Gate, profile
 from edge.trust.charter import Charter
 from edge.trust.cose import signer
 from edge.trust.cycles import Cycle
-from edge.trust.interval import ClockState
+from edge.trust.interval import ClockState, Interval
 from edge.trust.keys import pinned
 from edge.trust.list import Issuer, TrustList
 from edge.trust.operators import Operator, Role
@@ -966,6 +966,30 @@ def test_when_the_dispute_window_is_over_nobody_can_ask_any_more(at: At) -> None
         house.premises = house.started()
         assert await house.visit() == "no-cycle"
         assert mark
+
+    at("benefit", story)
+
+
+def test_who_received_is_forgotten_with_the_key_of_the_cycle_but_never_in_the_open_one(at: At) -> None:
+    async def story(house: House) -> None:
+        counter = house.premises._counter
+        assert isinstance(counter, Entitlements)
+        received = counter._benefit.received
+
+        async def months_later() -> None:
+            late = Interval(house.cycle.disputed_until, None, ClockState.SYNCED)  # type: ignore[union-attr] # it is open
+            await house.premises.tend(late, house.watch.lost)
+
+        assert await house.visit() == TAKEN
+        await months_later()
+        assert len(received(1)) == 1, "other points may still be asked"
+        house.cycle = replace(
+            CYCLE, cycle="2027-02", number=2, disputed_until=CYCLE.disputed_until + timedelta(days=90)
+        )
+        assert await house.visit() == TAKEN
+        await house.premises.tend(house.clock.now(), house.watch.lost)
+        assert (len(received(1)), len(received(2))) == (0, 1)
+        assert await house.visit() == "already-received"
 
     at("benefit", story)
 

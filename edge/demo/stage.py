@@ -46,7 +46,7 @@ from edge.sync.sender import Pace
 from edge.vision.sessions import present
 
 ROOT = Path(edge.__file__).resolve().parents[1]
-_NEEDED = 400 * 1024 * 1024  # bytes: clips of two visits
+_NEEDED = 656 * 1024 * 1024  # bytes: clips of two visits, and what the gallery leaves free
 _SYNC_KEY = "mqtt-key"
 _FILL_PIN = 12
 _TRUST_S = 60.0

@@ -67,7 +67,7 @@ class Lobby:
     def visited(self, kind: Kind, at_once: Callable[[], object] = lambda: None) -> Entry:
         """Somebody comes, right after something else happened; the first entry of this kind about it.
 
-        They come again where it was not: a code counts again when it was gone for two seconds of frames without a gap,
+        They come again where it was not: a code counts again when it was gone for a second of frames without a gap,
         which a busy machine may not see, and a face has its time.
         """
         end = time.monotonic() + 150

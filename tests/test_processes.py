@@ -69,7 +69,7 @@ class Lobby:
     def comes(self, begun: Callable[[int], bool], what: str) -> int:
         """The holder comes, and again until this has begun; the size of the log before.
 
-        A code counts again when it was gone for two seconds of frames without a gap, which a busy machine may not see,
+        A code counts again when it was gone for a second of frames without a gap, which a busy machine may not see,
         and a face has its time.
         """
         end = time.monotonic() + 150

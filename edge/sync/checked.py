@@ -59,9 +59,12 @@ class Keys:
 
     def after(self, old: bytes, new: bytes) -> Keys:
         """With one that was handed over to."""
-        if new in self.line:
-            return self
         return replace(self, line=(*self.line, new) if old in self.line else (old, new))
+
+    def hint(self, kid: bytes) -> str:
+        """What to do about a key that is none of these."""
+        once = any(key_id(point) == kid for point in self.line) and self.enrolled not in self.line
+        return ", which was enrolled before: enrol it again until it has handed over" if once else ""
 
 
 def signed(
@@ -80,7 +83,10 @@ def signed(
     """
     try:
         if previous is None or previous.kid == checkpoint.kid:
-            checkpoint.verify(keys.newest if previous is None else keys.of(checkpoint.kid) or keys.newest)
+            point = keys.newest if previous is None else keys.of(checkpoint.kid)
+            if point is None or key_id(point) != checkpoint.kid:
+                raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key{keys.hint(checkpoint.kid)}")
+            checkpoint.verify(point)
             return keys.begun() if checkpoint.kid == key_id(keys.enrolled) else keys
         old = keys.of(previous.kid)
         new = keys.of(checkpoint.kid) or _introduced(checkpoint.kid, sealed())

@@ -145,9 +145,24 @@ def test_the_old_key_counts_no_further_than_to_its_successor(take: Take, keys: l
         log.write()
         log.seal(old)
     assert take(log, old, 0, 1, slice(0, 1)) == 1
-    with pytest.raises(Tampered, match="another key"):
+    with pytest.raises(Tampered, match="another key, which was enrolled before: enrol it again"):
         take(log, new, 1, 2, slice(1, 2))
     assert take(log, old, 1, 2, slice(1, 2)) == 2
+
+
+def test_a_key_may_come_back_in_order(take: Take, keys: list[Key], log: Log) -> None:
+    old, new, _ = keys
+    log.introduce(new, old, countersigned=new)
+    assert take(log, old) == 10
+    for by, good in ((new, False), (old, True)):
+        following = Log(2, log.sealed[-1])
+        following.write(Kind.BOOT)
+        following.seal(by)
+        if good:
+            assert take(following, old) == 1
+        else:
+            with pytest.raises(Tampered, match="another key"):
+                take(following, old)
 
 
 @pytest.mark.parametrize("what", ["not countersigned", "countersigned by itself", "not introduced", "goes back"])

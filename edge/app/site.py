@@ -40,6 +40,7 @@ from edge.trust.cycles import Cycle
 from edge.watch import Watch
 
 _TEND_S = 60.0
+_AGAIN_S = 10.0
 _AT_ONCE = 2_000
 _LOOKED_BACK = 200_000
 _LEDGER = frozenset({Kind.CYCLE, Kind.RESERVATION, Kind.COMMIT, Kind.RELEASE})
@@ -253,6 +254,8 @@ async def tend(
 ) -> None:
     """Look after the ledger and the dispenser at the start and every minute, until cancelled.
 
+    Sooner while the gate is out of service: people are sent away for as long as nobody has seen that it is well again.
+
     Args:
         premises: whose they are.
         clock: of the gate.
@@ -267,7 +270,10 @@ async def tend(
         if lacking is not None and clock.now().lower >= lacking:
             watch.back("passback")
             lacking = None
-        await asyncio.sleep(every_s)
+        for _ in range(max(1, round(every_s / _AGAIN_S))):
+            await asyncio.sleep(min(every_s, _AGAIN_S))
+            if watch.out_of_service():
+                break
 
 
 def lacking_until(log: Log, rules: Rules) -> datetime | None:

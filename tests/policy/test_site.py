@@ -224,6 +224,26 @@ def test_a_log_that_began_anew_is_said_until_nobody_counts_any_more(settings: Se
     opened.close()
 
 
+def test_a_dispenser_that_is_mended_serves_again_within_seconds_and_not_after_a_minute(hours: Run) -> None:
+    class Mended:
+        async def tend(self, now: object, lost: object, back: Callable[[str], None]) -> None:
+            back("dispenser")
+
+    async def story() -> None:
+        watch = Watch(SimulatedJournal(), SimulatedClock())
+        mended: Any = Mended()
+        tending = asyncio.ensure_future(tend(mended, SimulatedClock(), watch))
+        await asyncio.sleep(25.0)
+        watch.lost("dispenser", "a portion is stuck")
+        assert watch.out_of_service()
+        await asyncio.sleep(11.0)
+        assert not watch.out_of_service()
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+
+    hours(story())
+
+
 def test_a_dispenser_whose_driver_comes_late_is_back_within_a_minute(settings: Settings, here: Here, run: Run) -> None:
     """Its count is asked anew each time: nothing is handed out before the file is there, and then everything is."""
     count = settings.paths.run / "portions"

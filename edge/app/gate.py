@@ -43,6 +43,7 @@ from edge.devices.bodies import SqliteBodies
 from edge.devices.controller import Controlled, Told
 from edge.devices.gate import drop_relay
 from edge.devices.heard import HeardFile
+from edge.devices.logfile import left_by_owner
 from edge.devices.vision import VisionClient
 from edge.doorway import Doorway
 from edge.errors import DeviceError
@@ -230,12 +231,13 @@ def lock(path: Path, drop: Callable[[int], None] = drop_relay) -> None:
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Be the only edge-gate of this log.
+    """Be the only edge-gate of this log; commands that root types leave the lock to the gate.
 
     Raises:
         DeviceError: another one is running.
     """
     with path.open("w") as file:
+        left_by_owner(path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

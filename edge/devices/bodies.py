@@ -32,6 +32,7 @@ from edge.audit.entry import Event, Kind, LogError, Value
 from edge.credential import Credential
 from edge.decision import personal
 from edge.devices import readonly
+from edge.devices.logfile import left_by_owner
 from edge.devices.worker import Worker
 from edge.errors import DeviceError
 from edge.ports import Clock, Journal
@@ -165,6 +166,7 @@ class SqliteBodies:
             file.execute(f"PRAGMA {pragma}")
         for table in _TABLES:
             file.execute(table)
+        left_by_owner(self._path)
         return file
 
     def _drop(self) -> None:

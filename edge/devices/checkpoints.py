@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge.audit.checkpoint import Checkpoint, parse
 from edge.devices import readonly
+from edge.devices.logfile import left_by_owner
 
 _REMEDY = "edge audit anew keeps it as evidence and begins a new epoch"
 _TABLE = """CREATE TABLE IF NOT EXISTS checkpoint(
@@ -86,6 +87,7 @@ class _Written(readonly.ReadFile):
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")
             file.execute(_TABLE)
+            left_by_owner(self._path)
         return self._file
 
 

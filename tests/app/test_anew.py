@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -332,6 +333,25 @@ def test_no_epoch_is_begun_while_the_gate_runs(tmp_path: Path) -> None:
         asyncio.run(anew.begin(house.settings, "why", house.token.recall))
     assert house.journal.epoch == 1
     house.stop()
+
+
+def test_what_root_begins_anew_on_a_card_that_was_put_back_belongs_to_the_gate(tmp_path: Path) -> None:
+    """The copy holds no lock: a gate that may not open root's never starts again."""
+    if os.geteuid():
+        pytest.skip("owners are given away by root alone")
+    house = House(tmp_path)
+    house.stop()
+    state, nobody = house.settings.paths.state, 65534
+    for path in (state, *state.rglob("*")):
+        os.chown(path, nobody, nobody)
+    shutil.rmtree(house.settings.paths.checkpoints.parent)
+    house.settings.paths.checkpoints.parent.mkdir()
+    os.chown(house.settings.paths.checkpoints.parent, nobody, nobody)
+    told = {"after": 3, "time": TODAY}
+    asyncio.run(anew.begin(house.settings, "the card died", house.token.recall, **told))  # type: ignore[arg-type]
+    SqliteCheckpoints(house.settings.paths.checkpoints).last()
+    assert {path.name: path.stat().st_uid for path in state.rglob("*") if path.stat().st_uid != nobody} == {}
+    assert (house.settings.paths.journal.parent / "lock").exists()
 
 
 class Machine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import stat
 import subprocess
@@ -255,3 +256,13 @@ def test_a_body_that_is_none_is_refused() -> None:
     for encoded in (b"", b"\x01", cbor2.dumps(cbor2.CBORTag(16, [b"", {}, b""])), cbor2.dumps([1, 2, 3])):
         with pytest.raises(LogError):
             Body("2026-11-01", bytes(16), encoded).opened(bytes(32), ORIGIN)
+
+
+def test_a_file_that_root_s_command_makes_belongs_to_the_gate(tmp_path: Path) -> None:
+    """A backup has none in it, and somebody deletes before the gate's first start on the new card."""
+    if os.geteuid():
+        pytest.skip("owners are given away by root alone")
+    os.chown(tmp_path, 65534, 65534)
+    with closing(Site(tmp_path)) as site:
+        asyncio.run(site.refuse())
+        assert site.path.stat().st_uid == 65534

@@ -24,6 +24,8 @@ from edge.audit.succession import check_succession
 from edge.audit.tree import Frontier
 from edge.sync.batch import Batch, leaf_of, without_contents
 
+_LINE = 64
+
 
 class Tampered(Exception):  # noqa: N818 -- what the collector has to say about a log, not about a program
     """A log is not the one it was, or not what its checkpoint says; the message says where."""
@@ -35,7 +37,7 @@ class Keys:
 
     Attributes:
         enrolled: an uncompressed P-256 point, as somebody we trust gave it to us.
-        line: the keys that signed so far, each the successor of the one before.
+        line: the keys that signed so far, ``_LINE`` at most, the one that signs now last.
         comes: whether the enrolled one signs something that is still to be looked at.
     """
 
@@ -58,8 +60,12 @@ class Keys:
         return self if self.enrolled in self.line else replace(self, line=(self.enrolled,))
 
     def after(self, old: bytes, new: bytes) -> Keys:
-        """With one that was handed over to."""
-        return replace(self, line=(*self.line, new) if old in self.line else (old, new))
+        """With one that was handed over to; the oldest are forgotten, the enrolled one never."""
+        if old not in self.line:
+            return replace(self, line=(old, new))
+        stays = (self.enrolled,) if self.enrolled in self.line and self.enrolled != new else ()
+        others = [point for point in self.line if point not in (self.enrolled, new)]
+        return replace(self, line=(*stays, *others[-(_LINE - 2) :], new))
 
     def hint(self, kid: bytes) -> str:
         """What to do about a key that is none of these."""
@@ -89,11 +95,13 @@ def signed(
             checkpoint.verify(point)
             return keys.begun() if checkpoint.kid == key_id(keys.enrolled) else keys
         old = keys.of(previous.kid)
+        if old is None:
+            raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
+        check_succession(checkpoint, old)  # before the entries are read, which may be many
         new = keys.of(checkpoint.kid) or _introduced(checkpoint.kid, sealed())
-        if old is None or new is None or new == old:
+        if new is None or new == old:
             raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
         checkpoint.verify(new)
-        check_succession(checkpoint, old)
     except LogError as error:
         raise Tampered(str(error)) from error
     return keys.after(old, new)

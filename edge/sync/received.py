@@ -288,12 +288,14 @@ class Received:
                 tree, _ = tree.append(leaf_of(item))
         return tree
 
-    def _last_sealed(self, known: Known, batch: Batch) -> list[bytes]:
+    def _last_sealed(self, known: Known, batch: Batch) -> Iterator[bytes]:
         """The entries that the newest checkpoint seals and none before it."""
         assert known.checkpoint is not None
         head = known.checkpoint.head
-        fresh = batch.entries[max(0, head.previous_size - batch.first) : max(0, head.size - batch.first)]
-        return [*self._here(known, head.previous_size, min(head.size, batch.first)), *fresh]
+        end = min(head.size, batch.first)
+        for first in range(head.previous_size, end, _CHUNK):
+            yield from self._here(known, first, min(end, first + _CHUNK))
+        yield from batch.entries[max(0, head.previous_size - batch.first) : max(0, head.size - batch.first)]
 
     def _here(self, known: Known, first: int, end: int) -> list[bytes]:
         """Entries of a log that are here, as they came."""

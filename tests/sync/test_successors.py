@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from edge.audit.entry import Entry, Kind, Quality, encode
 from edge.audit.succession import succeeded, succession_statement
 from edge.audit.tree import Frontier, consistency, leaf_hash, root_of
 from edge.sync.batch import Batch
-from edge.sync.checked import Tampered
+from edge.sync.checked import Keys, Tampered, signed
 from edge.sync.received import Received
 
 ORIGIN = "urn:gate:demo:lobby:gate-1"
@@ -219,3 +222,61 @@ def test_a_forged_head_in_an_old_place_is_no_fork_but_a_forgery(take: Take, keys
     log.sealed = [replace(log.sealed[0], head=replace(log.sealed[0].head, at_s=2))]
     with pytest.raises(Tampered, match="signature does not verify"):
         take(log, keys[0], 8)
+
+
+def test_no_entries_are_read_for_a_key_that_the_old_one_did_not_countersign(keys: list[Key]) -> None:
+    """Nobody's signature is needed to send a checkpoint with an unknown key's name."""
+    old, new, _ = keys
+    log = Log()
+    log.write()
+    log.seal(old)
+    log.introduce(old, new, None)
+
+    def entries() -> list[bytes]:
+        raise AssertionError("read")
+
+    with pytest.raises(Tampered, match="without the old one"):
+        signed(log.sealed[2], log.sealed[1], Keys(old.point, (old.point,)), entries)
+
+
+def test_the_entry_that_introduces_a_key_is_looked_for_piece_by_piece(take: Take, keys: list[Key]) -> None:
+    """However much the checkpoint before it seals."""
+    old, new, _ = keys
+    log = Log()
+    for _ in range(5000):
+        log.write(filler="x" * 1000)
+    log.introduce(old, new, countersigned=old)
+    assert take(log, old, 0, 5001, slice(0, 1)) == 5001
+    tracemalloc.start()
+    try:
+        assert take(log, old, 5001, None, slice(1, 2)) == 5002
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_key_that_is_handed_on_and_on_fills_no_store(take: Take, keys: list[Key], tmp_path: Path) -> None:
+    log, by = Log(), keys[0]
+    log.write()
+    log.seal(by)
+    for _ in range(70):
+        after = Key()
+        log.introduce(by, after, countersigned=by)
+        by = after
+    for following in (keys[1], keys[0], keys[1]):
+        log.introduce(by, following, countersigned=by)
+        by = following
+    assert take(log, keys[0]) == len(log.entries)
+    with closing(sqlite3.connect(tmp_path / "received.db")) as base:
+        points = [point for (point,) in base.execute("SELECT point FROM signer ORDER BY place")]
+    assert 60 < len(points) == len(set(points)) <= 64
+    assert (points[0], points[-1]) == (keys[0].point, keys[1].point)
+    for signer, good in ((keys[0], False), (keys[1], True)):
+        following_log = Log(2, log.sealed[-1])
+        following_log.write(Kind.BOOT)
+        following_log.seal(signer)
+        if good:
+            assert take(following_log, keys[0]) == 1
+        else:
+            with pytest.raises(Tampered, match="another key"):
+                take(following_log, keys[0])

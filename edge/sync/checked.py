@@ -67,10 +67,14 @@ class Keys:
         others = [point for point in self.line if point not in (self.enrolled, new)]
         return replace(self, line=(*stays, *others[-(_LINE - 2) :], new))
 
-    def hint(self, kid: bytes) -> str:
-        """What to do about a key that is none of these."""
-        once = any(key_id(point) == kid for point in self.line) and self.enrolled not in self.line
-        return ", which was enrolled before: enrol it again until it has handed over" if once else ""
+    def hint(self, kid: bytes, previous: Checkpoint | None) -> str:
+        """What to do about a key that is none of these, of a checkpoint after this one, which was good once."""
+        if self.enrolled in self.line:
+            return ""
+        if any(key_id(point) == kid for point in self.line) or (previous is not None and previous.kid == kid):
+            return ", which was enrolled before: enrol it again until it has handed over"
+        before = previous is not None and kid == key_id(self.enrolled)
+        return ": enrol the one before this one again until it has handed over" if before else ""
 
 
 def signed(
@@ -87,20 +91,21 @@ def signed(
     Raises:
         Tampered: it is none of theirs.
     """
+    other = f"checkpoint {checkpoint.head.size} is signed by another key"
     try:
         if previous is None or previous.kid == checkpoint.kid:
             point = keys.newest if previous is None else keys.of(checkpoint.kid)
             if point is None or key_id(point) != checkpoint.kid:
-                raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key{keys.hint(checkpoint.kid)}")
+                raise LogError(f"{other}{keys.hint(checkpoint.kid, previous)}")
             checkpoint.verify(point)
             return keys.begun() if checkpoint.kid == key_id(keys.enrolled) else keys
         old = keys.of(previous.kid)
         if old is None:
-            raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
+            raise LogError(f"{other}{keys.hint(checkpoint.kid, previous)}")
         check_succession(checkpoint, old)  # before the entries are read, which may be many
         new = keys.of(checkpoint.kid) or _introduced(checkpoint.kid, sealed())
         if new is None or new == old:
-            raise LogError(f"checkpoint {checkpoint.head.size} is signed by another key")
+            raise LogError(other)
         checkpoint.verify(new)
     except LogError as error:
         raise Tampered(str(error)) from error

@@ -280,3 +280,26 @@ def test_a_key_that_is_handed_on_and_on_fills_no_store(take: Take, keys: list[Ke
         else:
             with pytest.raises(Tampered, match="another key"):
                 take(following_log, keys[0])
+
+
+@pytest.mark.parametrize("there", [1, 4])
+def test_a_store_that_knows_no_keys_says_which_one_to_enrol(
+    take: Take, keys: list[Key], tmp_path: Path, there: int
+) -> None:
+    """One of an earlier release, or a restored one, where the new key was enrolled too early."""
+    old, new, _ = keys
+    log = Log()
+    for _ in range(3):
+        log.write()
+        log.seal(old)
+    log.introduce(old, new, countersigned=old)
+    said = {1: "another key, which was enrolled before: enrol it again", 4: "enrol the one before this one again"}
+    assert take(log, old, 0, there, slice(0, there)) == there
+    with closing(sqlite3.connect(tmp_path / "received.db", isolation_level=None)) as base:
+        base.execute("DELETE FROM signer")
+    with pytest.raises(Tampered, match=said[there]):
+        take(log, new, there, None, slice(there, None))
+    assert take(log, old, there, None, slice(there, None)) == 5
+    log.write()
+    log.seal(new)
+    assert take(log, new, 5, None, slice(5, None)) == 6

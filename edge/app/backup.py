@@ -12,6 +12,8 @@ Rules:
 5. Put back, the log is a copy of before: what was written since is not in it. So it is kept as evidence, and the gate
    opens a new epoch that names what the copy knew. Where the token remembers more, it seals nothing until somebody
    says so: ``edge audit anew``, which writes down what is missing.
+6. What is put back is whole and set aside before anything is moved to its place. A power cut between two moves leaves a
+   mark: then the same command begins again, over its own half, unless a gate was started on that.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from typing import IO, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from edge.devices.logfile import replaced
+from edge.devices import kept
+from edge.devices.logfile import replaced, sync
 from edge.errors import DeviceError
 from edge.settings import Settings
 
@@ -90,17 +93,19 @@ def take(settings: Settings, out: Path, key: bytes) -> int:
 
 
 def put_back(settings: Settings, source: Path, key: bytes) -> int:
-    """Put a backup back, over nothing: the state directory must be empty. Returns how many files came.
+    """Put a backup back, over nothing or half of one: the state directory holds no gate's. Returns how many files came.
 
     Raises:
         DeviceError: not a whole backup under this key, or there is state already. Nothing was changed then.
         OSError: it cannot be written.
     """
     state = settings.paths.state
-    there = list(state.rglob("*.db")) if state.is_dir() else []
-    if there:
-        raise DeviceError("backup", f"{state} holds the state of a gate; it would be lost")
+    half = state / f"{_PLACE}half"
+    _vacant(settings, half)
     state.mkdir(parents=True, exist_ok=True)
+    for left in state.glob(f"{_PLACE}*"):
+        if left.is_dir():
+            shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=state, prefix=_PLACE) as name:
         folder = Path(name)
         with source.open("rb") as file, tempfile.TemporaryFile(dir=folder) as plain:
@@ -109,17 +114,53 @@ def put_back(settings: Settings, source: Path, key: bytes) -> int:
             plain.seek(0)
             with tarfile.open(fileobj=plain, mode="r:gz") as archive:
                 archive.extractall(folder, filter="tar")
-        names = sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in names:
-            kind, *rest = path.relative_to(folder).parts
-            base = {_STATE: state, _CONFIGURATION: settings.source.parent}.get(kind)
-            if base is None:
-                raise DeviceError("backup", f"{path.name} is no part of a backup")
-            place = base.joinpath(*rest)
+        if settings.paths.journal.is_relative_to(state):
+            replaced(folder / _STATE / settings.paths.journal.relative_to(state))
+        moves = _moves(settings, folder)
+        for path in moves:
+            sync(path)
+        kept.keep(half, "")
+        for path, place in moves.items():
             _like(place.parent, path)
             shutil.move(path, place)
-    replaced(settings.paths.journal)
-    return len(names)
+            sync(place)
+    for parent in {place.parent for place in moves.values()} | {state}:
+        sync(parent)
+    half.unlink()
+    return len(moves)
+
+
+def _vacant(settings: Settings, half: Path) -> None:
+    """Refuse to put anything over the state of a gate; what a power cut left of putting back is none.
+
+    Raises:
+        DeviceError: there is state already.
+    """
+    state = settings.paths.state
+    if half.exists():
+        if settings.paths.journal.exists():
+            raise DeviceError("backup", f"a gate was started on half a backup: take away what is in {state}, and again")
+        return
+    here = state.rglob("*.db") if state.is_dir() else ()
+    if any(not path.relative_to(state).parts[0].startswith(_PLACE) for path in here):
+        raise DeviceError("backup", f"{state} holds the state of a gate; it would be lost")
+
+
+def _moves(settings: Settings, folder: Path) -> dict[Path, Path]:
+    """Where each file goes; the log that was set aside first, so that no start takes its absence for a new gate.
+
+    Raises:
+        DeviceError: one is no part of a backup.
+    """
+    bases = {_STATE: settings.paths.state, _CONFIGURATION: settings.source.parent}
+    moves, log = {}, f"{settings.paths.journal.stem}.epoch-"
+    files = (path for path in folder.rglob("*") if path.is_file())
+    for path in sorted(files, key=lambda path: (not path.name.startswith(log), path)):
+        kind, *rest = path.relative_to(folder).parts
+        if kind not in bases:
+            raise DeviceError("backup", f"{path.name} is no part of a backup")
+        moves[path] = bases[kind].joinpath(*rest)
+    return moves
 
 
 def _files(settings: Settings) -> Iterator[tuple[str, Path]]:

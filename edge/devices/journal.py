@@ -45,7 +45,7 @@ from edge.devices.logfile import (
     set_aside,
     sqlite,
     suspect,
-    sync_directory,
+    sync,
     whole,
 )
 from edge.devices.worker import Worker
@@ -367,7 +367,7 @@ class SqliteJournal:
         self._frontier = self._insert(file, Frontier(), first)
         file.execute("COMMIT")
         left_by_owner(self._path)
-        sync_directory(self._path.parent)
+        sync(self._path.parent)
 
     def _reopen(self) -> sqlite3.Connection:
         """Rule 5."""

@@ -83,10 +83,13 @@ def replaced(path: Path) -> None:
     """
     if not path.exists():
         return
-    epoch = epoch_of(path)
+    owner, epoch = path.stat(), epoch_of(path)
     known = max((epoch, *evidence(path)))
     set_aside(path, epoch)
-    path.with_name(f"{path.stem}.epoch-{known + secrets.choice(_LEFT_OUT)}.none").touch()
+    left_out = path.with_name(f"{path.stem}.epoch-{known + secrets.choice(_LEFT_OUT)}.none")
+    left_out.touch()
+    os.chown(left_out, owner.st_uid, owner.st_gid)
+    sync(path.parent)
 
 
 def missing(path: Path) -> str:
@@ -114,14 +117,14 @@ def set_aside(path: Path, epoch: int) -> str:
         if part.exists():
             part.rename(kept.with_name(kept.name + suffix))
     suspect(path).unlink(missing_ok=True)
-    sync_directory(path.parent)
+    sync(path.parent)
     return kept.name
 
 
-def sync_directory(path: Path) -> None:
-    """Have the names in this directory on disk."""
-    directory = os.open(path, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on disk."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(opened)
     finally:
-        os.close(directory)
+        os.close(opened)

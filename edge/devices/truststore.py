@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.devices import readonly
-from edge.devices.logfile import is_corrupt, sync_directory
+from edge.devices.logfile import is_corrupt, sync
 from edge.errors import DeviceError
 from edge.trust.stored import Stored
 
@@ -101,7 +101,7 @@ class TrustStore:
                 part.replace(kept)
             else:
                 kept.unlink(missing_ok=True)
-        sync_directory(self._path.parent)
+        sync(self._path.parent)
 
     def _prepared(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._path, isolation_level=None, timeout=5)

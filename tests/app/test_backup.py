@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from edge.cli import main
 from edge.demo import configuration
+from edge.devices.logfile import missing
 from edge.settings import Models, Mqtt
 
 SECRET = b"a pseudonym that nobody reads here"
@@ -178,3 +180,52 @@ def test_nobody_who_was_dismissed_comes_back_with_a_copy(gate: Path) -> None:
     lose(gate)
     assert run("restore", gate) == 0
     assert not (gate / "state" / "gate" / "operators").exists()
+
+
+@pytest.mark.parametrize("moved", range(4))
+def test_a_power_cut_while_it_is_put_back_makes_no_fork_and_the_same_command_begins_again(
+    gate: Path, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCutError(BaseException):
+        pass
+
+    real, left = shutil.move, moved
+
+    def move(source: Path, place: Path) -> Path:
+        nonlocal left
+        if not left:
+            shutil.copytree(source.parents[2], gate / "state" / ".backup-cut", dirs_exist_ok=True)
+            raise PowerCutError
+        left -= 1
+        return real(source, place)
+
+    with closing(sqlite3.connect(gate / "state" / "trust.db")) as file:
+        file.execute("CREATE TABLE a (b)")
+    assert run("take", gate) == 0
+    lose(gate)
+    with monkeypatch.context() as cut:
+        cut.setattr(shutil, "move", move)
+        with pytest.raises(PowerCutError):
+            run("restore", gate)
+    folder = gate / "state" / "gate"
+    assert not (folder / "journal.db").exists()
+    assert moved < 2 or missing(folder / "journal.db") == "a copy of the log was put back"
+    assert run("restore", gate) == 0
+    assert rows(gate) == 2000
+    assert (folder / "clock-floor").exists()
+    assert (gate / "state" / "trust.db").exists()
+    assert not list((gate / "state").glob(".backup-*"))
+    assert run("restore", gate) == 1
+
+
+def test_a_gate_that_was_started_on_half_a_copy_is_not_written_over(
+    gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("take", gate) == 0
+    lose(gate)
+    (gate / "state" / "gate").mkdir(parents=True)
+    (gate / "state" / ".backup-half").touch()
+    (gate / "state" / "gate" / "journal.db").touch()
+    assert run("restore", gate) == 1
+    assert "started on half a backup" in capsys.readouterr().err
+    assert (gate / "state" / "gate" / "journal.db").stat().st_size == 0

@@ -191,7 +191,7 @@ def test_a_power_cut_while_it_is_put_back_makes_no_fork_and_the_same_command_beg
 
     real, left = shutil.move, moved
 
-    def move(source: Path, place: Path) -> Path:
+    def move(source: Path, place: Path) -> object:
         nonlocal left
         if not left:
             shutil.copytree(source.parents[2], gate / "state" / ".backup-cut", dirs_exist_ok=True)

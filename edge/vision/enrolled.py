@@ -12,9 +12,11 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.biometric.enrolled import Place, Seals, opened
 from edge.biometric.gallery import Matrix
@@ -45,7 +47,7 @@ class Galleries:
         place = self._unlocked().card(person.gallery, person.claim)
         folder = self._present(place)
         try:
-            found = opened(place, (folder / place.name.hex()).read_bytes())
+            found = opened(place, record(folder / place.name.hex()))
         except FileNotFoundError as error:
             raise Refusal(Reason.NOT_ENROLLED) from error
         except (OSError, ValueError) as error:
@@ -126,12 +128,25 @@ class _Lane:
                 self._matrix.drop(name)
             del self._known[name]
         for name in [name for name in there if name not in self._known]:
-            template = opened(self._place, (self._folder / name).read_bytes(), bytes.fromhex(name)).get(self._model)
+            template = opened(self._place, record(self._folder / name), bytes.fromhex(name)).get(self._model)
             if template is not None:
                 if self._matrix is None:
                     self._matrix = Matrix(template.size)
                 self._matrix.put(name, "", template)
             self._known[name] = there[name]
+
+
+def record(path: Path, read: Callable[[BinaryIO], bytes] = lambda file: file.read()) -> bytes:
+    """A whole record. Taking back removes the name, then overwrites: what lost its name meanwhile is looked for again.
+
+    Raises:
+        OSError: there is none.
+    """
+    while True:
+        with path.open("rb") as file:
+            content = read(file)
+            if os.fstat(file.fileno()).st_nlink:
+                return content
 
 
 def _version(path: Path) -> tuple[int, int]:

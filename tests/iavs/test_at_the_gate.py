@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from edge.biometric.enrolled import Place, Seals, opened, seal
 from edge.biometric.values import Enrolled, ReferenceKind
 from edge.errors import Reason, Refusal
 from edge.iavs.handing import Handing
-from edge.vision.enrolled import Galleries
+from edge.vision.enrolled import Galleries, record
 from edge.vision.faces import FaceReader
 from edge.vision.simulated import PaintSessions
 
@@ -359,6 +359,31 @@ def test_a_lane_sees_each_change_even_two_in_one_tick_of_the_clock(tmp_path: Pat
         hand.take_back([seals.lane("staff", f"p{at}")])
         os.utime(folder, ns=(then, then))
         assert len(galleries.lane("staff", MODEL)) == 7 - at
+
+
+def test_a_record_that_is_taken_back_while_it_is_read_is_none_or_the_next_one(tmp_path: Path) -> None:
+    hand, seals = handing(tmp_path), Seals(KEY)
+    hand.begin()
+    place = seals.card("staff", CLAIM)
+    path = tmp_path / "faces" / place.folder / place.name.hex()
+    hand.hand_over(place, {MODEL: painted(1)})
+
+    def taken_back(file: BinaryIO) -> bytes:
+        hand.take_back([place])
+        return file.read()
+
+    with pytest.raises(FileNotFoundError):
+        record(path, taken_back)
+    hand.hand_over(place, {MODEL: painted(1)})
+    again = iter((True, False))
+
+    def replaced(file: BinaryIO) -> bytes:
+        if next(again):
+            hand.take_back([place])
+            hand.hand_over(place, {MODEL: painted(2)})
+        return file.read()
+
+    assert opened(place, record(path, replaced))[MODEL] == pytest.approx(painted(2))
 
 
 def test_readers_and_writers_at_once_see_a_person_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from edge.errors import DeviceError
 CONNECTIONS = 128
 KEPT = 32
 EACH = 16
+SPARED = 2
 BACKLOG = 1024
 """How many wait to be taken or hung up on, which takes a moment."""
 HEAD_S = 5.0
@@ -57,8 +58,9 @@ def plain(address: str) -> str:
 class Places:
     """So many at once. Strangers leave some of them for this machine, and no one of them has more than his share.
 
-    When strangers' places are all taken, whoever holds most of them gives one up, the oldest, to a caller who holds at
-    least two fewer: so many addresses together keep out nobody either.
+    When strangers' places are all taken, whoever holds most of them, and more than ``SPARED``, gives the newest up to a
+    caller who holds at least two fewer: so many addresses together keep out nobody either, and what somebody opened
+    first stays.
 
     Args:
         most: of all together.
@@ -105,9 +107,9 @@ class Places:
     def _given_up(self, whose: str) -> bool:
         """Whether somebody who holds more has given a place up for this caller."""
         fullest = max((other for other in self._ends if other not in HERE), key=self._taken.__getitem__, default=whose)
-        if self._taken[fullest] < self._taken[whose] + 2:
+        if self._taken[fullest] <= max(SPARED, self._taken[whose] + 1):
             return False
-        self._ends[fullest][0]()
+        self._ends[fullest][-1]()
         return self._free()
 
 

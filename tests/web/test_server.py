@@ -655,8 +655,8 @@ def test_a_place_is_given_back_however_a_connection_ends() -> None:
     assert len(places) == 3
 
 
-def test_who_holds_most_gives_the_oldest_up_to_who_has_less() -> None:
-    places, ended = listening.Places(8, 2, 3), list[str]()
+def test_who_holds_most_gives_the_newest_up_to_who_has_less() -> None:
+    places, ended = listening.Places(14, 2, 6), list[str]()
 
     def taken(address: str, name: str) -> bool:
         def end() -> None:
@@ -665,15 +665,34 @@ def test_who_holds_most_gives_the_oldest_up_to_who_has_less() -> None:
 
         return places.take(address, end)
 
-    foes = [("10.0.0.1", "a1"), ("10.0.0.2", "b1"), ("10.0.0.1", "a2"), ("10.0.0.2", "b2"), ("10.0.0.1", "a3")]
-    assert all(taken(*foe) for foe in [*foes, ("10.0.0.2", "b3")])
+    for line in range(6):
+        assert taken("10.0.0.1", f"a{line}") and taken("10.0.0.2", f"b{line}")
+    assert not taken("10.0.0.1", "a6"), "no more than a share"
     assert taken("10.0.0.9", "operator")
-    assert ended in (["a1"], ["b1"])
+    assert ended in (["a5"], ["b5"])
     assert taken("10.0.0.9", "operator's second")
-    assert not taken("10.0.0.9", "operator's third"), "nobody holds two more than that"
-    assert len(ended) == 2 and len(places) == 6
-    assert taken("127.0.0.1", "screen") and len(ended) == 2, "this machine's places are its own"
+    assert sorted(ended) == ["a5", "b5"]
+    assert [taken("10.0.0.9", "more") for _ in range(3)] == [True, True, False], "nobody holds two more than that"
+    assert taken("127.0.0.1", "screen"), "this machine's places are its own"
+    assert len(ended) == 4
+    assert len(places) == 13
     assert not places.take("10.0.0.8"), "what cannot be ended takes nobody's place"
+
+
+def test_a_few_lines_that_somebody_opened_first_stay_whoever_comes() -> None:
+    places, ended = listening.Places(12, 4, 6), list[str]()
+
+    def taken(address: str) -> bool:
+        def end() -> None:
+            ended.append(address)
+            places.leave(address, end)
+
+        return places.take(address, end)
+
+    assert all(taken("10.0.0.1") for _ in range(2))
+    assert all(taken(f"10.0.1.{number}") for number in range(6))
+    assert not any(taken(f"10.0.2.{number}") for number in range(9))
+    assert ended == []
 
 
 def test_however_many_addresses_hold_what_they_can_another_one_is_answered(folder: Folder, run: Run) -> None:

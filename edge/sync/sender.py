@@ -6,7 +6,8 @@ Rules:
    one changes nothing at the entrance.
 2. The position moves only by a signed acknowledgement that agrees with our own tree (``window``). The broker's PUBACK
    moves nothing: a broker that acknowledges and forgets loses nothing of ours. A log that is not the one that was
-   acknowledged is not sent, and that is said; trust, commands and neighbours are served all the same.
+   acknowledged, or that cannot be read, is not sent, and that is said; trust, commands and neighbours are served all
+   the same.
 3. What comes in and is no such acknowledgement is ignored, counted, said once and shown for a minute. Troubles are said
    once when they begin, and once when they are over: when a connection has brought something, or has stood for half a
    minute. So a broker that takes us and drops us again and again fills no log.
@@ -25,17 +26,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from edge.audit.checkpoint import Checkpoint
 from edge.errors import DeviceError, Refusal
-from edge.sync.batch import CHECKPOINTS, ENTRIES, Batch, bare, fitting, pack, verify
+from edge.sync.batch import pack, verify
 from edge.sync.commands import Desk, Handler
 from edge.sync.connection import Connection, Link, Message
 from edge.sync.outbox import Outbox, Position
+from edge.sync.outgoing import READ, Entries, Sealed, following, strange
 from edge.sync.pauses import Pauses
 from edge.sync.telling import Company
 from edge.sync.topics import Address
@@ -63,34 +63,6 @@ class Pace:
     retry_most_s: float = 60.0
     state_s: float = 30.0
     first_s: float = 0.0
-
-
-class Entries(Protocol):
-    """What the sender needs of ``ports.Log``."""
-
-    def epoch(self) -> int:
-        """Number of the present log."""
-        ...
-
-    def size(self) -> int:
-        """How many entries it has."""
-        ...
-
-    def rows(self, first: int, count: int) -> list[tuple[bytes | None, bytes]]:
-        """Up to ``count`` entries from index ``first``, None where pruned, each with its leaf hash."""
-        ...
-
-    def root(self, size: int) -> bytes:
-        """Root of the tree over the first ``size`` entries."""
-        ...
-
-
-class Sealed(Protocol):
-    """What the sender needs of ``ports.Checkpoints``."""
-
-    def after(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
-        """Up to ``count`` checkpoints after that of ``size`` entries in ``epoch``, in order, over epochs."""
-        ...
 
 
 class Sender:
@@ -214,7 +186,12 @@ class Sender:
                 self._neighbours.connected(connection)
             self._stated = (b"", 0.0)
             while not self._stopping.is_set():
-                self._serve(connection, outbox)
+                try:
+                    self._serve(connection, outbox)
+                except DeviceError as error:
+                    if error.device not in READ:
+                        raise
+                    self._without_log(connection, str(error))
             heard = True
             connection.publish(self._state_message({"online": False}))
         finally:
@@ -231,7 +208,7 @@ class Sender:
         """
         epoch = self._entries.epoch()
         self._position = outbox.position(self._address.origin, epoch)
-        strange = self._strange()
+        wrong = strange(self._entries, self._position)
         window = Window(
             self._address.origin,
             epoch,
@@ -241,36 +218,46 @@ class Sender:
             retry_most_s=self._pace.retry_most_s,
         )
         while not self._stopping.is_set() and self._entries.epoch() == epoch:
-            strange = strange and self._strange()
-            sent = not strange and self._send(connection, window, epoch)
-            connection.turn(0 if sent else _TURN_S)
-            for message in (*connection.take(), *(self._updates.serve(connection) if self._updates else ())):
-                if self._neighbours is None or not self._neighbours.hear(connection, message):
-                    self._hear(message, window)
-            if self._neighbours is not None:
-                self._neighbours.serve(connection)
-            for answer in self._desk.answers() if self._desk else ():
-                connection.publish(answer)
+            wrong = wrong and strange(self._entries, self._position)
+            sent = not wrong and self._send(connection, window, epoch)
+            for ack in self._others(connection, 0 if sent else _TURN_S):
+                self._acknowledged(ack, window)
             self._keep(outbox, epoch, window)
             if window.overdue(time.monotonic()) and connection.refused:
                 raise DeviceError("broker", f"does not take our messages: {connection.refused}")
-            self._say(strange or _waiting(connection, window))
+            self._say(wrong or _waiting(connection, window))
             self._state(connection, epoch)
 
-    def _strange(self) -> str:
-        """Why the log is not the one that the position was taken in; empty when it is."""
-        known, size = self._position, self._entries.size()
-        if known.acked > size:
-            return f"journal: rolled back: {size} entries, {known.acked} were acknowledged"
-        if known.acked and self._entries.root(known.acked) != known.root:
-            return f"journal: its first {known.acked} entries are not those that were acknowledged"
-        return ""
+    def _without_log(self, connection: Connection, why: str) -> None:
+        """Serve everything but the log, which cannot be read, until it is time to look again."""
+        again = time.monotonic() + self._pace.retry_s
+        while not self._stopping.is_set() and time.monotonic() < again:
+            self._others(connection, _TURN_S)
+            self._say(why)
+            self._state(connection)
+
+    def _others(self, connection: Connection, wait_s: float) -> list[Message]:
+        """Serve trust, commands and neighbours; the acknowledgements that came meanwhile."""
+        connection.turn(wait_s)
+        acks = []
+        for message in (*connection.take(), *(self._updates.serve(connection) if self._updates else ())):
+            if self._neighbours is not None and self._neighbours.hear(connection, message):
+                continue
+            if message.topic == self._address.topic("ack"):
+                acks.append(message)
+            else:
+                self._hear(message)
+        if self._neighbours is not None:
+            self._neighbours.serve(connection)
+        for answer in self._desk.answers() if self._desk else ():
+            connection.publish(answer)
+        return acks
 
     def _send(self, connection: Connection, window: Window, epoch: int) -> bool:
         """Send the next batch if there is one and the window is open."""
         if not window.open(time.monotonic()):
             return False
-        batch, sealed = self._next(window, epoch)
+        batch, sealed = following(self._entries, self._checkpoints, self._address.origin, epoch, window)
         if not batch.entries and not batch.checkpoints:
             return False
         correlation = secrets.token_bytes(8)
@@ -286,31 +273,17 @@ class Sender:
         window.sent(correlation, batch.end, sealed, time.monotonic())
         return True
 
-    def _next(self, window: Window, epoch: int) -> tuple[Batch, int]:
-        """The next entries, and the checkpoints that they reach; and the size of the newest of these."""
-        first = window.next
-        count = min(ENTRIES, self._entries.size() - first)
-        rows = self._entries.rows(first, count) if count > 0 else []
-        entries = [bare(leaf) if entry is None else bytes(entry) for entry, leaf in rows]
-        entries = entries[: fitting(entries)]
-        reached = [
-            checkpoint
-            for checkpoint in self._checkpoints.after(epoch, window.next_sealed, CHECKPOINTS)
-            if checkpoint.head.epoch == epoch and checkpoint.head.size <= first + len(entries)
-        ]
-        sealed = reached[-1].head.size if reached else window.next_sealed
-        encoded = tuple(checkpoint.encode() for checkpoint in reached)
-        return Batch(self._address.origin, epoch, first, tuple(entries), encoded), sealed
-
-    def _hear(self, message: Message, window: Window) -> None:
-        """Take in one acknowledgement or command, or ignore it and say so."""
+    def _hear(self, message: Message) -> None:
+        """Take in one command or word of new trust, or ignore it and say so."""
         if self._desk is not None and message.topic == self._desk.topic:
             refused = self._desk.hear(message)
             return self._ignore(refused) if refused else None
         if self._updates is not None and message.topic == self._updates.topic:
             return self._updates.hear()
-        if message.topic != self._address.topic("ack"):
-            return self._ignore("a message on a topic that is not ours")
+        return self._ignore("a message on a topic that is not ours")
+
+    def _acknowledged(self, message: Message, window: Window) -> None:
+        """Take in one acknowledgement, or ignore it and say so."""
         if message.retain:
             return self._ignore("a retained acknowledgement")
         try:
@@ -355,14 +328,16 @@ class Sender:
             self._said.clear()
         self._trouble = trouble
 
-    def _state(self, connection: Connection, epoch: int) -> None:
-        """Tell the gate's state, retained, when it changed and not too often."""
+    def _state(self, connection: Connection, epoch: int | None = None) -> None:
+        """Tell the gate's state, retained, when it changed and not too often; no epoch: the log cannot be read."""
         told, at = self._stated
         now = time.monotonic()
         if told and now - at < self._pace.state_s:
             return
-        size = self._entries.size()
-        position = {"epoch": epoch, "size": size, "acknowledged": self._position.acked, "sealed": self._position.sealed}
+        known, position = self._position, dict[str, int]()
+        if epoch is not None:
+            size = self._entries.size()
+            position = {"epoch": epoch, "size": size, "acknowledged": known.acked, "sealed": known.sealed}
         message = self._state_message({"online": True, **position, **self._facts()})
         if message.payload != told:
             connection.publish(message)

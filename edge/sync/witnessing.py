@@ -157,13 +157,18 @@ class Neighbours:
         """Tell our newest checkpoint once it is there.
 
         Raises:
-            DeviceError: the connection broke, or a file cannot be read.
+            DeviceError: the connection broke, or our file cannot be used.
         """
         if time.monotonic() - self._looked_s < _PAUSE_S:
             return
         self._looked_s = time.monotonic()
-        last = self._checkpoints.last()
+        try:
+            last = self._checkpoints.last()
+        except DeviceError as error:  # those of the others are watched all the same
+            self.trouble = str(error)
+            return
         if last is None:
+            self.trouble = ""
             return
         if last.digest != self._told:
             self._told = last.digest
@@ -265,7 +270,7 @@ class Neighbours:
         if told["origin"] != self._address.origin or sender.origin not in self._logs:
             return
         if self._may("head", sender.origin, f"{told['epoch']}/{told['size']}"):
-            steps = self._checkpoints.after(_count(told["epoch"]), _count(told["size"]), _STEPS)
+            steps = self._ours(_count(told["epoch"]), _count(told["size"]), _STEPS)
             self._publish(connection, "head", [_plain(step) for step in steps])
 
     def _cosign(self, connection: Connection, checkpoint: Checkpoint) -> None:
@@ -287,12 +292,19 @@ class Neighbours:
             return
         if told["kid"] not in self._policy.witnesses:
             raise LogError("the policy does not know this witness")
-        own = self._checkpoints.after(_count(told["epoch"]), _count(told["size"]) - 1, 1)
+        own = self._ours(_count(told["epoch"]), _count(told["size"]) - 1, 1)
         if not own or (own[0].head.epoch, own[0].head.size) != (told["epoch"], told["size"]):
             raise LogError("we have no such checkpoint")
         at_s = _count(told["at"])
         cosigners(cosigned(own[0].bare(), told["kid"], at_s, told["signature"]), self._policy.witnesses)
         self._opened().cosigned(own[0], told["kid"], at_s, told["signature"])
+
+    def _ours(self, epoch: int, size: int, count: int) -> list[Checkpoint]:
+        """Our own; that they cannot be read breaks no connection."""
+        try:
+            return self._checkpoints.after(epoch, size, count)
+        except DeviceError as error:
+            raise LogError(str(error)) from error
 
     def _accused(self, told: Any) -> None:
         """Somebody shows two heads of one log, perhaps ours; the signatures decide."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from edge.demo.broker import OPERATOR
+from edge.demo.broker import COLLECTOR, OPERATOR
+from edge.devices.checkpoints import CheckpointReader
+from edge.devices.follower import Follower
 from edge.errors import DeviceError
 from edge.sync.commands import LIMIT, WAITING, Desk, ask
 from edge.sync.connection import Connection, Message
 from edge.sync.outbox import Outbox, Position
-from edge.sync.sender import Sender, pinned
+from edge.sync.sender import Pace, Sender, pinned
 from edge.sync.topics import Address
 
 GATE = "demo/lobby/gate-1"
@@ -106,6 +109,57 @@ def test_a_command_reaches_a_gate_whose_log_is_not_the_one_that_was_acknowledged
         assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"lock-down", 60.0) == b"nwod-kcol"
         assert why in sender.condition()
         assert sender.position.acked == acked
+    finally:
+        sender.stop()
+
+
+@pytest.mark.parametrize("damaged", ["checkpoints", "journal"])
+def test_a_command_reaches_a_gate_whose_log_cannot_be_read(site: Any, tmp_path: Any, damaged: str) -> None:
+    """The gate stands; what is in force there, a lock-down say, does not wait for a technician with another card."""
+    log, file = site.log(GATE, 10), tmp_path / f"{damaged}.db"
+    site.collector()
+    file.write_bytes(b"no database at all" * 1000)
+    entries = Follower(file) if damaged == "journal" else log
+    sealed = CheckpointReader(file) if damaged == "checkpoints" else log
+    key, pace = pinned(site.broker.collector_key), Pace(retry_s=0.3, state_s=0.1)
+    sender = Sender(
+        ADDRESS,
+        site.link(GATE),
+        key,
+        entries,
+        sealed,
+        tmp_path / "sync.db",
+        pace=pace,
+        commands=lambda signed, say: say(signed[::-1]),
+    )
+    sender.start()
+
+    def comes(true: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < deadline, sender.condition()
+            time.sleep(0.01)
+
+    try:
+        comes(lambda: sender.condition().startswith(f"{damaged}: ") and "damaged" in sender.condition())
+        for _ in range(3):  # on one connection, and while it is looked at again and again
+            assert ask(site.link(OPERATOR), OPERATOR, ADDRESS, b"lock-down", 60.0) == b"nwod-kcol"
+        assert "damaged" in sender.condition()
+        watching = Connection(site.link(COLLECTOR), COLLECTOR)
+        watching.open()
+        watching.subscribe(ADDRESS.topic("state"))
+        states: list[Message] = []
+
+        def stands() -> bool:
+            watching.turn(0.05)
+            states.extend(watching.take())
+            return any(json.loads(state.payload)["online"] for state in states)
+
+        comes(stands)
+        watching.close()
+        file.unlink()  # set aside
+        comes(lambda: not sender.condition())
+        comes(lambda: sender.position.acked == entries.size())
     finally:
         sender.stop()
 

@@ -27,7 +27,7 @@ from edge.audit.sealing import SealingPolicy
 from edge.audit.witness import cosigners
 from edge.demo.broker import Broker
 from edge.demo.broker import start as start_broker
-from edge.devices.checkpoints import SqliteCheckpoints
+from edge.devices.checkpoints import CheckpointReader, SqliteCheckpoints
 from edge.devices.journal import Follower, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
@@ -323,6 +323,25 @@ def test_what_is_only_for_now_is_passed_over_when_it_is_retained(tmp_path: Path)
     heard.close()
     north.close()
     south.close()
+
+
+def test_neighbours_are_watched_although_our_own_checkpoints_are_damaged(tmp_path: Path) -> None:
+    north, south = beside(tmp_path)
+    file = tmp_path / "damaged.db"
+    file.write_bytes(b"no database at all" * 1000)
+    policy, damaged = neighbourhood(tmp_path / "witnesses.toml"), CheckpointReader(file)
+    watching = Neighbours(north.address, policy, north.key, damaged, north.folder / "neighbours.db")
+    out: list[Message] = []
+    connection = cast(Connection, SimpleNamespace(publish=out.append))
+    watching.serve(connection)
+    assert "damaged" in watching.condition()
+    wish = {"origin": north.address.origin, "epoch": 0, "size": 0}
+    for kind, told in (("wish", wish), ("head", [south.write(5).encode()])):
+        assert watching.hear(connection, Message(south.address.topic(kind), cbor2.dumps(told, canonical=True)))
+    assert [message.topic for message in out] == [north.address.topic("cosign")]
+    watching.close()
+    for part in (damaged, north, south):
+        part.close()
 
 
 def test_a_policy_that_cannot_be_read_is_said(tmp_path: Path) -> None:

@@ -7,29 +7,34 @@ Rules:
    where no checkpoint says so. ``edge-seal`` signs nothing else after a log that lost something (``edge/sealer.py``).
 3. Its number is greater than any that the log, its evidence, the checkpoints or the token know, or the person names.
 4. Time is set anew only with an epoch: its first entry tells the time, and what was signed in epochs before tells none.
+   Whatever this gate believes that was signed later than that was signed falsely: it tells no time from here on.
 """
 
 from __future__ import annotations
 
-import os
+import json
+import tempfile
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, closing
-from datetime import UTC, datetime
+from contextlib import ExitStack, closing, suppress
+from datetime import datetime
 from pathlib import Path
 
 from edge.app.chosen import collector_of
 from edge.app.gate import alone
+from edge.app.standing import FALSE_TIMES, FLOORS, false_times, trust_of
 from edge.audit.checkpoint import KnownHead
 from edge.audit.entry import LogError, Value
 from edge.devices import kept
 from edge.devices.checkpoints import CheckpointReader
-from edge.devices.clock import BUILT_AT, SystemClock
+from edge.devices.clock import BUILT_AT, FOLLOWED, SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import LastHead, SqliteJournal
-from edge.devices.logfile import set_aside
+from edge.devices.logfile import left_by_owner, set_aside
 from edge.devices.readonly import Corrupt
+from edge.devices.trusted import Trusted
 from edge.errors import DeviceError
 from edge.settings import Settings
+from edge.trust.whole import CONFIRMATION
 
 FLOOR = "clock-floor"
 
@@ -116,14 +121,40 @@ def _has(path: Path, note: KnownHead) -> bool:
 
 def _set(settings: Settings, time: datetime) -> None:
     """Rule 4: every process keeps the latest time that it knew; from here on it is this one."""
-    own = {settings.paths.journal.parent, settings.paths.checkpoints.parent}
+    at, gate = int(time.timestamp()), settings.paths.journal.parent
+    _refute(settings, gate, at)
+    own = {gate, settings.paths.checkpoints.parent}
     for folder in own | {path.parent for path in settings.paths.state.glob(f"*/{FLOOR}")}:
-        if not folder.is_dir():
-            continue
-        kept.keep(folder / FLOOR, f"{time.astimezone(UTC).timestamp():.0f}\n")
-        if os.geteuid() == 0:
-            owner = folder.stat()
-            os.chown(folder / FLOOR, owner.st_uid, owner.st_gid)
+        if folder.is_dir():
+            kept.keep(folder / FLOOR, f"{at}\n")
+            left_by_owner(folder / FLOOR)
+
+
+def _refute(settings: Settings, folder: Path, at: int) -> None:
+    """Write down which times of what is trusted here are false, and take their floors away.
+
+    Which is later by less than a person's watch may be wrong tells nothing false.
+    """
+    at += int(FOLLOWED.total_seconds())
+    try:
+        floors = json.loads((folder / FLOORS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # of what cannot be read nothing is believed anyhow
+        floors = {}
+    timed = {path: time for path, time in floors.items() if path == CONFIRMATION or path.startswith("status/")}
+    later = {path: time for path, time in timed.items() if isinstance(time, int) and time > at}
+    with tempfile.TemporaryDirectory() as nowhere:
+        trust = trust_of(settings, Path(nowhere))
+        with suppress(DeviceError):  # what cannot be read says no time
+            trust.reload()
+    signed = [trust.signed_at]
+    if isinstance(trust, Trusted) and trust.whole is not None:
+        signed = [*trust.whole.times]
+    false = {int(one.timestamp()) for one in signed if one is not None and one.timestamp() > at}
+    kept.keep(folder / FALSE_TIMES, json.dumps(sorted(false | {*later.values()} | false_times(folder))))
+    left_by_owner(folder / FALSE_TIMES)
+    if later:
+        kept.keep(folder / FLOORS, json.dumps({path: value for path, value in floors.items() if path not in later}))
+        left_by_owner(folder / FLOORS)
 
 
 __all__ = ["begin"]

@@ -21,7 +21,7 @@ from edge.app.ground import fitting
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path
 from edge.app.site import count_left, lists_missing
-from edge.app.standing import trust_of
+from edge.app.standing import FALSE_TIMES, FLOORS, trust_of
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -143,7 +143,7 @@ def trust_known(settings: Settings) -> Iterator[Finding]:
     """What edge-gate would believe now: opened as it opens it, with what was in force last; nothing is written."""
     folder = settings.paths.journal.parent
     with tempfile.TemporaryDirectory() as name:
-        for known in ("trust-version", "trust-floors"):
+        for known in ("trust-version", FLOORS, FALSE_TIMES):
             if (folder / known).exists():
                 shutil.copyfile(folder / known, Path(name) / known)
         trust = trust_of(settings, Path(name))
@@ -152,8 +152,9 @@ def trust_known(settings: Settings) -> Iterator[Finding]:
         yield Finding("trust", False, trust.detail, _BY_FILE if settings.trust.anchor == Path() else _BY_SYNC)
         return
     issued = trust.current.issued_at
-    said = f"version {trust.current.version}, {len(trust.current.issuers)} issuers, issued {issued:%Y-%m-%d}"
-    yield Finding("trust", True, said)
+    when = "at a time that was called false" if issued is None else f"{issued:%Y-%m-%d}"
+    said = f"version {trust.current.version}, {len(trust.current.issuers)} issuers, issued {when}"
+    yield Finding("trust", True, said, "publish it again, now that the time is right" if issued is None else "")
     for fault in trust.whole.faults if isinstance(trust, Trusted) and trust.whole is not None else ():
         yield Finding("trust", False, str(fault), "publish that file again; the rest is in force")
 

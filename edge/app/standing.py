@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from edge.trust.withdrawn import UNLISTED, CardStatus, Found
 from edge.watch import Watch
 
 _log = logging.getLogger("edge.gate")
+FLOORS, FALSE_TIMES = "trust-floors", "false-times"
 _STEP_S = 60.0
 _LOOKED_BACK = 5_000
 
@@ -103,9 +105,25 @@ def trust_of(settings: Settings, folder: Path) -> TrustFile | Trusted:
         except ValueError as error:
             raise SettingsError(f"{settings.source}: trust.roots[{number}]: {error}") from error
     if settings.trust.anchor == Path():
-        return TrustFile(settings.trust.list, settings.trust.roots, folder / "trust-version")
+        place, version = settings.trust.list, folder / "trust-version"
+        return TrustFile(place, settings.trust.roots, version, false_times=false_times(folder))
     reader = TrustReader(settings.paths.trust)
-    return Trusted(reader, settings.trust.roots, folder / "trust-floors", site=settings.site.site)
+    site, false = settings.site.site, false_times(folder)
+    return Trusted(reader, settings.trust.roots, folder / FLOORS, site=site, false_times=false)
+
+
+def false_times(folder: Path) -> frozenset[int]:
+    """When a person said that it was not then (``edge audit anew --time``): seconds of issue of signed statements.
+
+    Raises:
+        SettingsError: it cannot be told.
+    """
+    try:
+        return frozenset(map(int, json.loads((folder / FALSE_TIMES).read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"{folder / FALSE_TIMES} cannot be read: {type(error).__name__}") from error
 
 
 class Witness:
@@ -208,13 +226,12 @@ async def trust_changed(
         fields["start"] = True
     if trust.issued_at is not None:
         fields["issued"] = int(trust.issued_at.timestamp())
-    signed_at = trust.issued_at
     if isinstance(standing.trustfile, Trusted) and (whole := standing.trustfile.whole) is not None:
-        signed_at = whole.signed_at
         if (oldest := whole.withdrawn.oldest) is not None:
             fields["status_issued"] = int(oldest.timestamp())
         fields["files"] = len(whole.opened)
         fields["faults"] = len(whole.faults)
+    signed_at = standing.trustfile.signed_at
     if signed_at is not None and signed_at > clock.now().lower:
         clock.raise_floor(signed_at)
         if clock.now().lower >= signed_at:

@@ -18,8 +18,9 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from edge.devices import kept
@@ -35,7 +36,15 @@ _log = logging.getLogger("edge.trust")
 class Trusted:
     """Looks at the store now and then; ``whole`` is what is in force."""
 
-    def __init__(self, store: TrustReader, roots: Sequence[str], floors: Path, *, site: str = "") -> None:
+    def __init__(
+        self,
+        store: TrustReader,
+        roots: Sequence[str],
+        floors: Path,
+        *,
+        site: str = "",
+        false_times: Collection[int] = (),
+    ) -> None:
         """Set up.
 
         Args:
@@ -43,7 +52,9 @@ class Trusted:
             roots: pinned keys of the trust list.
             floors: file for what was in force last.
             site: whose own list of denied cards is ours.
+            false_times: seconds of issue that a person called false.
         """
+        self._false = false_times
         self._store, self._roots, self._site = store, tuple(roots), site
         self._kept = floors
         self._generation = 0
@@ -54,6 +65,11 @@ class Trusted:
     def current(self) -> TrustList | None:
         """The trust list in force."""
         return None if self.whole is None else self.whole.trust
+
+    @property
+    def signed_at(self) -> datetime | None:
+        """The latest time that a root or a live key signed anything in force at."""
+        return None if self.whole is None else self.whole.signed_at
 
     def reload(self) -> bool:
         """Look at the store; whether something else is in force now.
@@ -70,7 +86,9 @@ class Trusted:
     def _opened(self, stored: Stored) -> bool:
         floors = self._floors()
         try:
-            offered = open_whole(stored.files, self._roots, floors, site=self._site, before=self.whole)
+            offered = open_whole(
+                stored.files, self._roots, floors, site=self._site, before=self.whole, false_times=self._false
+            )
         except Refusal as refusal:
             self._generation = stored.generation
             self.detail = f"refused: {refusal.detail or refusal.reason.code}"

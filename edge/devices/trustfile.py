@@ -7,12 +7,13 @@ last in force is kept on disk, so that an older list is not taken after a restar
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from edge.devices import kept
 from edge.errors import Reason, Refusal
-from edge.trust.list import TrustList, open_list
+from edge.trust.list import TrustList, open_list, told
 
 _LIMIT = 1024 * 1024
 _log = logging.getLogger("edge.trust")
@@ -21,7 +22,10 @@ _log = logging.getLogger("edge.trust")
 class TrustFile:
     """Looks at the file now and then; ``current`` is the list in force."""
 
-    def __init__(self, path: Path, roots: Sequence[str], kept_version: Path) -> None:
+    def __init__(
+        self, path: Path, roots: Sequence[str], kept_version: Path, *, false_times: Collection[int] = ()
+    ) -> None:
+        self._false = false_times
         self._path = path
         self._roots = tuple(roots)
         self._kept_version = kept_version
@@ -29,6 +33,11 @@ class TrustFile:
         self.current: TrustList | None = None
         self.detail = "no trust list yet"
         self._least = 0
+
+    @property
+    def signed_at(self) -> datetime | None:
+        """When the list in force was signed."""
+        return None if self.current is None else self.current.issued_at
 
     def reload(self) -> bool:
         """Look at the file; whether another list is in force now."""
@@ -75,7 +84,7 @@ class TrustFile:
         offered = open_list(data, self._roots, max(version, self._least))
         if offered.version == version and digest not in ("", offered.digest.hex()):
             raise Refusal(Reason.NO_TRUST, f"another list than before calls itself version {version}")
-        return offered
+        return told(offered, self._false)
 
     def _known(self) -> tuple[int, str]:
         """Version and digest of the newest list that was in force.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -152,6 +152,29 @@ def normal(iss: str) -> str:
         return iss
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}://{host.lower()}{slash}{path}"
+
+
+def told(trust: TrustList, false_times: Collection[int]) -> TrustList:
+    """The list, without when it was signed where a person called that false."""
+    false = trust.issued_at is not None and int(trust.issued_at.timestamp()) in false_times
+    return replace(trust, issued_at=None) if false else trust
+
+
+def merged(lists: Iterable[TrustList], faults: list[str]) -> TrustList:
+    """One list; an issuer that is in two of them counts as the first one says."""
+    main, *others = lists
+    taken = {normal(name) for issuer in main.issuers for name in issuer.names}
+    issuers = list(main.issuers)
+    for other in others:
+        for issuer in other.issuers:
+            names = {normal(name) for name in issuer.names}
+            if names & taken:
+                faults.append(f"{issuer.name}: is on two lists; the operator's counts")
+                continue
+            taken |= names
+            issuers.append(issuer)
+    digest = main.digest if not others else hashlib.sha256(b"".join(each.digest for each in (main, *others))).digest()
+    return replace(main, issuers=tuple(issuers), digest=digest)
 
 
 def open_list(data: bytes, roots: Sequence[str | bytes], known_version: int = 0) -> TrustList:

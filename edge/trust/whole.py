@@ -19,12 +19,13 @@ Rules:
    issuer on an authority's list ages from the end of that list, or of the charter. What an age means the profile says.
 6. Times that a root or a live key signed can raise the gate's clock, each capped by the end of its own document. Those
    of issuers and authorities cannot: a server of somebody else that is set wrongly would end every card.
+7. A time that a person called false tells nothing: not what time it is, not that anything is fresh, and it is no floor.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -34,7 +35,7 @@ from edge.trust.charter import Charter, open_charter
 from edge.trust.cose import Signer
 from edge.trust.cycles import Cycles, open_cycles
 from edge.trust.keys import Key, pinned, public_from, spki
-from edge.trust.list import Issuer, TrustList, normal, open_list
+from edge.trust.list import Issuer, TrustList, merged, normal, open_list, told
 from edge.trust.members import Members, open_members
 from edge.trust.signed import Document, Purpose, Times, seal, unseal
 from edge.trust.status import StatusList, open_list_of
@@ -60,6 +61,7 @@ class Whole:
         opened: each verified file, by path: its digest and what it was, so that it is not verified again.
         members: the site's own lists of people.
         cycles: which benefits are open at the site.
+        times: all that a root or a live key signed anything here at.
     """
 
     trust: TrustList
@@ -71,6 +73,7 @@ class Whole:
     opened: Mapping[str, tuple[bytes, Any]] = field(default_factory=dict, repr=False)
     members: Members = field(default_factory=lambda: Members(""))
     cycles: Cycles = field(default_factory=Cycles)
+    times: tuple[datetime, ...] = ()
 
 
 def mark(issuer: str) -> str:
@@ -95,6 +98,7 @@ def open_whole(
     *,
     site: str = "",
     before: Whole | None = None,
+    false_times: Collection[int] = (),
 ) -> Whole:
     """Verify everything.
 
@@ -104,11 +108,13 @@ def open_whole(
         floors: of each file, what was in force last.
         site: whose own list of denied cards is ours.
         before: what is in force now.
+        false_times: seconds of issue that a person called false.
 
     Raises:
         Refusal: no-trust: there is no good trust list or charter.
     """
-    return _Opening(files, [pinned(public_from(root)) for root in roots], floors, site, before).whole(roots)
+    keys = [pinned(public_from(root)) for root in roots]
+    return _Opening(files, keys, floors, site, before, false_times).whole(roots)
 
 
 class _Opening:
@@ -121,9 +127,11 @@ class _Opening:
         floors: Mapping[str, int],
         site: str,
         before: Whole | None,
+        false_times: Collection[int],
     ) -> None:
         self._files, self._roots, self._site = files, roots, site
         self._floors = dict(floors)
+        self._false = false_times
         self._before: Mapping[str, tuple[bytes, Any]] = {} if before is None else before.opened
         self._opened: dict[str, tuple[bytes, Any]] = {}
         self._exact = False
@@ -155,7 +163,8 @@ class _Opening:
         times = max(self._times, default=None)
         trust = self._fresh(trust, charter, confirmation, times)
         faults = tuple(self._faults)
-        return Whole(trust, charter, withdrawn, times, self._floors, faults, self._opened, members, cycles)
+        parts = trust, charter, withdrawn, times, self._floors, faults, self._opened, members, cycles
+        return Whole(*parts, tuple(self._times))
 
     def _same(self, path: str) -> Any:
         """What was opened before of exactly these bytes, or None."""
@@ -171,15 +180,17 @@ class _Opening:
         ends |= {path: one.expires for path, (_, one) in self._opened.items() if path in authorities}
         over = {path: end for path, end in ends.items() if now is not None and end <= now}
         self._faults += [f"{path}: ended {end:%Y-%m-%d}" for path, end in sorted(over.items())]
-        if confirmation is None or trust.issued_at is None:
+        trust = told(trust, self._false)
+        if confirmation is None:
             return trust
         known = min(confirmation.issued_at, ends.get(MAIN, confirmation.issued_at), ends[CHARTER])
-        return replace(trust, issued_at=max(trust.issued_at, known))
+        return replace(trust, issued_at=known if trust.issued_at is None else max(trust.issued_at, known))
 
     def _signed(self, path: str, version: int, issued_at: datetime | None, expires: datetime | None) -> None:
         self._floors[path] = max(version, self._floors.get(path, 0))
         if issued_at is not None:
-            self._times.append(issued_at if expires is None else min(issued_at, expires))
+            at = issued_at if expires is None else min(issued_at, expires)
+            self._times += [at] if int(at.timestamp()) not in self._false else []
 
     def _issuers(self, main: TrustList, charter: Charter) -> TrustList:
         """The operator's list with those of the authorities."""
@@ -198,7 +209,7 @@ class _Opening:
                 self._faults.append(f"issuers/{name}.cose: speaks for issuers of others; these were left out")
             until = min(end for end in (found.expires, charter.expires) if end is not None)
             lists.append(replace(found, issuers=tuple(replace(one, until=until) for one in own)))
-        return _merged(lists, self._faults)
+        return merged(lists, self._faults)
 
     def _withdrawn(self, trust: TrustList, charter: Charter) -> Withdrawn:
         """All lists in force, and those that should be and are not."""
@@ -236,7 +247,11 @@ class _Opening:
                 raise Refusal(Reason.NO_TRUST, "older than the one in force")
             return listed
 
-        found: StatusList | None = self._file(path, read, lambda each: int(each.issued_at.timestamp()), floor_of)
+        def version_of(listed: StatusList) -> int:
+            issued = int(listed.issued_at.timestamp())
+            return 0 if issued in self._false else issued
+
+        found: StatusList | None = self._file(path, read, version_of, floor_of)
         if found is not None and found.by in issuer.lost:
             self._faults.append(f"{path}: signed by a key that is compromised")
             return None
@@ -309,6 +324,9 @@ class _Opening:
         if document.members["lists"] != confirmed_lists(self._files) or issued < self._floors.get(CONFIRMATION, 0):
             self._faults.append(f"{CONFIRMATION}: not about these lists, or an older one")
             return None
+        if issued in self._false:
+            self._faults.append(f"{CONFIRMATION}: signed with a false time")
+            return None
         self._signed(CONFIRMATION, issued, document.issued_at, document.expires)
         return document
 
@@ -371,20 +389,3 @@ def write_confirmation(files: Mapping[str, bytes], times: Times, by: Signer) -> 
 
 def _within(issuer: Issuer, allowed: frozenset[str]) -> bool:
     return bool(issuer.names) and all(normal(name) in allowed for name in issuer.names)
-
-
-def _merged(lists: Iterable[TrustList], faults: list[str]) -> TrustList:
-    """One list; an issuer that is in two of them counts as the first one says."""
-    main, *others = lists
-    taken = {normal(name) for issuer in main.issuers for name in issuer.names}
-    issuers = list(main.issuers)
-    for other in others:
-        for issuer in other.issuers:
-            names = {normal(name) for name in issuer.names}
-            if names & taken:
-                faults.append(f"{issuer.name}: is on two lists; the operator's counts")
-                continue
-            taken |= names
-            issuers.append(issuer)
-    digest = main.digest if not others else hashlib.sha256(b"".join(each.digest for each in (main, *others))).digest()
-    return replace(main, issuers=tuple(issuers), digest=digest)

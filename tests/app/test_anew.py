@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from edge.app import anew, backup
-from edge.app.check import clock_of
+from edge.app.check import clock_of, trust_known
 from edge.app.gate import alone
 from edge.app.ground import Chosen, ground, last_of
 from edge.app.seal import take_time
-from edge.app.standing import Witness, time_sealed
+from edge.app.standing import GateStanding, Witness, time_sealed, trust_changed, trust_of
 from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import Entry, Event, Kind
 from edge.audit.sealing import Guard, SealingPolicy
@@ -32,11 +32,15 @@ from edge.devices.clock import BUILT_AT, SystemClock
 from edge.devices.journal import Follower, LastHead, SqliteJournal
 from edge.devices.simulated_token import SimulatedToken
 from edge.devices.token import to_pem
+from edge.devices.truststore import TrustStore
 from edge.errors import DeviceError
 from edge.sealer import Sealer
 from edge.settings import Clock, Gate, Settings, load
 from edge.sync.batch import Ack, Batch, sign
+from edge.sync.office import Office
 from edge.sync.received import Received
+from edge.trust.stored import Stored
+from edge.trust.whole import MAIN
 
 ROOT = Path(__file__).parents[2]
 VERIFIED, INCOMPLETE = 0, 2
@@ -439,6 +443,51 @@ def test_time_is_set_anew_with_an_epoch_and_no_older_checkpoint_takes_it_back(tm
         house.stop()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_false_time_that_trust_said_does_not_come_back_with_it(tmp_path: Path, confirmed: bool) -> None:
+    """Neither from what lies at a gate that is offline, nor as a floor under what is signed rightly afterwards."""
+    house, office = House(tmp_path), Office.begin(tmp_path / "office", "demo")
+    trust = replace(house.settings.trust, anchor=tmp_path / "root.json", roots=(office.list_key(),))
+    settings = house.settings = replace(house.settings, trust=trust)
+    before, false, right = (TODAY + timedelta(days=days) for days in (-1, 60, 1))
+    store, gate = TrustStore(settings.paths.trust), settings.paths.journal.parent
+    office.publish(before)
+
+    def signed(generation: int, at: datetime) -> None:
+        """Only the confirmation is signed each day; a list when something in it changes."""
+        if not confirmed:
+            public = ed25519.Ed25519PrivateKey.generate().public_key()
+            pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            office.book.add_issuer(f"https://{generation}.example", {"keys": [{"public": pem.decode(), "kids": ["k"]}]})
+        office.publish(at)
+        files = office.lists.files()
+        store.commit(Stored(generation, files=files if confirmed else {MAIN: files[MAIN]}))
+
+    def opened() -> datetime | None:
+        """When the gate takes its trust to have been signed, after a start."""
+        standing = GateStanding(trust_of(settings, gate), house.log, house.checkpoints, house.clock)
+        assert standing.trustfile.reload()
+        asyncio.run(trust_changed(standing, house.clock, house.journal, None))
+        known = standing.trust()
+        assert known is not None
+        return known.issued_at
+
+    house.clock.raise_floor(TODAY)
+    signed(1, false)
+    assert opened() == false
+    assert house.clock.now().lower >= false
+    asyncio.run(house.begin("false time", time=TODAY))
+    assert opened() == (before if confirmed else None)
+    assert house.clock.now().lower < TODAY + timedelta(minutes=10)
+    said = "signed with a false time" if confirmed else "issued at a time that was called false"
+    assert any(said in found.said for found in trust_known(settings))
+    signed(2, right)
+    assert opened() == right
+    assert right <= house.clock.now().lower < right + timedelta(minutes=10)
+    store.close()
+    house.stop()
 
 
 def test_what_the_collector_signed_before_time_was_set_anew_is_not_new(tmp_path: Path) -> None:

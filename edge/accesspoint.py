@@ -308,11 +308,15 @@ class AccessPoint:
             _log.error("visit not written, refused: %s", error)
             return None
         self.watch.back("journal")
-        self.show(Indication.WELCOME if decision.granted else Indication.REFUSED)
+        self.show(self._welcome() if decision.granted else Indication.REFUSED)
         for silent in self.premises.decided(decision, receipt.index):
             self.watch.later(silent)
         _log.info("visit %s", told(decision, receipt))
         return receipt
+
+    def _welcome(self) -> Indication:
+        """What a grant shows: nobody is sent against a lock that opens only when somebody else has left."""
+        return Indication.WELCOME if self.doorway.is_clear() else Indication.STEP_BACK
 
     async def _kept(self, decision: AccessDecision) -> bytes | None:
         """The commitment to what the site keeps beside the log; nobody is kept out because that cannot be kept."""
@@ -353,7 +357,7 @@ class AccessPoint:
         receipt = None if event is None else await self._overridden(event)
         if refused is None or receipt is None:  # it is too late by now
             return False
-        self.show(Indication.WELCOME)
+        self.show(self._welcome())
         await self.let_through(Refusal(Reason.ASSISTING), receipt, refused.decision)
         return True
 

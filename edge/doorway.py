@@ -130,6 +130,7 @@ class Doorway:
         """
         async with self._one:
             self.dispensed, self._portions = 0, portions
+            waited = not self.is_clear()
             await self._out_of_the_way()
             if self._over or self._shut:
                 return Kind.NOT_TAKEN
@@ -138,6 +139,8 @@ class Doorway:
             self._outcome = asyncio.get_running_loop().create_future()
             try:
                 self._happens(Happening.GRANTED)
+                if waited and self.open:
+                    self._panel.show(Indication.WELCOME)  # who waits was shown to step back so long
                 outcome = self._sure(await self._outcome)
                 self.unused = None  # somebody hears of it
                 return outcome
@@ -155,9 +158,13 @@ class Doorway:
         return outcome
 
     async def _out_of_the_way(self) -> None:
-        """Wait for whoever was let in before, by an operator perhaps, but not for a gate that somebody has to mend."""
+        """Wait for whoever was let in before, or leaves, but not for a gate that somebody has to mend.
+
+        Who leaves has the held time in the second beam, and once more in the first.
+        """
+        held_s = self._seconds[Happening.HELD_OVER] + self._longer_s
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._seconds[Happening.HELD_OVER]):
+            async with asyncio.timeout(2 * held_s):
                 while not (self.is_clear() or self.alarmed or self._over or self._shut):
                     self._moved.clear()
                     await self._moved.wait()

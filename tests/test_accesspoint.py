@@ -657,6 +657,30 @@ def test_an_alarm_that_begins_while_somebody_is_looked_at_stays_on_the_panel(at_
     at_work(story)
 
 
+def test_who_is_granted_while_somebody_leaves_is_welcomed_when_it_opens(at_work: Work, pins: Gate) -> None:
+    async def story(house: House) -> None:
+        shown: list[tuple[Indication, bool]] = []
+        show = house.gate.show
+
+        def noted(indication: Indication) -> None:
+            shown.append((indication, house.gate.unlocked))
+            show(indication)
+
+        house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
+        house.gate.sense(pins.beam_2_pin, broken=True)
+        while house.doorway.is_clear():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await house.visit(house.card())).kind is Kind.GRANTED
+        await asyncio.sleep(0.5)
+        assert _panel(house) == Indication.STEP_BACK.value
+        house.gate.sense(pins.beam_2_pin, broken=False)
+        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert [unlocked for indication, unlocked in shown if indication is Indication.WELCOME][:1] == [True]
+
+    at_work(story)
+
+
 def test_in_a_lane_without_cards_nobody_is_recognised_who_was_seen_during_an_alarm(
     at_work: Callable[..., None], pins: Gate
 ) -> None:

@@ -795,6 +795,39 @@ def test_who_is_granted_while_somebody_leaves_goes_when_the_lane_is_clear(pins: 
     run(story())
 
 
+def test_who_waits_in_the_first_beam_while_somebody_leaves_is_let_in_and_welcomed_then(
+    pins: Gate, run: Run, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        (tmp_path / "person").write_text("stays")
+        gate = SimulatedGate(pins, tmp_path)
+        door = doorway(gate, SimulatedJournal(), release_s=5.0)
+        shown: list[tuple[Indication, bool]] = []
+        gate.show = lambda indication: shown.append((indication, gate.unlocked))  # type: ignore[method-assign]
+
+        async def meet() -> None:
+            gate.sense(pins.beam_2_pin, broken=True)
+            await asyncio.sleep(0.05)
+            gate.sense(pins.beam_1_pin, broken=True)
+            await asyncio.sleep(0.05)
+            passing = asyncio.ensure_future(door.let_through(GRANT))
+            await asyncio.sleep(0.5)
+            gate.sense(pins.beam_2_pin, broken=False)
+            await asyncio.sleep(0.9)
+            assert not gate.unlocked
+            assert not passing.done()
+            await asyncio.sleep(0.2)
+            gate.sense(pins.beam_1_pin, broken=False)
+            gate.sense(pins.beam_2_pin, broken=True)
+            assert await passing is Kind.TAKEN
+
+        await beside(door, meet())
+        assert shown == [(Indication.WELCOME, True)]
+        gate.close()
+
+    run(story())
+
+
 def test_who_swings_in_the_entry_beam_has_as_long_as_the_release(pins: Gate, run: Run, tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "person").write_text("stays")

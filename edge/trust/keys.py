@@ -76,6 +76,11 @@ def thumbprint(public: PublicKey) -> bytes:
     return hashlib.sha256(spki(public)).digest()
 
 
+def thumbprints(keys: Iterable[Key]) -> bytes:
+    """Of all of these, each once and in one order: what tells one set of keys from another."""
+    return b"".join(sorted({key.thumbprint for key in keys}))
+
+
 def pinned(
     public: object,
     name: str | None = None,

@@ -14,7 +14,8 @@ Rules:
    is signed (issuer and address of a status list, issuer of a hash list, site), whatever the file is called.
 4. The list is as fresh as the newest confirmation that names exactly the files that are here. Only such a confirmation
    takes a file away: without it, one that is missing keeps the one before in force, and when that is not known any
-   more, because the gate was started since, the cards that it speaks about are unknown.
+   more, because the gate was started since, the cards that it speaks about are unknown. So they are when other
+   keys may sign now, and what is here is by none of these.
 5. Nothing is fresher than its end: after the end of the trust list or of the charter no confirmation counts, and an
    issuer on an authority's list ages from the end of that list, or of the charter. What an age means the profile says.
 6. Times that a root or a live key signed can raise the gate's clock, each capped by the end of its own document. Those
@@ -34,7 +35,7 @@ from edge.errors import Reason, Refusal
 from edge.trust.charter import Charter, open_charter
 from edge.trust.cose import Signer
 from edge.trust.cycles import Cycles, open_cycles
-from edge.trust.keys import Key, pinned, public_from, spki
+from edge.trust.keys import Key, pinned, public_from, spki, thumbprints
 from edge.trust.list import Issuer, TrustList, merged, normal, open_list, told
 from edge.trust.members import Members, open_members
 from edge.trust.signed import Document, Purpose, Times, seal, unseal
@@ -134,6 +135,7 @@ class _Opening:
         self._false = false_times
         self._before: Mapping[str, tuple[bytes, Any]] = {} if before is None else before.opened
         self._opened: dict[str, tuple[bytes, Any]] = {}
+        self._live = b""
         self._exact = False
         self._noted: set[str] = set()
         self._lost: set[str] = set()
@@ -155,6 +157,7 @@ class _Opening:
             self._signed(CHARTER, charter.version, charter.issued_at, charter.expires)
         elif CHARTER in self._floors:
             raise Refusal(Reason.NO_TRUST, "the charter is missing")
+        self._live = thumbprints(charter.live)
         confirmation = self._confirmation(charter)
         self._exact = confirmation is not None
         trust = self._issuers(main, charter)
@@ -201,7 +204,7 @@ class _Opening:
             def read(data: bytes, floor: int, public: Key = public) -> TrustList:
                 return open_list(data, [spki(public.public)], floor)
 
-            found = self._file(f"issuers/{name}.cose", read, lambda each: each.version)
+            found = self._file(f"issuers/{name}.cose", read, lambda each: each.version, by=thumbprints([public]))
             if found is None:
                 continue
             own = tuple(one for one in found.issuers if _within(one, authority.issuers))
@@ -251,7 +254,8 @@ class _Opening:
             issued = int(listed.issued_at.timestamp())
             return 0 if issued in self._false else issued
 
-        found: StatusList | None = self._file(path, read, version_of, floor_of)
+        by = thumbprints(issuer.keys) + b"".join(root.tbs_certificate_bytes for root in issuer.roots)
+        found: StatusList | None = self._file(path, read, version_of, floor_of, by)
         if found is not None and found.by in issuer.lost:
             self._faults.append(f"{path}: signed by a key that is compromised")
             return None
@@ -335,7 +339,7 @@ class _Opening:
         known = {path for path in (*self._files, *self._before, *self._floors) if path.startswith(prefix)}
         return sorted(known, key=lambda path: (path not in self._files and path not in self._before, path))
 
-    def _file(self, path: str, read: Any, version_of: Any, floor_of: Any = None) -> Any:
+    def _file(self, path: str, read: Any, version_of: Any, floor_of: Any = None, by: bytes | None = None) -> Any:
         """One file, verified; the one before where this one is missing, worse or older; None without either.
 
         Args:
@@ -343,13 +347,14 @@ class _Opening:
             read: what it is, from its bytes and the floor of its path.
             version_of: of what it is.
             floor_of: the name of its floor, from what it is; its path where that says all.
+            by: who may sign it, the live keys for None; it is verified again when these are others.
         """
         data, before = self._files.get(path), self._before.get(path)
         if data is None and before is None and (path not in self._floors or path in self._noted):
             return None
         if data is None and self._exact:
             return None
-        found = before if data is None else self._read(path, data, read)
+        found = before if data is None else self._read(path, data, read, self._live if by is None else by)
         if data is None:
             self._faults.append(f"{path}: is missing{'' if found is None else ', the one before stays in force'}")
         if found is None:
@@ -359,16 +364,17 @@ class _Opening:
         self._note(path if floor_of is None else floor_of(value), value, version_of(value))
         return value
 
-    def _read(self, path: str, data: bytes, read: Any) -> tuple[bytes, Any] | None:
-        """Digest and value of a file that is here, or of the one before where this one is not good."""
-        digest, before = hashlib.sha256(data).digest(), self._before.get(path)
+    def _read(self, path: str, data: bytes, read: Any, by: bytes) -> tuple[bytes, Any] | None:
+        """Digest and value of a file that is here, or of the one before where this one is another and not good."""
+        same, before = hashlib.sha256(data).digest(), self._before.get(path)
+        digest = same + hashlib.sha256(by).digest()
         if before is not None and before[0] == digest:
             return before
         try:
             return digest, read(data, self._floors.get(path, 0))
         except Refusal as refusal:
             self._faults.append(f"{path}: {refusal}")
-            return before
+            return None if before is not None and before[0].startswith(same) else before
 
     def _note(self, name: str, value: Any, version: int) -> None:
         self._noted.add(name)

@@ -232,6 +232,33 @@ def test_a_status_list_goes_with_the_key_that_signed_it() -> None:
         assert f"{STATUS_PATH}: signed by a key that is compromised" in now.faults
 
 
+def test_lists_go_with_the_live_key_that_signed_them() -> None:
+    """As they would at the next start; one key more changes nothing."""
+    before, new = opened(), ec.generate_private_key(ec.SECP256R1())
+
+    def with_live(*keys: Any) -> Whole:
+        charter = write_charter(2, [spki(key.public_key()) for key in keys], [], [], TIMES, signer(ROOT))
+        return opened({**FILES, CHARTER: charter}, before)
+
+    more = with_live(new, LIVE)
+    assert more.faults == ()
+    assert about(more, OTHER, b"card-8").status is CardStatus.VALID
+    assert about(more, ISS, b"banned", 0).status is CardStatus.DENIED
+    other = with_live(new)
+    assert about(other, OTHER, b"card-8").status is CardStatus.UNKNOWN
+    assert about(other, ISS, b"x", 0).status is CardStatus.UNKNOWN
+    assert [f"{path}: bad-signature" in " ".join(other.faults) for path in (HASHES_PATH, DENIED_PATH)] == [True, True]
+
+
+def test_a_status_list_goes_with_a_key_that_is_not_on_the_trust_list_any_more() -> None:
+    before = opened()
+    document = {"version": 2, "issued_at": int(TIMES[0].timestamp()), "expires": int(TIMES[1].timestamp())}
+    entry = {"iss": ISS, "keys": [{"public": spki(KEYS[OTHER].public_key())}]}
+    now = opened({**FILES, MAIN: write_list({**document, "issuers": [entry]}, signer(ROOT))}, before)
+    assert about(before, ISS, b"x", 0).status is CardStatus.VALID
+    assert about(now, ISS, b"x", 0).status is CardStatus.UNKNOWN
+
+
 def test_an_older_hash_list_or_charter_is_not_taken() -> None:
     now = opened()
     path = f"hashes/{mark(OTHER)}.cose"
@@ -376,6 +403,8 @@ def test_an_authority_speaks_for_its_own_issuers_only() -> None:
     assert any("issuers of others" in fault for fault in greedy.faults)
     foreign = opened({**files, "issuers/land.cose": a_list(LAND, by=LIVE)})
     assert {issuer.name for issuer in foreign.trust.issuers} == {ISS}
+    replaced = opened({**files, CHARTER: a_charter(2, land=(LIVE, [LAND]))}, opened(files))
+    assert {issuer.name for issuer in replaced.trust.issuers} == {ISS}  # what the old key signed does not stay
 
 
 def test_a_confirmation_makes_the_list_fresh_and_only_of_these_files() -> None:

@@ -21,7 +21,7 @@ from edge.app.ground import fitting
 from edge.app.manifest import manifest_of
 from edge.app.service import credential_path
 from edge.app.site import count_left, lists_missing
-from edge.app.standing import FALSE_TIMES, FLOORS, trust_of
+from edge.app.standing import FALSE_TIMES, FLOORS, far_ahead, trust_of
 from edge.decision import Policy
 from edge.devices.checkpoints import CheckpointReader
 from edge.devices.clock import SystemClock
@@ -157,6 +157,12 @@ def trust_known(settings: Settings) -> Iterator[Finding]:
     yield Finding("trust", True, said, "publish it again, now that the time is right" if issued is None else "")
     for fault in trust.whole.faults if isinstance(trust, Trusted) and trust.whole is not None else ():
         yield Finding("trust", False, str(fault), "publish that file again; the rest is in force")
+    clock = SystemClock(settings.clock, folder / "clock-floor")
+    if (signed_at := trust.signed_at) is not None and clock.absurd(signed_at):
+        told = f"{far_ahead(signed_at)}; until then it is {clock.now().lower:%Y-%m-%d} here, and ended cards are let in"
+        yield Finding(
+            "trust-time", False, told, "set the system clock and clock.source, or stop edge.target, then that"
+        )
 
 
 def clock_of(settings: Settings) -> Iterator[Finding]:

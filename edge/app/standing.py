@@ -35,6 +35,7 @@ from edge.watch import Watch
 
 _log = logging.getLogger("edge.gate")
 FLOORS, FALSE_TIMES = "trust-floors", "false-times"
+_REMEDY = "edge audit anew --time"
 _STEP_S = 60.0
 _LOOKED_BACK = 5_000
 
@@ -202,7 +203,7 @@ async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal
     if told is None:
         return
     if clock.absurd(told):
-        remedy = "set the collector's clock, or if that is right: edge audit anew --time"
+        remedy = f"set the collector's clock, or if that is right: {_REMEDY}"
         watch.lost("clock", f"the collector says {told:%Y-%m-%d}, which is not believed; {remedy}")
         return
     if not watch.conditions().get("clock", (True, ""))[0]:
@@ -212,6 +213,22 @@ async def time_told(witness: Witness, clock: SystemClock, journal: SqliteJournal
     if step >= _STEP_S:
         fields: dict[str, Value] = {"floor": int(told.timestamp()), "by": "collector", "seconds": int(step)}
         await journal.append(Event(Kind.CLOCK_STEP, fields))
+
+
+def time_of_trust(standing: GateStanding, clock: SystemClock, watch: Watch) -> None:
+    """Say it as long as trust was signed further ahead than is believed: the gate, or who signs, has the time wrong."""
+    signed_at = standing.trustfile.signed_at
+    if signed_at is not None and clock.absurd(signed_at):
+        watch.lost("trust-time", far_ahead(signed_at))
+    elif not watch.conditions().get("trust-time", (True, ""))[0]:
+        watch.back("trust-time")
+        if signed_at is not None:
+            clock.raise_floor(signed_at)
+
+
+def far_ahead(signed_at: datetime) -> str:
+    """What is told of a time that is not believed, and what helps."""
+    return f"trust says {signed_at:%Y-%m-%d}, which is too far ahead to be believed; if it is right: {_REMEDY}"
 
 
 async def trust_changed(
@@ -255,6 +272,7 @@ async def look_round(
             if await asyncio.to_thread(standing.trustfile.reload):
                 await trust_changed(standing, clock, journal, before)
             await time_told(witness, clock, journal, watch)
+            time_of_trust(standing, clock, watch)
             if step := clock.stepped():
                 await journal.append(Event(Kind.CLOCK_STEP, {"seconds": round(step)}))
         except DeviceError as error:

@@ -13,7 +13,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,13 @@ from edge.audit.entry import Event, Kind
 from edge.cli import main
 from edge.demo import broker as brokers
 from edge.demo.broker import Broker
+from edge.devices.clock import BUILT_AT
 from edge.devices.controller import Line
 from edge.devices.journal import SqliteJournal
 from edge.devices.simulated import SimulatedClock
 from edge.devices.truststore import TrustStore
 from edge.errors import DeviceError
-from edge.settings import Controller, Settings, SettingsError, load
+from edge.settings import Clock, Controller, Settings, SettingsError, load
 from edge.sync.office import Office
 from edge.trust.stored import Stored
 
@@ -551,7 +552,7 @@ def test_trust_that_came_over_the_network_is_what_counts_where_there_is_an_ancho
     office.book.save()
     office.publish(datetime.now(UTC))
     trust = replace(settings.trust, anchor=tmp_path / "anchor.json", roots=(office.list_key(),))
-    anchored = replace(settings, trust=trust)
+    anchored = replace(settings, trust=trust, clock=Clock("system", 5.0))
     [finding] = bad(trust_known(anchored))
     assert "no trust list yet" in finding.said
     assert "trust.bundles" in finding.remedy
@@ -566,6 +567,21 @@ def test_trust_that_came_over_the_network_is_what_counts_where_there_is_an_ancho
     floors = ", ".join(f'"{path}": 99' for path in files)
     (settings.paths.journal.parent / "trust-floors").write_text(f"{{{floors}}}", encoding="utf-8")
     assert bad(trust_known(anchored))  # older than what was in force: the gate would not take it either
+
+
+def test_a_gate_that_is_far_behind_its_trust_is_not_well(settings: Settings, tmp_path: Path) -> None:
+    """Under a name of its own: an update that brings this look is not sent back for what was so before."""
+    office = Office.begin(tmp_path / "office", "pilot")
+    trust = replace(settings.trust, anchor=tmp_path / "anchor.json", roots=(office.list_key(),))
+    delivered = replace(settings, trust=trust, clock=Clock("floor", 5.0))
+    store = TrustStore(settings.paths.trust)
+    for generation, (days, names) in enumerate(((390, []), (420, ["trust-time"])), start=1):
+        office.publish(BUILT_AT + timedelta(days=days))
+        store.commit(Stored(generation, b"", {}, office.lists.files(), 0))
+        found = bad(trust_known(delivered))
+        assert [finding.device for finding in found] == names
+        assert all("edge audit anew --time" in finding.said and finding.remedy for finding in found)
+    store.close()
 
 
 def test_without_an_anchor_the_file_counts(settings: Settings) -> None:

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from edge.app.standing import GateStanding, Witness, look_round, time_told
+from edge.app.standing import GateStanding, Witness, look_round, time_of_trust, time_told
 from edge.app.told import ToldPanel
 from edge.audit.entry import Entry, Kind
 from edge.devices.clock import BUILT_AT, SystemClock
 from edge.devices.follower import Follower
 from edge.devices.journal import SqliteJournal
+from edge.devices.simulated import SimulatedClock
 from edge.settings import Clock
 from edge.watch import Watch
 
@@ -37,6 +38,7 @@ class Quiet:
 
     trustfile: Any = None
     detail = ""
+    signed_at: datetime | None = None
 
     def __init__(self) -> None:
         self.trustfile = self
@@ -58,7 +60,7 @@ class Quiet:
         self.said.append(f"{device}: back")
 
     def conditions(self) -> dict[str, tuple[bool, str]]:
-        return {"clock": (not self.said or self.said[-1].endswith("back"), "")}
+        return {said.partition(":")[0]: (said.endswith("back"), "") for said in self.said}
 
     def tell(self) -> None:
         pass
@@ -148,3 +150,32 @@ def test_a_clock_that_somebody_sets_is_an_entry(tmp_path: Path) -> None:
         assert step.fields["seconds"] == -7200
 
     lived(tmp_path, story)
+
+
+def test_a_gate_from_the_storeroom_says_that_its_trust_is_from_much_later(tmp_path: Path) -> None:
+    """It stays in the past, and lets cards in that ended since: nobody learns of it otherwise."""
+
+    async def story(house: House) -> None:
+        house.wall = BUILT_AT  # a clock without a battery
+        quiet: Any = Quiet()
+        here, clock = cast(GateStanding, quiet), house.clock
+        time_of_trust(here, clock, quiet)
+        assert quiet.said == []
+        quiet.signed_at = BUILT_AT + timedelta(days=420)
+        for _ in range(2):
+            time_of_trust(here, clock, quiet)
+        assert {said[:36] for said in quiet.said} == {"trust-time: trust says 2028-01-16, w"}
+        assert "edge audit anew --time" in quiet.said[0]
+        assert clock.now().lower < BUILT_AT + timedelta(days=1)
+        house.wall = quiet.signed_at + timedelta(days=1)  # the site vouches for the clock that was set
+        time_of_trust(here, clock, quiet)
+        assert quiet.said[2:] == ["trust-time: back"]
+        assert clock.now().lower >= quiet.signed_at
+
+    lived(tmp_path, story)
+
+
+def test_what_takes_the_gate_out_of_service_is_not_when_its_trust_is_from_much_later(tmp_path: Path) -> None:
+    watch = Watch(cast(SqliteJournal, None), SimulatedClock())
+    watch.lost("trust-time", "far ahead")
+    assert watch.out_of_service() == ""

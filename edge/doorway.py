@@ -11,7 +11,8 @@ Rules:
 5. Nor does it while the gate is locked down. A release that nobody has used by then ends as when its time is over:
    whoever has begun to go through may finish, and the second door of an interlock stays shut.
 6. Where portions are counted, an end of service is no outcome: what still falls then nobody here would see.
-7. Of a grant that nobody has begun to use when service ends nobody may be left to hear: ``unused`` keeps whose it was.
+7. Of a grant that nobody has begun to use when service ends, or whose person stepped back, nobody may be left to hear:
+   ``unused`` keeps whose it was.
 8. An exit request excuses a door that opens for as long as a release lasts, whatever else goes on meanwhile.
 """
 
@@ -31,6 +32,9 @@ from edge.ports import Clock, Journal, Lock, Panel, Receipt, Sensors
 _log = logging.getLogger("edge.doorway")
 _ALARM_S = 3.0
 """How long both beams are clear before an alarm ends: somebody who steps back for a moment is still there."""
+
+_NOBODY_IN = frozenset({State.RELEASED, State.STEPPED_BACK})
+"""Unlocked, and nobody is in the lane."""
 
 _REPORTS: dict[Command, Kind] = {
     Command.REPORT_FORCED: Kind.DOOR_FORCED,
@@ -145,7 +149,7 @@ class Doorway:
                 self.unused = None  # somebody hears of it
                 return outcome
             except asyncio.CancelledError:
-                if self._state is State.RELEASED:
+                if self._state in _NOBODY_IN:
                     self.stop()
                 raise
             finally:
@@ -211,7 +215,7 @@ class Doorway:
 
     def stop(self) -> None:
         """Lock, whatever is going on; rule 7."""
-        if self._receipt is not None and self._state is State.RELEASED:
+        if self._receipt is not None and self._state in _NOBODY_IN:
             self.unused = self._receipt.index
         self.happened(Happening.STOP)
 

@@ -40,6 +40,8 @@ MOST = 200_000
 """People of whom other points said that they received, in one cycle."""
 CYCLES = 4
 """Other points may be a cycle ahead, or hand out another benefit."""
+NOT_DUE = "not-due"
+"""No device: one person is due nothing any more, and the next one is served."""
 _log = logging.getLogger("edge.benefit")
 
 
@@ -59,6 +61,12 @@ class Way(Protocol):
     async def let_through(self, receipt: Receipt, *, longer_s: float = 0.0, portions: int = 1) -> Kind:
         """Enable the dispenser for one person."""
         ...
+
+
+def not_due(why: str) -> DeviceError:
+    """Nothing is handed out to this person, and no device is to blame: told in one log line."""
+    _log.warning("nothing was handed out: %s", why)
+    return DeviceError(NOT_DUE, why)
 
 
 class Benefit:
@@ -142,7 +150,7 @@ class Benefit:
         """
         async with self._alone:
             if (await self._whole()).benefit(mark) != "free":
-                raise DeviceError("dispenser", "the benefit was reserved meanwhile")
+                raise not_due("the benefit was reserved meanwhile")
             reservation = await self._reserved(mark, cycle)
             outcome = await self._way.let_through(grant, longer_s=longer_s, portions=cycle.amount)
             await self._write(finishing(reservation, self._came(reservation, outcome), outcome.name.lower()))
@@ -306,7 +314,7 @@ class Entitlements:
             DeviceError: nothing was handed out; or something was, and it is finished before the next person.
         """
         if due.cycle != self._cycle():
-            raise DeviceError("dispenser", "the cycle was closed meanwhile")
+            raise not_due("the cycle was closed meanwhile")
         if self._told(due.cycle, due.mark) or due.benefit == "received":
-            raise DeviceError("dispenser", "the benefit was received at another point")
+            raise not_due("the benefit was received at another point")
         return await self._benefit.hand_out(grant, due.mark, due.cycle, longer_s)

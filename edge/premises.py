@@ -22,7 +22,7 @@ from typing import Protocol
 
 from edge.assistance import Refused
 from edge.audit.entry import Event, Kind, Value
-from edge.benefit import Due
+from edge.benefit import NOT_DUE, Due, not_due
 from edge.credential import Credential
 from edge.decision import AccessDecision
 from edge.errors import DeviceError, Reason
@@ -43,8 +43,8 @@ _REFUSED = 64
 _MONTHS = 8
 _REMEMBERED = 2
 """Times as long as a pass counts: what is told once more meanwhile is known, and not taken for new."""
-COUNTER = frozenset({"dispenser", "ledger", "journal"})
-"""Devices without which nothing is handed out, and nothing else ends."""
+COUNTER = frozenset({"dispenser", "ledger", "journal", NOT_DUE})
+"""Without these nothing is handed out, and nothing else ends."""
 
 
 class Counter(Protocol):
@@ -229,7 +229,7 @@ class Premises:
             return await way.let_through(grant, longer_s=longer_s)
         due = None if subject is None else self._owed.get(subject)
         if due is None:
-            raise DeviceError("dispenser", "nobody knows what is due")
+            raise not_due("nobody knows what is due")
         return await self._counter.hand_out(grant, due, longer_s)
 
     async def open(
@@ -253,15 +253,15 @@ class Premises:
             lost: told which device failed, where nothing was handed out.
         """
         self.refused = None
-        if subject is not None:
-            for name in self._named.get(subject, (subject,)):
-                self._lots.settled(name)
+        for name in () if subject is None else self._named.get(subject, (subject,)):
+            self._lots.settled(name)
         try:
             outcome = await self.let_through(way, grant, subject, facts)
         except DeviceError as error:
             if error.device not in COUNTER:
                 raise
-            lost(error.device, error.message)
+            if error.device != NOT_DUE:
+                lost(error.device, error.message)
             return Kind.NOT_TAKEN
         if outcome is Kind.TAKEN:
             self.passed(subject, at)

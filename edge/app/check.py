@@ -31,6 +31,7 @@ from edge.devices.trusted import Trusted
 from edge.errors import DeviceError
 from edge.settings import Settings, SettingsError
 from edge.trust.interval import ClockState
+from edge.trust.whole import ENDED
 from edge.web import fitting as pages
 
 _LEAST_FREE = 0.10
@@ -156,7 +157,9 @@ def trust_known(settings: Settings) -> Iterator[Finding]:
     said = f"version {trust.current.version}, {len(trust.current.issuers)} issuers, issued {when}"
     yield Finding("trust", True, said, "publish it again, now that the time is right" if issued is None else "")
     for fault in trust.whole.faults if isinstance(trust, Trusted) and trust.whole is not None else ():
-        yield Finding("trust", False, str(fault), "publish that file again; the rest is in force")
+        ended = ENDED in fault
+        remedy = "it ages from there: sign it again" if ended else "publish that file again; the rest is in force"
+        yield Finding("trust-end" if ended else "trust", False, fault, remedy)
     clock = SystemClock(settings.clock, folder / "clock-floor")
     if (signed_at := trust.signed_at) is not None and clock.absurd(signed_at):
         told = f"{far_ahead(signed_at)}; until then it is {clock.now().lower:%Y-%m-%d} here, and ended cards are let in"

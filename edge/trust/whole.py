@@ -46,6 +46,7 @@ T = TypeVar("T", Members, Cycles)
 MAIN: Final = "issuers/main.cose"
 CHARTER: Final = "charter.cose"
 CONFIRMATION: Final = "live/confirmation.cose"
+ENDED: Final = ": ended "
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class _Opening:
         authorities = {f"issuers/{name}.cose" for name in charter.authorities}
         ends |= {path: one.expires for path, (_, one) in self._opened.items() if path in authorities}
         over = {path: end for path, end in ends.items() if now is not None and end <= now}
-        self._faults += [f"{path}: ended {end:%Y-%m-%d}" for path, end in sorted(over.items())]
+        self._faults += [f"{path}{ENDED}{end:%Y-%m-%d}" for path, end in sorted(over.items())]
         trust = told(trust, self._false)
         if confirmation is None:
             return trust

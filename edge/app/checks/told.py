@@ -22,13 +22,14 @@ _ANSWER_S: Final = 5.0
 _CONNECT: Final = bytes.fromhex("100c 0004 4d515454 7f 02 003c 0000")
 """MQTT of a version that nobody speaks: every broker says so, and takes nobody's session for it (edge-sync has one)."""
 _CONNACK: Final = b"\x20"
+_CERTIFICATE: Final = "the gate works without it; check mqtt.certificate and mqtt-key, and whom the broker lets in"
 _LOOKED_BACK: Final = 5_000
 _OSDP: Final = "check line, baud, address and that both sides have the same osdp-key; the controller must be on"
 _WIEGAND: Final = "edge wiring draws both wires; edge check while edge-gate is stopped says who has their pins"
 
 
 def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
-    """Whether the broker answers, and takes our certificate.
+    """Whether the broker answers, and takes our certificate; the latter is a finding only where it does not.
 
     Raises:
         SettingsError: our key, or a certificate, is not there.
@@ -54,15 +55,19 @@ def broker_of(settings: Settings, machine: Machine = HERE) -> Iterator[Finding]:
         socket.create_connection((mqtt.host, mqtt.port), timeout=_ANSWER_S) as raw,
         context.wrap_socket(raw, server_hostname=mqtt.host) as secured,
     ):
-        if not in_token:
-            _taken(secured)
         yield Finding("broker", True, f"{mqtt.host}:{mqtt.port} answers with {secured.version()}{said}")
+        if not in_token:
+            try:
+                _taken(secured)
+            except OSError as error:
+                yield Finding("broker-certificate", False, str(error), _CERTIFICATE)
 
 
 def _taken(secured: ssl.SSLSocket) -> None:
     """In TLS 1.3 a certificate that is not wanted is refused after the handshake, in the broker's own time.
 
-    So silence says nothing: a broker that answers a question, whatever it answers, has taken the certificate.
+    So silence says nothing: a broker that answers a question, whatever it answers, has taken the certificate. One that
+    closes the line in good order has answered, too: MQTT 5 lets it, where it does not know our version.
     """
     try:
         with contextlib.suppress(ConnectionError, ssl.SSLError):  # where it has hung up already, it says below why
@@ -72,9 +77,7 @@ def _taken(secured: ssl.SSLSocket) -> None:
         raise OSError("the broker says nothing after it has seen our certificate") from error
     except (ConnectionError, ssl.SSLEOFError) as error:
         raise OSError("the broker hangs up after it has seen our certificate") from error
-    if not answer:
-        raise OSError("the broker hangs up after it has seen our certificate")
-    if answer != _CONNACK:
+    if answer not in (_CONNACK, b""):
         raise OSError("what answers there is no MQTT broker")
 
 

@@ -40,6 +40,8 @@ MOST = 200_000
 """People of whom other points said that they received, in one cycle."""
 CYCLES = 4
 """Other points may be a cycle ahead, or hand out another benefit."""
+COUNTED = ("ledger", "dispenser")
+"""Devices that are looked after between people."""
 NOT_DUE = "not-due"
 """No device: one person is due nothing any more, and the next one is served."""
 _log = logging.getLogger("edge.benefit")
@@ -88,6 +90,7 @@ class Benefit:
         self._journal, self._dispenser, self._way, self._read = journal, dispenser, way, read
         self._settle_s = settle_s
         self._ledger: Ledger | None = None
+        self._interrupted = False
         self._alone = asyncio.Lock()
 
     async def ledger(self) -> Ledger:
@@ -101,12 +104,15 @@ class Benefit:
 
     async def _whole(self) -> Ledger:
         if self._ledger is None:
+            if self._interrupted:
+                self._mended()  # before the log is read: a jam lasts for hours, and is asked about every few seconds
             read = await asyncio.to_thread(self._read)
-            if read.unfinished:
+            self._interrupted = bool(read.unfinished)
+            if self._interrupted:
                 self._mended()
                 await asyncio.sleep(self._settle_s)
                 self._mended()
-            self._ledger = read
+            self._ledger, self._interrupted = read, False
         for reservation in self._ledger.unfinished:
             count = dispensed(reservation, self._dispenser.counted())
             _log.warning("reservation %d is finished after an interruption", reservation.index)

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from edge.assistance import Refused
 from edge.audit.entry import Event, Kind, Value
-from edge.benefit import NOT_DUE, Due, not_due
+from edge.benefit import COUNTED, NOT_DUE, Due, not_due
 from edge.credential import Credential
 from edge.decision import AccessDecision
 from edge.errors import DeviceError, Reason
@@ -43,7 +43,7 @@ _REFUSED = 64
 _MONTHS = 8
 _REMEMBERED = 2
 """Times as long as a pass counts: what is told once more meanwhile is known, and not taken for new."""
-COUNTER = frozenset({"dispenser", "ledger", "journal", NOT_DUE})
+COUNTER = frozenset({*COUNTED, "journal", NOT_DUE})
 """Without these nothing is handed out, and nothing else ends."""
 
 
@@ -278,7 +278,7 @@ class Premises:
         except DeviceError as error:
             lost(error.device, error.message)
             return
-        for device in ("ledger", "dispenser"):
+        for device in COUNTED:
             back(device)
 
     def told(self, statement: Statement, now: Interval) -> None:

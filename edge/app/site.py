@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from edge.app.service import credential_path, secret
 from edge.app.standing import GateStanding
 from edge.audit.entry import Entry, Kind, LogError, decode, kind_in
-from edge.benefit import Benefit, Entitlements, Way
+from edge.benefit import COUNTED, Benefit, Entitlements, Way
 from edge.credential import Credential
 from edge.decision import Policy, card_of
 from edge.devices.dispenser import CountInFile, Uncounted
@@ -254,7 +254,7 @@ async def tend(
 ) -> None:
     """Look after the ledger and the dispenser at the start and every minute, until cancelled.
 
-    Sooner while the gate is out of service: people are sent away for as long as nobody has seen that it is well again.
+    Sooner while one of the two is lost: people are sent away for as long as nobody has seen that it is well again.
 
     Args:
         premises: whose they are.
@@ -272,7 +272,8 @@ async def tend(
             lacking = None
         for _ in range(max(1, round(every_s / _AGAIN_S))):
             await asyncio.sleep(min(every_s, _AGAIN_S))
-            if watch.out_of_service():
+            conditions = watch.conditions()
+            if any(device in conditions and not conditions[device][0] for device in COUNTED):
                 break
 
 

@@ -244,6 +244,32 @@ def test_a_dispenser_that_is_mended_serves_again_within_seconds_and_not_after_a_
     hours(story())
 
 
+def test_a_camera_that_is_lost_has_nobody_look_after_the_ledger_sooner(hours: Run) -> None:
+    tended = 0
+
+    class Tended:
+        async def tend(self, now: object, lost: object, back: object) -> None:
+            nonlocal tended
+            tended += 1
+
+    async def story() -> None:
+        watch = Watch(SimulatedJournal(), SimulatedClock())
+        premises: Any = Tended()
+        tending = asyncio.ensure_future(tend(premises, SimulatedClock(), watch))
+        await asyncio.sleep(1.0)
+        for device in ("camera", "journal"):
+            watch.lost(device, "gone")
+        await asyncio.sleep(50.0)
+        assert tended == 1
+        watch.lost("ledger", "its key cannot be read")
+        await asyncio.sleep(20.0)
+        assert tended == 3
+        tending.cancel()
+        await asyncio.gather(tending, return_exceptions=True)
+
+    hours(story())
+
+
 def test_a_dispenser_whose_driver_comes_late_is_back_within_a_minute(settings: Settings, here: Here, run: Run) -> None:
     """Its count is asked anew each time: nothing is handed out before the file is there, and then everything is."""
     count = settings.paths.run / "portions"

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from edge.audit.check import check_chain, check_entries
+from edge.audit.check import check_chain, check_entries, check_pruned
 from edge.audit.checkpoint import Checkpoint, Head, key_id, parse, statement
 from edge.audit.entry import Event, Kind, LogError, Quality, Value, decode, encode
 from edge.audit.export import bundles, sequence, tiles
@@ -854,6 +854,21 @@ def the_gate_says(folder: Path) -> str:
         log.close()
         checkpoints.close()
     return ""
+
+
+def test_runs_of_pruned_entries_are_counted_range_by_range() -> None:
+    """A benefit point keeps some entries for years: what is gone is held as runs, not one by one."""
+    check_pruned([(0, 4), (6, 9)], [(0, 9, 9)])
+    check_pruned([(0, 9)], [(0, 4, 5), (5, 9, 5)])
+    for gone, told, said in (
+        ([(0, 9)], [(0, 4, 5), (5, 9, 4)], "5 entries from 5 to 9 are gone, and 4 were pruned"),
+        ([(0, 9)], [(0, 4, 4), (5, 9, 5)], "5 entries from 0 to 4 are gone, and 4 were pruned"),
+        ([(2, 9)], [(3, 9, 7)], "entry 2 was taken away"),
+        ([(0, 9)], [(0, 4, 5), (6, 9, 4)], "entry 5 was taken away"),
+        ([(3, 3)], [], "entry 3 was taken away"),
+    ):
+        with pytest.raises(LogError, match=said):
+            check_pruned(gone, told)
 
 
 def test_the_gate_and_the_verifier_miss_the_same_entries(log: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 
 from edge.audit.checkpoint import Checkpoint, key_id
 from edge.audit.entry import Entry, Kind, LogError, decode
@@ -10,13 +11,16 @@ from edge.audit.succession import check_succession
 from edge.audit.tree import Frontier, leaf_hash
 
 
-def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], origin: str) -> Sequence[Checkpoint]:
+def check_chain(
+    checkpoints: Sequence[Checkpoint], points: Sequence[bytes], origin: str, named: Collection[bytes] = ()
+) -> Sequence[Checkpoint]:
     """Check signature, origin and predecessor of each checkpoint, and that each key handed over to the next.
 
     Args:
         checkpoints: in order, over epochs.
         points: public keys that may have signed.
         origin: name of the log.
+        named: digests that a new epoch's first entry says it goes on from; of these the checkpoint may be missing.
 
     Returns:
         The same checkpoints.
@@ -36,8 +40,10 @@ def check_chain(checkpoints: Sequence[Checkpoint], points: Sequence[bytes], orig
         if previous is not None and same and previous.kid != checkpoint.kid:
             check_succession(checkpoint, keys[previous.kid])
         if previous is None and checkpoint.head.previous_digest and not checkpoint.head.previous_size:
-            raise LogError(f"the checkpoints before epoch {checkpoint.head.epoch} are missing")
-        checkpoint.follows(previous)
+            if checkpoint.head.previous_digest not in named:
+                raise LogError(f"the checkpoints before epoch {checkpoint.head.epoch} are missing")
+        else:
+            checkpoint.follows(previous)
         previous = checkpoint
     return checkpoints
 
@@ -54,12 +60,13 @@ def check_entries(rows: Iterable[tuple[bytes | None, bytes]], epoch: int, sealed
         LogError: names the first entry that is wrong, or the range it is in.
     """
     frontier, due, good = Frontier(), list(sealed), 0
-    gone: list[int] = []
+    gone: list[tuple[int, int]] = []
     told: list[tuple[int, int, int]] = []
     for entry, leaf in rows:
         index = frontier.size
         if entry is None:
-            gone.append(index)
+            follows = bool(gone) and gone[-1][1] == index - 1
+            gone.append((gone.pop()[0] if follows else index, index))
         else:
             found = decode(entry)
             if found.kind is Kind.PRUNED:
@@ -77,26 +84,28 @@ def check_entries(rows: Iterable[tuple[bytes | None, bytes]], epoch: int, sealed
     return frontier.size
 
 
-def check_pruned(gone: Sequence[int], told: Iterable[tuple[int, int, int]]) -> None:
+def check_pruned(gone: Iterable[tuple[int, int]], told: Iterable[tuple[int, int, int]]) -> None:
     """Check that entries which are gone were pruned: each in a range that is told, no more in it than are told.
 
     Args:
-        gone: their indices, in order.
+        gone: first and last index of each run of them, in order.
         told: first index, last index and count of each pruning.
 
     Raises:
         LogError: one was taken away.
     """
-    left = iter(gone)
-    index = next(left, None)
+    left = deque(gone)
     for first, last, count in _joined(told):
         here = 0
-        while index is not None and first <= index <= last:
-            here, index = here + 1, next(left, None)
+        while left and first <= left[0][0] <= last:
+            begin, end = left.popleft()
+            here += min(end, last) - begin + 1
+            if end > last:
+                left.appendleft((last + 1, end))
         if here > count:
             raise LogError(f"{here} entries from {first} to {last} are gone, and {count} were pruned")
-    if index is not None:
-        raise LogError(f"entry {index} was taken away, and no entry says so")
+    if left:
+        raise LogError(f"entry {left[0][0]} was taken away, and no entry says so")
 
 
 def _joined(told: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +135,46 @@ def _verified(settings: Settings, log: Follower, checkpoints: CheckpointReader) 
     folder, name = settings.token.public_key.parent, settings.token.public_key.stem
     files = (settings.token.public_key, *folder.glob(f"{name}.*.pem"))  # the present key, and those before it
     points = [enrolled_point(file.read_bytes()) for file in files]
-    heads = check_chain(checkpoints.after(0, 0, 1 << 40), points, settings.site.origin)
+    heads = checkpoints.after(0, 0, 1 << 40)
+    oldest = heads[0].head if heads else None
+    lost = oldest is not None and oldest.previous_digest != b"" and not oldest.previous_size
+    named = _named(settings.paths.journal, log, heads) if lost else set()
+    check_chain(heads, points, settings.site.origin, named)
     sealed = [checkpoint for checkpoint in heads if checkpoint.head.epoch == log.epoch()]
     size = check_entries(_rows(log), log.epoch(), sealed)
     waiting = size - (sealed[-1].head.size if sealed else 0)
     print(f"epoch {log.epoch()}: {size} entries, {len(sealed)} checkpoints, {waiting} not sealed yet: good")
+    if oldest is not None and lost:
+        told = f"the checkpoints before epoch {oldest.epoch} are missing, and its first entry says so"
+        print(f"edge audit: {told}; what is here is good", file=sys.stderr)
+        return 2
     return 0
+
+
+def _named(journal: Path, log: Follower, heads: Sequence[Checkpoint]) -> set[bytes]:
+    """The head that the oldest sealed epoch goes on from, by its first entry: in the log, or in what is kept of it."""
+    from contextlib import closing
+
+    from edge.audit.check import check_entries
+    from edge.audit.entry import Kind, LogError
+    from edge.devices.follower import Follower
+    from edge.errors import DeviceError
+
+    epoch, found = heads[0].head.epoch, set()
+    sealed = [checkpoint for checkpoint in heads if checkpoint.head.epoch == epoch]
+    kept = [] if log.epoch() == epoch else sorted(journal.parent.glob(f"{journal.stem}.epoch-{epoch}.*.db"))
+    for path in kept or [journal]:
+        try:
+            with closing(Follower(path)) as one:
+                if kept:  # the log itself is checked next
+                    check_entries(_rows(one), epoch, sealed)
+                (first,) = one.entries(0, 1)
+        except (DeviceError, LogError, ValueError):  # what is damaged names nothing
+            continue
+        digest = first.fields.get("digest")
+        if first.kind is Kind.EPOCH_OPEN and isinstance(digest, bytes):
+            found.add(digest)
+    return found
 
 
 def _sequence(args: argparse.Namespace, settings: Settings, log: Follower, checkpoints: CheckpointReader) -> int:

@@ -521,10 +521,21 @@ def test_a_technician_begins_a_new_epoch_where_the_token_remembers_more(
     sealed = sealed_again(settings)
     assert sealed is not None
     assert (sealed.head.epoch, sealed.head.size) == (2, 1)
-    assert main(["audit", "verify", "--config", str(config)]) == 1
-    assert "the checkpoints before epoch 2 are missing" in capsys.readouterr().err
+    verify, lost = (
+        ["audit", "verify", "--config", str(config)],
+        "before epoch 2 are missing, and its first entry says so",
+    )
+    assert main(verify) == 2  # as the independent verifier says: nothing was changed, and it is not all here
+    assert lost in capsys.readouterr().err
     assert main([*words, "--why", "twice", "--after", "6"]) == 0
     assert "epoch 7 is begun" in capsys.readouterr().out
+    assert sealed_again(settings) is not None
+    assert main(verify) == 2  # the log that says so is kept beside the new one
+    assert lost in capsys.readouterr().err
+    evidence = settings.paths.journal.with_name("journal.epoch-2.0.db")
+    evidence.rename(evidence.with_name("elsewhere.db"))
+    assert main(verify) == 1
+    assert "the checkpoints before epoch 2 are missing" in capsys.readouterr().err
     (config.parent / "pin").write_text("000000\n")
     assert main([*words, "--why", "with another PIN"]) == 1
     assert "PIN" in capsys.readouterr().err

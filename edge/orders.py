@@ -56,6 +56,7 @@ class No(Enum):
     UNFIT = "unfit"  # a password that is easy to guess
     NO_VISIT = "no-visit"  # nobody was refused just now
     STANDS = "stands"  # the site's policy lets nobody overrule that refusal
+    ALARM = "alarm"  # nothing opens before somebody has mended something
     BUSY = "busy"  # somebody is going through, or is looked at
     CLOSED = "closed"  # locked down
     NOT_HERE = "not-here"  # this gate or this way does not offer it

@@ -60,6 +60,7 @@ class Acts:
         later: Callable[[Event], None] = lambda _: None,
         within_s: float = VISIT_S,
         turn: Turn | None = None,
+        alarmed: Callable[[], bool] = lambda: False,
     ) -> None:
         """Set up.
 
@@ -77,12 +78,13 @@ class Acts:
             later: writes down what cannot be written now.
             within_s: seconds after a refusal in which it may be overridden.
             turn: shared with everybody else who may open.
+            alarmed: whether somebody has to come and mend something; a jam keeps its turn as long.
         """
         self._log, self._journal, self._clock = log, journal, clock
         self._clear, self._commands, self._show = clear, commands, show
         self._stands, self._through = stands, through or (lambda receipt, _: way.let_through(receipt))
         self._begun, self._later, self._within_s = begun, later, within_s
-        self._turn = turn or Turn()
+        self._turn, self._alarmed = turn or Turn(), alarmed
         self._overridden: tuple[int, int] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
@@ -115,6 +117,8 @@ class Acts:
         if self._commands.locked_down():
             raise NotDoneError(No.CLOSED)
         refused = self._refused(visit)
+        if self._alarmed():
+            raise NotDoneError(No.ALARM)
         if self._turn.taken or not self._clear():
             raise NotDoneError(No.BUSY)
         age_s = int(self._clock.monotonic() - refused.monotonic_ms / 1000)

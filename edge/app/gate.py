@@ -177,6 +177,7 @@ def operators_of(
         later=on.watch.later,
         within_s=chosen.policy.rules.overrule.within_s,
         turn=turn,
+        alarmed=lambda: doorway.alarmed,
     )
     kept, gate = chosen.folder / "operators", chosen.settings.site.gate
     return Operators(gate, kept, on.journal, on.clock, acts.do, commands.locked_down, on.watch.conditions)

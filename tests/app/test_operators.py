@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -367,6 +368,14 @@ def test_a_refusal_before_the_restart_is_not_overridden(tmp_path: Path, run: Run
             assert await gate.no(order(ticket, What.OVERRIDE, phone.next(), visit=visit)) is No.NO_VISIT
 
     run(story())
+
+
+def test_whatever_an_order_is_declined_for_the_page_has_a_sentence_of_its_own() -> None:
+    at_log_in = {No.WRONG, No.UNFIT}
+    said_apart = {No.WAIT, No.TWO_CODES}
+    page = (Path(wire.__file__).parent / "web" / "static" / "acting.js").read_text(encoding="utf-8")
+    sentences = set(re.findall(r'^  "?([a-z-]+)"?: "[A-Z]', page, re.MULTILINE))
+    assert {no.value for no in No} - {no.value for no in at_log_in | said_apart} <= sentences
 
 
 def test_nobody_is_let_in_while_somebody_goes_through_or_the_gate_is_locked_down(tmp_path: Path, run: Run) -> None:

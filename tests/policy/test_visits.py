@@ -211,6 +211,7 @@ class House:
             later=self.watch.later,
             within_s=within_s,
             turn=self.turn,
+            alarmed=lambda: self.doorway.alarmed,
         )
 
     async def let_in(self) -> str:
@@ -521,6 +522,27 @@ def test_nobody_is_let_in_under_the_eyes_of_somebody_else_who_was_told_to_look(a
         while house.kinds().count(Kind.DENIED) < 2:
             await asyncio.sleep(0.005)
         assert await house.let_in() == TAKEN, "whoever was refused a moment ago, the card still in the hand"
+
+    at(name, story)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_an_operator_is_told_of_an_alarm_and_not_to_try_again_in_a_moment(at: At, name: str) -> None:
+    async def story(house: House) -> None:
+        house.person.score = 0.2
+        assert await house.visit() == "no-match"
+        house.gate.sense(house.pins.door_pin, broken=True)
+        while not house.doorway.alarmed:
+            await asyncio.sleep(0.005)
+        assert await house.let_in() == "alarm"
+        house.turn.take()  # a jam keeps its visit until it is mended, and with it the turn
+        assert await house.let_in() == "alarm"
+        house.turn.give_back()
+        assert house.gate.unlocks == 0
+        assert Kind.OVERRIDE not in house.kinds()
+        house.gate.sense(house.pins.door_pin, broken=False)
+        await house.doorway.clear()
+        assert await house.let_in() == TAKEN
 
     at(name, story)
 

@@ -16,6 +16,7 @@ const REFUSED = {
   "no-visit": "That refusal is too old, or somebody else has come since.",
   "stands": "The site's policy lets nobody overrule that refusal.",
   busy: "Somebody is going through, or stands at the camera, and it would open for them. Try again in a moment.",
+  alarm: "The gate has an alarm, and nothing opens before it is over. Clear the lane, close the door or mend the dispenser first.",
   closed: "The gate is locked down. Open it again first.",
   "not-here": "This is taken at the gate itself or over https only.",
   failed: "The gate does not answer. Look at the device.",

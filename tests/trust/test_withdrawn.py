@@ -522,3 +522,15 @@ def test_the_profile_decides_about_what_is_unknown(found: Found, unknown: str, r
 
 def test_a_gate_that_is_locked_down_admits_nobody() -> None:
     assert admit(policy("accept"), replace(facts(UNLISTED), locked_down=True)) is Reason.LOCKED_DOWN
+
+
+def test_a_status_list_with_a_false_time_counts_and_is_no_floor_under_the_right_one() -> None:
+    false = NOW + timedelta(days=100)
+    files = {MAIN: FILES[MAIN], CHARTER: FILES[CHARTER], STATUS_PATH: statuses(b"\x24", issued=false)}
+    roots = [spki(ROOT.public_key())]
+    whole = open_whole(files, roots, {}, site="lobby", false_times={int(false.timestamp())})
+    assert len(whole.withdrawn.statuses) == 1
+    right = {**files, STATUS_PATH: statuses(b"\x24", issued=NOW)}
+    assert open_whole(right, roots, whole.floors, site="lobby").faults == ()
+    kept = open_whole(files, roots, {}, site="lobby").floors
+    assert "older than the one in force" in str(open_whole(right, roots, kept, site="lobby").faults)

@@ -137,7 +137,8 @@ class Kiosk:
             self._reason, screen = reason_of(told), Screen.REFUSED
         else:
             return
-        if self._indication is not Indication.ALARM:
+        waits = screen is Screen.WELCOME and self._indication is Indication.STEP_BACK  # it opens a moment later
+        if not (waits or self._indication is Indication.ALARM):
             self._turn(screen, at_s)
 
     def face(self, at_s: float) -> Face:

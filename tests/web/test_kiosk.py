@@ -132,6 +132,12 @@ def test_an_alarm_stays_whatever_the_log_says_later(kind: Kind, fields: dict[str
     assert hour.shown(Indication.READY).face() == Face(Screen.IDLE)
 
 
+def test_who_is_granted_while_somebody_leaves_is_welcomed_with_the_lights_and_not_before() -> None:
+    hour = Hour().shown(Indication.LOOK, Indication.STEP_BACK).told(Kind.GRANTED)
+    assert hour.face().screen is Screen.STEP_BACK
+    assert hour.shown(Indication.WELCOME).face().screen is Screen.WELCOME
+
+
 def test_in_a_lane_without_cards_nobody_is_asked_for_one() -> None:
     hour = Hour()
     hour.kiosk.without_cards(True)

@@ -20,7 +20,7 @@ Rules:
    issuer on an authority's list ages from the end of that list, or of the charter. What an age means the profile says.
 6. Times that a root or a live key signed can raise the gate's clock, each capped by the end of its own document. Those
    of issuers and authorities cannot: a server of somebody else that is set wrongly would end every card.
-7. A time that a person called false tells nothing: neither what time it is nor how old the trust list is; it is no floor.
+7. A time that a person called false tells neither what time it is nor how old the trust list is, and it is no floor.
 """
 
 from __future__ import annotations

@@ -59,10 +59,8 @@ _FAULT = {
     "ledger": Reason.DISPENSER_FAULT,
 }
 
-
 Thresholds = Callable[[str, ReferenceKind], float]
 """Score to reach for a model and a kind of reference, at the policy's false match rate."""
-
 
 Verify = Callable[[str, TrustList, Interval, timedelta], Credential]
 """Code text to verified credential, with what this gate is told about cards."""
@@ -123,7 +121,7 @@ class AccessPoint:
         while True:
             shown = await (self.next_code() if self.lane is None else self.next_face(self.lane))
             async with self.turn:
-                refused = await self.still_there(shown) and await self.serve(shown)
+                refused = await self.serve(shown) if await self.still_there(shown) else isinstance(shown, Code)
             if refused:
                 await asyncio.sleep(self.result_s)
                 if self.lane is not None:
@@ -148,7 +146,10 @@ class AccessPoint:
             return True
         await self.forget()  # a face that was seen before is not who stands there after it
         await self.passage_clear()
-        return isinstance(shown, Code) and self.clock.monotonic() - shown.seen_at < _STILL_THERE_S
+        fresh = isinstance(shown, Code) and self.clock.monotonic() - shown.seen_at < _STILL_THERE_S
+        if isinstance(shown, Code) and not fresh:
+            self.show(Indication.REFUSED)  # no visit and no entry; but who holds it up still has to show it again
+        return fresh
 
     async def passage_clear(self) -> None:
         """Let the person before get out of the way; a forced or blocked passage keeps its alarm until it is mended."""

@@ -71,6 +71,7 @@ _THE_GATE_ITSELF = frozenset(
     }
 )
 _A_PERSON_DECIDES = frozenset({Reason.REFERRED, Reason.UNSEALED_TOO_LONG})
+_NOBODY_LOOKED_AT = frozenset({Indication.ALARM, Indication.READY})
 _ASKS_FOR_THE_CARD = frozenset({Reason.PRESENTATION_ATTACK, Reason.TASK_NOT_DONE})
 
 
@@ -107,6 +108,8 @@ class Kiosk:
         self._heard_s = at_s
         if indication is self._indication:
             return
+        if indication is Indication.REFUSED and self._indication in _NOBODY_LOOKED_AT and self._reason is None:
+            self._reason = Reason.NO_PROBE  # a card held up through an alarm: to be shown again
         self._indication, self._hint = indication, None
         if indication in (Indication.READY, Indication.READING, Indication.LOOK):
             self._reason = None

@@ -138,6 +138,15 @@ def test_who_is_granted_while_somebody_leaves_is_welcomed_with_the_lights_and_no
     assert hour.shown(Indication.WELCOME).face().screen is Screen.WELCOME
 
 
+def test_whose_card_was_held_up_through_an_alarm_is_asked_to_show_it_again() -> None:
+    for before in ([Indication.ALARM], [Indication.ALARM, Indication.READY]):
+        hour = Hour().shown(*before, Indication.REFUSED)
+        assert hour.face() == Face(Screen.REFUSED, Reason.NO_PROBE)
+    assert hour.wait(REFUSED_S).shown(Indication.READY).face() == Face(Screen.IDLE)
+    hour.shown(Indication.READING, Indication.REFUSED)
+    assert hour.face() == Face(Screen.REFUSED), "whoever comes after that has a reason of their own"
+
+
 def test_in_a_lane_without_cards_nobody_is_asked_for_one() -> None:
     hour = Hour()
     hour.kiosk.without_cards(True)

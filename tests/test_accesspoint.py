@@ -174,7 +174,7 @@ def test_the_right_holder_is_written_down_and_then_let_through(at_work: Work) ->
         house.gate.unlock = opened  # type: ignore[method-assign] # and over the lock's
         event = await house.visit(house.card())
         assert event.kind is Kind.GRANTED
-        while order[-1] != "TAKEN":  # noqa: ASYNC110
+        while order[-1] != "TAKEN":  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         assert [what for what in order if what != "CONFIGURATION"] == ["GRANTED", "unlock", "TAKEN"]
         assert house.vision.forgotten == 1
@@ -392,7 +392,7 @@ def test_the_next_person_is_served_only_when_the_one_before_is_out_of_the_way(at
     async def story(house: House) -> None:
         (house.stage / "person").write_text("stays")
         first = asyncio.ensure_future(house.visit(house.card()))
-        while not house.gate.unlocked:  # noqa: ASYNC110
+        while not house.gate.unlocked:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         house.gate.sense(pins.beam_1_pin, broken=True)
         house.gate.sense(pins.beam_2_pin, broken=True)  # stands in the second beam
@@ -585,27 +585,33 @@ def _panel(house: House) -> str:
     return (house.stage / "panel").read_text().strip()
 
 
+def _lights(house: House) -> list[Indication]:
+    """What the lights show from now on, one after the other."""
+    shown: list[Indication] = []
+    show = house.gate.show
+
+    def noted(indication: Indication) -> None:
+        shown.append(indication)
+        show(indication)
+
+    house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
+    return shown
+
+
 def test_a_card_does_not_silence_the_alarm_and_is_looked_at_when_it_is_over(at_work: Work, pins: Gate) -> None:
     async def story(house: House) -> None:
         await asyncio.sleep(0.3)
         house.gate.sense(pins.door_pin, broken=True)
-        while not house.doorway.alarmed:  # noqa: ASYNC110
+        while not house.doorway.alarmed:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
-        shown: list[Indication] = []
-        show = house.gate.show
-
-        def noted(indication: Indication) -> None:
-            shown.append(indication)
-            show(indication)
-
-        house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
+        shown = _lights(house)
         house.vision.shown.put_nowait(house.card())
         await asyncio.sleep(3.0)
         assert set(shown) == {Indication.ALARM}
         assert house.vision.shown.empty()
         assert house.vision.wanted == [], "nobody is led through a visit at a gate that cannot open"
         house.gate.sense(pins.door_pin, broken=False)
-        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110
+        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         assert shown[-1] in (Indication.WELCOME, Indication.READY)
 
@@ -616,18 +622,11 @@ def test_whose_card_was_shown_long_before_the_alarm_was_over_is_waited_for_no_mo
     async def story(house: House) -> None:
         await asyncio.sleep(0.3)
         house.gate.sense(pins.door_pin, broken=True)
-        while not house.doorway.alarmed:  # noqa: ASYNC110
+        while not house.doorway.alarmed:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
-        shown: list[Indication] = []
-        show = house.gate.show
-
-        def noted(indication: Indication) -> None:
-            shown.append(indication)
-            show(indication)
-
-        house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
+        shown = _lights(house)
         house.vision.shown.put_nowait(house.card(id="1"))
-        while not house.vision.shown.empty():  # noqa: ASYNC110
+        while not house.vision.shown.empty():  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         house.clock.go(60)
         house.gate.sense(pins.door_pin, broken=False)
@@ -654,14 +653,14 @@ def test_an_alarm_that_begins_while_somebody_is_looked_at_stays_on_the_panel(at_
         visit = asyncio.ensure_future(house.visit(house.card()))
         await looks.wait()
         house.gate.sense(pins.door_pin, broken=True)
-        while not house.doorway.alarmed:  # noqa: ASYNC110
+        while not house.doorway.alarmed:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         seen.set()
         assert (await visit).fields["reason"] == Reason.NO_MATCH.code
         await asyncio.sleep(1.0)
         assert _panel(house) == Indication.ALARM.value
         house.gate.sense(pins.door_pin, broken=False)
-        while _panel(house) != Indication.READY.value:  # noqa: ASYNC110
+        while _panel(house) != Indication.READY.value:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
 
     at_work(story)
@@ -678,13 +677,13 @@ def test_who_is_granted_while_somebody_leaves_is_welcomed_when_it_opens(at_work:
 
         house.gate.show = noted  # type: ignore[method-assign] # the test reads the lights, too
         house.gate.sense(pins.beam_2_pin, broken=True)
-        while house.doorway.is_clear():  # noqa: ASYNC110
+        while house.doorway.is_clear():  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         assert (await house.visit(house.card())).kind is Kind.GRANTED
         await asyncio.sleep(0.5)
         assert _panel(house) == Indication.STEP_BACK.value
         house.gate.sense(pins.beam_2_pin, broken=False)
-        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110
+        while Kind.TAKEN not in [event.kind for event in house.journal.events]:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         assert [unlocked for indication, unlocked in shown if indication is Indication.WELCOME][:1] == [True]
 
@@ -699,7 +698,7 @@ def test_in_a_lane_without_cards_nobody_is_recognised_who_was_seen_during_an_ala
         house.vision.probe_outcome = Refusal(Reason.NO_PROBE)
         await asyncio.sleep(0.3)
         house.gate.sense(pins.door_pin, broken=True)
-        while not house.doorway.alarmed:  # noqa: ASYNC110
+        while not house.doorway.alarmed:  # noqa: ASYNC110 -- a state, not an event
             await asyncio.sleep(0.01)
         house.vision.probe_outcome, forgotten = None, house.vision.forgotten
         await asyncio.sleep(1.0)
